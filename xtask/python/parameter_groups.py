@@ -1,4 +1,4 @@
-"""Prints the table `crates/optim/src/optimizer/groups/torch.json`: steps of PyTorch's optimizers with parameter groups.
+"""Prints the table `crates/optim/src/optimizer/param_groups/torch.json`: steps of PyTorch's optimizers with parameter groups.
 
 Run it with the Python of `target/venv-torch`.
 """

@@ -1,6 +1,6 @@
 //! Detects a loss that jumps up.
 
-mod rule;
+mod spike_rule;
 mod steps;
 
 use std::{
@@ -20,7 +20,7 @@ use stormfire_store::{is_url, replacement::Replacement};
 use stormfire_values::Mode;
 
 use self::{
-    rule::{History, Rule},
+    spike_rule::{History, Rule},
     steps::{Open, Span, Steps},
 };
 

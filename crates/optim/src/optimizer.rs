@@ -1,8 +1,8 @@
 //! The result of `configure_optimizers`: optimizers with a name, a learning rate, a schedule, and their parameters.
 
 mod drive;
-mod groups;
 mod in_checkpoint;
+mod param_groups;
 mod params;
 mod rates;
 mod scale;
@@ -20,15 +20,15 @@ use burn::{
 
 use stormfire_checkpoint::optimizer_state::{self, Destination, Transparent};
 
-use self::groups::{Groups, SetRate};
+use self::param_groups::{Groups, SetRate};
 use crate::{
     patterns::Patterns,
     schedule::{IntoSchedule, Schedule},
 };
 
 pub use drive::{DriveOptimizer, DriveOptimizers};
-pub use groups::Group;
 pub use in_checkpoint::{OptimizerStates, OptimizersSnapshot, SaveOptimizers};
+pub use param_groups::Group;
 pub use rates::RateOf;
 pub use scale::Ramp;
 use scale::Scale;

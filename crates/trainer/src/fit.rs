@@ -171,15 +171,6 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.end_epoch()
     }
 
-    /// Returns an error for data that ended before its first batch.
-    fn check_not_empty(&self) -> Result<()> {
-        let hint = "is the data empty, or smaller than a batch with `drop_last`?";
-        if self.engine.run.place.progress.batches == 0 || self.engine.world() > 1 {
-            return Err(Error::config("train_dataloader", "it gave no batch", hint));
-        }
-        Ok(())
-    }
-
     /// One batch. `None` on a rank that has none in this round: it takes part in what all ranks do together.
     fn batch(&mut self, batch: Option<Batch<M::Batch>>, is_last: bool) -> Result<Flow> {
         self.training.unfinished = None;

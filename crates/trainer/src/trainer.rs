@@ -1,7 +1,7 @@
 //! The [`Trainer`], which trains a module with its options, callbacks and loggers.
 
 mod after_fit;
-mod probe;
+mod for_tuner;
 mod setters;
 
 use std::{any::Any, path::Path};
@@ -17,7 +17,7 @@ use stormfire_module::{
 };
 use stormfire_values::text::Misread;
 
-pub use probe::ProbeTrainer;
+pub use for_tuner::ProbeTrainer;
 pub use setters::DeviceChoice;
 
 use crate::{

@@ -1,18 +1,18 @@
 //! A search for the largest batch size, as in Lightning's `BatchSizeFinder`.
 
+mod attempt;
 mod child;
-mod search;
-mod trial;
+mod growth;
 
 use stormfire_data::DataModule;
 use stormfire_module::{Error, LightningModule, Result};
 use stormfire_trainer::Trainer;
 use stormfire_values::text::{Misread, TextError};
 
-pub use search::BatchSizeSearch;
+pub use growth::BatchSizeSearch;
 
-use search::Search;
-use trial::Outcome;
+use attempt::Outcome;
+use growth::Search;
 
 /// The options of [`Tuner::scale_batch_size`](crate::Tuner::scale_batch_size).
 #[derive(Clone, Debug)]
@@ -129,7 +129,7 @@ pub(crate) fn run<M: LightningModule, D: DataModule<Batch = M::Batch>>(
         let reason = format!("a trial that fails on one of the {world} ranks would end all of them");
         return Err(Error::config("scale_batch_size", reason, "search with one process, on the smallest of the devices"));
     }
-    let mut here = |size: usize| trial::run(trainer, module, data(size)?, options.steps_per_trial);
+    let mut here = |size: usize| attempt::run(trainer, module, data(size)?, options.steps_per_trial);
     let Some(call) = child::call(options.in_child_process, &mut here)? else { return find(options, here) };
     if let Some(known) = call.known() {
         return Ok(known);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use stormfire_checkpoint::{ParamPaths, Snapshot, optimizer_state};
 
-use super::{Optimizers, groups::SetRate};
+use super::{Optimizers, param_groups::SetRate};
 use crate::{
     error::{Error, Result},
     schedule::ScheduleState,

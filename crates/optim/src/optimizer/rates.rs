@@ -2,7 +2,7 @@
 
 use burn::{lr_scheduler::module_lr_scheduler::ModuleLearningRate, module::ParamGroup};
 
-use super::{Optimizer, Optimizers, groups::SetRate};
+use super::{Optimizer, Optimizers, param_groups::SetRate};
 use crate::{
     error::{Error, Result},
     patterns::Patterns,

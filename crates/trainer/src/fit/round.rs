@@ -1,6 +1,6 @@
 //! Rounds: the batches that all ranks work on at the same time. A single rank has rounds of one batch.
 
-use stormfire_module::{LightningModule, Result};
+use stormfire_module::{Error, LightningModule, Result};
 use stormfire_optim::window::Round;
 
 use super::FitLoop;
@@ -27,6 +27,15 @@ impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn is_left_out(&self) -> bool {
         let (place, rank) = (&self.engine.run.place, self.engine.rank());
         !place.left_out.is_empty() && place.left_out.contains(&(place.progress.epoch, place.progress.batch_in_epoch + rank))
+    }
+
+    /// Returns an error for data that ended before its first batch.
+    pub(super) fn check_not_empty(&self) -> Result<()> {
+        let hint = "is the data empty, or smaller than a batch with `drop_last`?";
+        if self.engine.run.place.progress.batches == 0 || self.engine.world() > 1 {
+            return Err(Error::config("train_dataloader", "it gave no batch", hint));
+        }
+        Ok(())
     }
 
     /// Agrees with the other ranks, and also stops if values are not finite on one of them. Before, sets the learning

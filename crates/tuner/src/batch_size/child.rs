@@ -16,7 +16,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use stormfire_module::{Error, Result};
 
-use super::trial::Outcome;
+use super::attempt::Outcome;
 
 const VARIABLE: &str = "STORMFIRE_BATCH_SIZE_TRIAL";
 /// Maximum length of a reason, in bytes.
