@@ -151,7 +151,7 @@ fn check_resume(groups: Groups, epochs: usize, set: Set<'_>) -> (Weights, Vec<(S
     let (whole, logged) = fit(None);
     let mut files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert!(files.len() >= epochs, "{files:?}");
+    assert!(files.len() > 1, "{files:?}");
     for file in files {
         let (resumed, later) = fit(Some(&file));
         assert!(resumed == whole, "{}", file.display());
