@@ -292,6 +292,8 @@ fn stochastic_averages_have_the_last_epochs_and_statistics_of_their_own() {
     }
     let of_norm = |weights: &Weights| [numbers(weights, "norm.running_mean"), numbers(weights, "norm.running_var")].concat();
     assert_near(&of_norm(&found), &statistics(&averaged), "statistics");
+    let (checkpointed, ..) = fit(&|trainer| trainer.gradient_checkpointing(true));
+    assert_eq!(sorted(&checkpointed), found, "with gradient checkpointing");
     // The pass over the data is no epoch, and logs nothing.
     assert_eq!(epochs.len(), 5);
     assert_eq!(memory.rows().iter().filter(|row| row.0 == "train_loss").count(), 20);

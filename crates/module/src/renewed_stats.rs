@@ -4,12 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use burn::{
     module::{Module, ParamId},
-    tensor::Tensor,
+    tensor::{Device, Tensor},
 };
 
 use crate::{
     error::Result,
     running_stats::{average, of, set, values},
+    training_mode::device_of,
 };
 
 /// Replaces the running statistics of a module in a pass over batches. As PyTorch's `update_bn`: each batch has the
@@ -38,6 +39,11 @@ impl<M: Module> RenewedStats<M> {
         let known = of(&module);
         let empty = HashMap::new;
         (!known.is_empty()).then(|| Self { module, known, probed: empty(), momentum: empty(), sums: empty(), batches: 0 })
+    }
+
+    /// The device for the batches: that of the module, with its tape.
+    pub fn device(&self) -> Option<Device> {
+        device_of(&self.module)
     }
 
     /// The statistics after a forward pass that starts with `old`.
@@ -101,10 +107,7 @@ impl<M: Module> RenewedStats<M> {
 
 #[cfg(test)]
 mod tests {
-    use burn::{
-        nn::{BatchNorm, BatchNormConfig},
-        tensor::Device,
-    };
+    use burn::nn::{BatchNorm, BatchNormConfig};
 
     use super::*;
 

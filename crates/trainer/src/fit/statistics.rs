@@ -1,6 +1,5 @@
 //! The pass over the training data that renews the running statistics of the weights in force.
 
-use burn::tensor::Device;
 use stormfire_data::Position;
 use stormfire_module::{Hook, LightningModule, Result, for_trainer::RenewedStats};
 
@@ -39,8 +38,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
     /// Returns the number of batches of all ranks.
     fn pass(&mut self, stats: &mut RenewedStats<M>) -> Result<usize> {
         let limit = self.engine.run.limits.train_batches.unwrap_or(usize::MAX);
-        let with_tape = self.module.devices().into_iter().find(Device::is_autodiff);
-        let device = with_tape.as_ref().unwrap_or(&self.engine.frame.device).clone();
+        let device = stats.device().unwrap_or_else(|| self.engine.frame.device.clone());
         let start = Position::new(self.engine.run.place.progress.epoch, 0);
         let (rank, world) = (self.engine.rank(), self.engine.world());
         if rank < limit
