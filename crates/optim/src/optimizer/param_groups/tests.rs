@@ -266,3 +266,24 @@ fn invalid_groups_are_refused_by_name() {
     let schedule = ModuleLrScheduler::new(0.1_f64).with_group(burn::module::ParamGroup::from_predicate("head"), 0.2_f64);
     insta::assert_snapshot!(text(adam().schedule(schedule).group("head", |g| g.lr(1.0))), @"optimizer `AdamW`: both its schedule and `Optimizer::group` give groups learning rates | hint: use one of them");
 }
+
+/// As a tuner sets the rate of an optimizer.
+#[test]
+fn a_factor_on_all_rates_keeps_the_proportions_of_groups() {
+    let gradients: Vec<Vec<Vec<f64>>> = of_torch("gradients");
+    let start = Net::new().values();
+    let step = |factor: f64| {
+        let optimizer = Optimizer::new(SgdConfig::new(), 0.1).group("body", |g| g.lr_factor(0.2)).group("head.bias", |g| g.lr(0.05));
+        let (mut net, mut optimizers) = (Net::new(), Optimizers::from(optimizer));
+        optimizers.start(&net).unwrap();
+        optimizers.at(0).scale_rates(factor);
+        net.step(&mut optimizers, &gradients[0]);
+        let changes = net.values().iter().zip(&start).map(|(after, before)| after - before).collect::<Vec<_>>();
+        (optimizers.learning_rates().into_iter().map(|(_, rate)| rate).collect::<Vec<_>>(), changes)
+    };
+    let ((rates, changes), (scaled_rates, scaled_changes)) = (step(1.0), step(3.0));
+    let is_scaled = |own: &[f64], scaled: &[f64]| own.iter().zip(scaled).all(|(own, scaled)| (scaled - 3.0 * own).abs() < 1e-5);
+    assert_eq!(rates.len(), 3);
+    assert!(is_scaled(&rates, &scaled_rates), "{rates:?} {scaled_rates:?}");
+    assert!(changes.iter().any(|change| change.abs() > 1e-3) && is_scaled(&changes, &scaled_changes), "{changes:?} {scaled_changes:?}");
+}
