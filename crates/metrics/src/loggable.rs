@@ -1,10 +1,10 @@
 //! The values that can be logged: numbers, tensors of one element, metrics.
 
-use burn::tensor::{DType, FloatDType, Int, Tensor, kind};
+use burn::tensor::{Int, Tensor, kind};
 
 use stormfire_values::{
     Scalar,
-    read::{sum_dtype, values_at_hand},
+    read::{sum_dtype, values_at_hand, without_halves},
 };
 
 use crate::metric::{AnyMetric, Metric};
@@ -89,10 +89,8 @@ macro_rules! log_tensors {
         impl Loggable for Tensor<$rank> {
             fn into_logged(self) -> Logged {
                 logged(self, |tensor| {
-                    let tensor = tensor.inner();
                     // A mean over many batches does not fit the few digits of a half float.
-                    let is_half = matches!(tensor.dtype(), DType::F16 | DType::BF16);
-                    if is_half { tensor.cast(FloatDType::F32) } else { tensor }.reshape([1])
+                    without_halves(tensor.inner()).reshape([1])
                 })
             }
         }

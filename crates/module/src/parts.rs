@@ -11,11 +11,11 @@ use std::{
 use burn::{
     module::{Module, ParamId},
     optim::GradientsParams,
-    tensor::{DType, Device, GradientCheckpointingStrategy, Tensor},
+    tensor::{Device, GradientCheckpointingStrategy, Tensor},
 };
 use stormfire_data::Part;
 use stormfire_optim::gradients;
-use stormfire_values::{Scalar, seeds::mix};
+use stormfire_values::{Scalar, read::is_half, seeds::mix};
 
 use self::turn::Turn;
 use crate::{
@@ -98,7 +98,7 @@ fn backward<M: Module>(module: &M, output: StepOutput, share: f64, loss_scale: O
     // Always another tensor: burn allows one backward pass per tensor, and a loss may be a parameter. A share is rarely
     // a number of a half float, and must not change whether a scaled gradient overflows. So the gradients are
     // multiplied, in a wider type.
-    let is_half = loss_scale.is_some() || matches!(loss.dtype(), DType::F16 | DType::BF16);
+    let is_half = loss_scale.is_some() || is_half(loss.dtype());
     let mut walked = walk_back(&scaled(loss, loss_scale).into_owned().mul_scalar(if is_half { 1.0 } else { share }))?;
     let mut gradients = GradientsParams::from_module(&mut walked, module);
     if is_half {

@@ -2,9 +2,9 @@
 
 use std::any::Any;
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 use stormfire_optim::window::weight_of;
-use stormfire_values::Scalar;
+use stormfire_values::{Scalar, read::without_halves};
 
 use crate::{
     error::{Error, Result},
@@ -115,8 +115,7 @@ impl StepOutput {
             let is_all = weighed > 0 || of_part == items;
             let share = part.loss.map(|loss| {
                 // Sums of half floats overflow.
-                let is_half = matches!(loss.dtype(), DType::F16 | DType::BF16);
-                let loss = if is_half { loss.cast(DType::F32) } else { *loss };
+                let loss = without_halves(*loss);
                 if is_all { loss } else { loss.mul_scalar(of_part as f64 / items as f64) }
             });
             whole.loss = joined(whole.loss, share.map(Box::new), |sum, share| Box::new(*sum + *share));

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::Snapshot;
 use stormfire_values::{
     ReadError, Scalar,
-    read::read,
+    read::{read, without_halves},
     reads_text,
     text::{TextError, one_of},
 };
@@ -69,11 +69,10 @@ struct Squares<'a> {
 impl EachFloat for Squares<'_> {
     fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
         // Squares of half floats overflow, and tensors of different types cannot be added.
-        let wide = |gradient: Tensor<D>| if is_half(gradient.dtype()) { gradient.cast(DType::F32) } else { gradient };
         if let Some(gradient) = self.gradients.get::<D>(param.id)
             && self.seen.insert(param.id)
         {
-            self.found.push(wide(gradient).powi_scalar(2).sum());
+            self.found.push(without_halves(gradient).powi_scalar(2).sum());
         }
     }
 }
@@ -145,10 +144,6 @@ impl<F: AnyRank> EachFloat for Change<'_, F> {
             self.gradients.register(param.id, self.function.apply(gradient));
         }
     }
-}
-
-fn is_half(dtype: DType) -> bool {
-    matches!(dtype, DType::F16 | DType::BF16)
 }
 
 struct Scale(Tensor<1>);

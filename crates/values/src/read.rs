@@ -17,7 +17,7 @@ pub use on_device::{OnDevice, Parts};
 pub use part::{Part, read_parts};
 pub use reading::{OnHost, Reading, Source};
 pub use scalar::Scalar;
-pub use wide::{sum_dtype, widen};
+pub use wide::{is_half, sum_dtype, widen, without_halves};
 
 use std::cell::Cell;
 

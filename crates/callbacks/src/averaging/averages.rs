@@ -4,10 +4,11 @@ use std::{any::Any, collections::HashMap};
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
-    tensor::{DType, Float, Tensor},
+    tensor::{Float, Tensor},
 };
 use stormfire_module::{Error, Result, state::Saved};
 use stormfire_optim::float_params::{EachFloat, walk};
+use stormfire_values::read::without_halves;
 
 /// Averages by parameter.
 #[derive(Default)]
@@ -48,14 +49,9 @@ fn plain<const D: usize>(param: &Param<Tensor<D>>) -> (Tensor<D>, bool) {
     (if tensor.is_autodiff() { tensor.inner() } else { tensor }, trains)
 }
 
-/// A mean in a narrow type would lose small changes.
-fn wide<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    if matches!(tensor.dtype(), DType::F16 | DType::BF16) { tensor.cast(DType::F32) } else { tensor }
-}
-
-/// `old + (new - old) · share`. Changes `old` in place, if it has no other handle.
+/// `old + (new - old) · share`, not in half floats, which would lose small changes. Changes `old` in place, if it has no other handle.
 fn mixed<const D: usize>(old: Tensor<D>, new: Tensor<D>, share: f64) -> Tensor<D> {
-    let change = wide(new).sub(old.clone()).mul_scalar(share);
+    let change = without_halves(new).sub(old.clone()).mul_scalar(share);
     old.add(change)
 }
 
@@ -80,7 +76,7 @@ impl Averages {
                 let (new, trains) = plain(param);
                 let trains = (self.all || trains) && new.dtype().is_float();
                 let Some(slot) = self.slots.get_mut(&param.id) else {
-                    let value = Box::new(Some(if trains { wide(new) } else { new }));
+                    let value = Box::new(Some(if trains { without_halves(new) } else { new }));
                     self.slots.insert(param.id, Slot { path: String::new(), value, is_averaged: trains });
                     self.found_new = true;
                     return;
@@ -89,8 +85,8 @@ impl Averages {
                 let Some(place) = held::<D>(&mut slot.value) else { return };
                 *place = Some(match place.take() {
                     _ if !slot.is_averaged => new,
-                    Some(old) if !self.copies && old.dims() == new.dims() => mixed(wide(old), new, self.share),
-                    _ => wide(new),
+                    Some(old) if !self.copies && old.dims() == new.dims() => mixed(without_halves(old), new, self.share),
+                    _ => without_halves(new),
                 });
             }
         }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{DType, FloatDType, Int, Tensor, activation};
-use stormfire_values::ConfigError;
+use burn::tensor::{Int, Tensor, activation};
+use stormfire_values::{ConfigError, read::without_halves};
 
 use super::{
     accuracy::is_among_first,
@@ -54,8 +54,7 @@ impl<const D: usize> Scores<D> {
 
 /// Off the tape. Half floats become `f32`.
 pub(crate) fn plain<const D: usize>(scores: &Tensor<D>) -> Tensor<D> {
-    let scores = scores.clone().inner();
-    if matches!(scores.dtype(), DType::F16 | DType::BF16) { scores.cast(FloatDType::F32) } else { scores }
+    without_halves(scores.clone().inner())
 }
 
 pub(crate) fn refuse(what: &str, reason: String, hint: impl Into<String>) -> ConfigError {

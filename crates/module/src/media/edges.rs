@@ -3,7 +3,10 @@
 use burn::tensor::{DType, Int, Tensor};
 use stormfire_loggers::{Error as LoggerError, Histogram, HistogramStats};
 
-use stormfire_values::{ReadError, read::Tensors};
+use stormfire_values::{
+    ReadError,
+    read::{Tensors, without_halves},
+};
 
 use crate::error::Result;
 
@@ -39,8 +42,7 @@ pub fn histogram_with_edges<const D: usize>(tensor: Tensor<D>, edges: &[f64]) ->
     if count == 0 {
         return Err(nothing().into());
     }
-    let tensor = tensor.inner().reshape([count]);
-    let tensor = if matches!(tensor.dtype(), DType::F16 | DType::BF16) { tensor.cast(DType::F32) } else { tensor };
+    let tensor = without_halves(tensor.inner().reshape([count]));
     let round = |edge: f64| if tensor.dtype() == DType::F64 { edge } else { at_least(edge) };
     let edges_here: Vec<f64> = edges.iter().copied().map(round).collect();
     let last_here = -round(-last);

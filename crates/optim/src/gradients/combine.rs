@@ -7,7 +7,10 @@ use burn::{
     optim::GradientsParams,
     tensor::{DType, Tensor},
 };
-use stormfire_values::Scalar;
+use stormfire_values::{
+    Scalar,
+    read::{is_half, without_halves},
+};
 
 use super::{AnyRank, change, types::Widen};
 use crate::float_params::{EachFloat, walk};
@@ -18,8 +21,7 @@ struct Divide<'a>(&'a Scalar);
 impl AnyRank for Divide<'_> {
     fn apply<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D> {
         let dtype = gradient.dtype();
-        let is_half = matches!(dtype, DType::F16 | DType::BF16);
-        let gradient = if is_half { gradient.cast(DType::F32) } else { gradient };
+        let gradient = without_halves(gradient);
         let quotient = match self.0 {
             Scalar::Host(divisor) => gradient.div_scalar(*divisor),
             Scalar::Device(divisor) => {
@@ -28,7 +30,7 @@ impl AnyRank for Divide<'_> {
                 gradient / divisor.unsqueeze::<D>()
             }
         };
-        if is_half { quotient.cast(dtype) } else { quotient }
+        if is_half(dtype) { quotient.cast(dtype) } else { quotient }
     }
 }
 

@@ -3,17 +3,19 @@
 use burn::{
     module::{Module, Param},
     optim::GradientsParams,
-    tensor::{DType, Tensor},
+    tensor::Tensor,
 };
 
-use super::{AnyRank, change, is_half};
+use stormfire_values::read::without_halves;
+
+use super::{AnyRank, change};
 use crate::float_params::{EachFloat, walk};
 
 pub(super) struct Widen;
 
 impl AnyRank for Widen {
     fn apply<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D> {
-        if is_half(gradient.dtype()) { gradient.cast(DType::F32) } else { gradient }
+        without_halves(gradient)
     }
 }
 
@@ -41,7 +43,7 @@ pub fn as_parameters<M: Module>(gradients: &mut GradientsParams, module: &M) {
 mod tests {
     use burn::{
         nn::LinearConfig,
-        tensor::{Device, FloatDType},
+        tensor::{DType, Device, FloatDType},
     };
 
     use super::*;

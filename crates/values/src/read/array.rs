@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{DType, Device, FloatDType, Int, IntDType, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, IntDType, Tensor, TensorData};
 
-use super::{ReadError, Result, Tensors, sum_dtype, values_at_hand, wide::count_dtype, widen};
+use super::{ReadError, Result, Tensors, sum_dtype, values_at_hand, wide::count_dtype, widen, without_halves};
 
 /// Numbers in a shape, on the host or still on the device: what [`Scalar`](super::Scalar) is for one number.
 ///
@@ -327,8 +327,7 @@ impl<const D: usize> From<Tensor<D>> for Array {
             Err(tensor) => {
                 let tensor = tensor.inner();
                 let count = dims.iter().product::<usize>();
-                let is_half = matches!(tensor.dtype(), DType::F16 | DType::BF16);
-                Values::Floats(if is_half { tensor.cast(FloatDType::F32) } else { tensor }.reshape([count]))
+                Values::Floats(without_halves(tensor).reshape([count]))
             }
         };
         Self { dims, values }

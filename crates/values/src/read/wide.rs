@@ -16,6 +16,17 @@ pub(super) fn count_dtype(device: &Device) -> IntDType {
     if is_wide { IntDType::I64 } else { IntDType::I32 }
 }
 
+/// Whether it is a float type with few digits, in which sums must not be made.
+pub fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
+}
+
+/// Half floats become `f32`. Others stay what they are.
+#[must_use]
+pub fn without_halves<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    if is_half(tensor.dtype()) { tensor.cast(FloatDType::F32) } else { tensor }
+}
+
 /// Converts the values to that type.
 #[must_use]
 pub fn widen(tensor: Tensor<1>) -> Tensor<1> {
