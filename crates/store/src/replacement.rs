@@ -68,6 +68,15 @@ impl Replacement {
         self.commit().map(drop)
     }
 
+    /// Writes the whole content and commits the file.
+    ///
+    /// # Errors
+    /// Those of [`Replacement::commit`], and of writing.
+    pub fn commit_bytes(mut self, content: &[u8]) -> io::Result<()> {
+        self.write_all(content)?;
+        self.commit().map(drop)
+    }
+
     /// Makes the content durable and renames the file to its final name. Returns the open file.
     pub fn commit(self) -> io::Result<File> {
         let Self { file, path } = self;

@@ -18,11 +18,12 @@ pub(crate) fn guard<R>(code: impl FnOnce() -> Result<R>) -> Result<R> {
         // The values logged before the panic cannot be assigned to an event.
         let _ = take_records(&mut Vec::new());
         let (hook, moment) = scope::take_panicked_hook().unzip();
-        Err(Error::Panic { hook, moment: moment.unwrap_or_default(), message: message_of(panic.as_ref()).into_owned() })
+        Err(Error::Panic { hook, moment: moment.unwrap_or_default(), message: panic_message(panic.as_ref()).into_owned() })
     })
 }
 
-fn message_of(panic: &(dyn Any + Send)) -> Cow<'_, str> {
+/// What a panic says.
+pub fn panic_message(panic: &(dyn Any + Send)) -> Cow<'_, str> {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => Cow::Borrowed(text),
         (None, Some(text)) => Cow::Borrowed(text),

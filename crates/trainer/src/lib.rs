@@ -77,6 +77,7 @@ pub use trainer::{DeviceChoice, Trainer};
 /// What a tuner needs of a Trainer. The crate `stormfire` does not export it.
 pub mod for_tuner {
     pub use crate::{
+        guard::panic_message,
         new_rates::RateSweep,
         results_table::{STYLE, format_value},
         signals::check_not_interrupted,

@@ -222,7 +222,8 @@ impl<M: LightningModule> Session<M> {
     pub(crate) fn save_checkpoint(&mut self, module: &M, request: SaveRequest) -> Result<()> {
         // A refusal during the fit has already stopped it.
         drop(self.engine.frame.checkpoints.refused());
-        checkpoint::write_state(&mut self.engine, &mut module.clone(), &self.training, Ended::state(self.ended.as_deref()), request)?;
+        let ended = self.ended.as_ref().map(|ended| ended.state.clone());
+        checkpoint::write_state(&mut self.engine, &mut module.clone(), &self.training, ended, request)?;
         self.engine.frame.checkpoints.refused().map_or(Ok(()), Err)
     }
 

@@ -14,6 +14,8 @@ use stormfire_trainer::{
 
 pub use scores::FoldScores;
 
+use crate::tables::print;
+
 /// Fits a new module on each fold, and returns the mean and the deviation of each metric.
 ///
 /// `folds` are those of [`KFold::folds`](stormfire_data::KFold::folds), or anything else that describes a fold. `make`
@@ -24,14 +26,17 @@ pub use scores::FoldScores;
 /// are those at the end of each fit ([`Fit::metrics`](stormfire_trainer::Fit::metrics)).
 ///
 /// ```no_run
-/// # use burn::{nn::Linear, prelude::*};
+/// # use burn::{nn::{Linear, LinearConfig}, prelude::*};
 /// # use stormfire_module::{LightningModule, Result};
 /// # use stormfire_data::Loader;
 /// # #[derive(Module, Debug)]
 /// # struct Net { layer: Linear }
-/// # impl Net { fn new() -> Self { unimplemented!() } }
+/// # impl Net { fn new() -> Self { Self { layer: LinearConfig::new(1, 1).init(&Device::flex()) } } }
 /// # impl LightningModule for Net { type Batch = Tensor<2>; }
-/// # fn data(train: std::ops::Range<usize>, val: std::ops::Range<usize>) -> (Loader<Tensor<2>>, Loader<Tensor<2>>) { unimplemented!() }
+/// # fn data(train: std::ops::Range<usize>, val: std::ops::Range<usize>) -> (Loader<Tensor<2>>, Loader<Tensor<2>>) {
+/// #     let part = |items: std::ops::Range<usize>| Loader::from_batches(vec![Tensor::ones([items.len(), 1], &Device::flex())]);
+/// #     (part(train), part(val))
+/// # }
 /// use stormfire_trainer::Trainer;
 /// use stormfire_tuner::cross_validate;
 ///
@@ -71,7 +76,7 @@ pub fn cross_validate<F, M: LightningModule, D: DataModule<Batch = M::Batch>>(
     let scores = FoldScores::new(scores);
     if ranks.is_global_zero() {
         scores.write(&root)?;
-        scores.print();
+        print(&scores);
     }
     Ok(scores)
 }

@@ -5,8 +5,8 @@ mod batch_size;
 mod copied_data;
 mod folds;
 mod lr_find;
-mod numbers;
 mod sweep;
+mod tables;
 mod tuner;
 
 pub use batch_size::{BatchSizeSearch, ScaleBatchSize};

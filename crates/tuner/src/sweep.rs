@@ -17,12 +17,13 @@ use std::{
 };
 
 use stormfire_module::{Error, Result};
-use stormfire_trainer::for_tuner::check_not_interrupted;
+use stormfire_trainer::for_tuner::{check_not_interrupted, panic_message};
 use stormfire_values::{
     Mode,
     text::{Misread, TextError},
 };
 
+use crate::tables::print;
 use journal::{Header, Journal};
 use search::Search;
 
@@ -35,14 +36,19 @@ pub use trial::Trial;
 /// Runs trials with different hyperparameters, one after the other, and finds the best.
 ///
 /// ```no_run
-/// # use burn::{nn::Linear, prelude::*};
+/// # use burn::{nn::{Linear, LinearConfig}, prelude::*};
 /// # use stormfire_module::{LightningModule, Result};
 /// # use stormfire_data::Loader;
 /// # #[derive(Module, Debug)]
-/// # struct Net { layer: Linear }
-/// # impl Net { fn new(hidden: usize, lr: f64) -> Self { unimplemented!("{hidden} {lr}") } }
+/// # struct Net { layer: Linear, #[module(skip)] lr: f64 }
+/// # impl Net {
+/// #     fn new(hidden: usize, lr: f64) -> Self { Self { layer: LinearConfig::new(1, hidden).init(&Device::flex()), lr } }
+/// # }
 /// # impl LightningModule for Net { type Batch = Tensor<2>; }
-/// # fn data() -> (Loader<Tensor<2>>, Loader<Tensor<2>>) { unimplemented!() }
+/// # fn data() -> (Loader<Tensor<2>>, Loader<Tensor<2>>) {
+/// #     let part = || Loader::from_batches(vec![Tensor::ones([8, 1], &Device::flex())]);
+/// #     (part(), part())
+/// # }
 /// use stormfire_trainer::Trainer;
 /// use stormfire_tuner::{Pruner, Space, Sweep};
 ///
@@ -179,7 +185,9 @@ impl Sweep {
             let outcome = catch_unwind(AssertUnwindSafe(|| objective(&mut trial)));
             // A score that was computed in spite of a signal is that of a half-trained module.
             check_not_interrupted()?;
-            let record = match outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
+            let panicked =
+                |panic: Box<dyn Any + Send>| Err(Error::other(format!("the objective panicked: {}", panic_message(panic.as_ref()))));
+            let record = match outcome.unwrap_or_else(panicked) {
                 Err(error @ Error::Interrupted { .. }) => return Err(error),
                 outcome => trial.ended(outcome),
             };
@@ -193,7 +201,7 @@ impl Sweep {
         }
         let result = SweepResult::new(journal.records().to_vec(), self.mode);
         result.write(&self.folder)?;
-        result.print();
+        print(&result);
         Ok(result)
     }
 
@@ -208,9 +216,4 @@ impl Sweep {
         }
         Ok(())
     }
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> Error {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Error::other(format!("the objective panicked: {}", text.unwrap_or("no message")))
 }

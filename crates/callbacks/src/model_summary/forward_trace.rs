@@ -49,11 +49,7 @@ impl ForwardTrace {
         input: Tensor<I, K>,
         forward: impl FnOnce(&L, Tensor<I, K>) -> Tensor<O, R>,
     ) -> Tensor<O, R> {
-        let from = input.dims().to_vec();
-        let output = forward(layer, input);
-        let flops = layer.flops(&from, &output.dims());
-        self.calls.push(LayerCall { name: name.into(), input: from, output: output.dims().to_vec(), flops: Some(flops) });
-        output
+        self.call(name, input, |input| forward(layer, input), |from, to| Some(layer.flops(from, to)))
     }
 
     /// Runs a layer whose operations are unknown: the summary shows `?` for them, and for the total.
@@ -64,10 +60,21 @@ impl ForwardTrace {
         input: Tensor<I, K>,
         forward: impl FnOnce(&L, Tensor<I, K>) -> Tensor<O, R>,
     ) -> Tensor<O, R> {
-        let from = input.dims().to_vec();
-        let output = forward(layer, input);
-        self.calls.push(LayerCall { name: name.into(), input: from, output: output.dims().to_vec(), flops: None });
-        output
+        self.call(name, input, |input| forward(layer, input), |_, _| None)
+    }
+
+    fn call<const I: usize, const O: usize, K: Basic, R: Basic>(
+        &mut self,
+        name: &str,
+        input: Tensor<I, K>,
+        forward: impl FnOnce(Tensor<I, K>) -> Tensor<O, R>,
+        flops: impl FnOnce(&[usize], &[usize]) -> Option<u64>,
+    ) -> Tensor<O, R> {
+        let from = input.dims();
+        let result = forward(input);
+        let to = result.dims();
+        self.calls.push(LayerCall { name: name.into(), input: from.to_vec(), output: to.to_vec(), flops: flops(&from, &to) });
+        result
     }
 
     /// Adds operations that belong to no layer, such as a product of two activations.

@@ -1,6 +1,5 @@
 //! The settings of a run.
 
-use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -164,10 +163,7 @@ impl Hyperparams {
     /// [`Error::Io`] or [`Error::Serialize`].
     pub fn write_yaml(&self, path: &Path) -> Result<()> {
         let text = self.to_yaml()?;
-        let mut file = Replacement::new(path)?;
-        file.write_all(text.as_bytes())?;
-        file.commit()?;
-        Ok(())
+        Ok(Replacement::new(path)?.commit_bytes(text.as_bytes())?)
     }
 }
 

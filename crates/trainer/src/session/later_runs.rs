@@ -14,15 +14,9 @@ use crate::{
 
 /// The end of a fit.
 pub(super) struct Ended<M> {
-    state: RunState,
+    pub(super) state: RunState,
     /// The trained weights, if a callback has others in force.
     pub(super) trained: Option<M>,
-}
-
-impl<M> Ended<M> {
-    pub(super) fn state(ended: Option<&Self>) -> Option<RunState> {
-        ended.map(|ended| ended.state.clone())
-    }
 }
 
 impl<M: LightningModule> Session<M> {
@@ -43,7 +37,7 @@ impl<M: LightningModule> Session<M> {
 
     /// The final state of the newest fit, to continue from.
     pub(crate) fn newest_fit(&mut self, module: &M) -> Result<Resume> {
-        let ended = Ended::state(self.ended.as_deref()).ok_or_else(|| {
+        let ended = self.ended.as_ref().map(|ended| ended.state.clone()).ok_or_else(|| {
             let hint = "call it after a `Trainer::fit` that has returned a module, or resume from a checkpoint with `set_ckpt_path`";
             Error::config("fit_further", "no fit has completed", hint)
         })?;

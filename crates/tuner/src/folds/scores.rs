@@ -1,16 +1,14 @@
 //! The metrics of all folds.
 
-use std::{fmt, io::Write as _, path::Path};
+use std::{fmt, path::Path};
 
 use comfy_table::Table as Shown;
 use serde_json::Value;
-use stormfire_callbacks::Printer;
 use stormfire_loggers::{Metrics, Table};
 use stormfire_module::Result;
-use stormfire_store::replacement::Replacement;
 use stormfire_trainer::for_tuner::{STYLE, format_value};
 
-use crate::numbers::cell;
+use crate::tables::{cell, write_csv};
 
 /// The metrics of each fold, with mean and deviation. `Display` is a table of them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,16 +67,7 @@ impl FoldScores {
 
     /// Writes `folds.csv`.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
-        let mut file = Replacement::new(&folder.join("folds.csv"))?;
-        file.write_all(&self.table()?.to_csv()?)?;
-        file.commit()?;
-        Ok(())
-    }
-
-    pub(super) fn print(&self) {
-        if let Err(error) = Printer::live().print_line(&self.to_string()) {
-            tracing::debug!("cannot print to the terminal: {error}");
-        }
+        write_csv(&folder.join("folds.csv"), &self.table()?)
     }
 }
 

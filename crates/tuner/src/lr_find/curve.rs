@@ -7,7 +7,7 @@ use stormfire_module::{Error, Result};
 use stormfire_store::replacement::Replacement;
 
 use super::{chart, choices::Suggestion, point::LrPoint, suggest};
-use crate::numbers::cell;
+use crate::tables::{cell, write_csv};
 
 /// The losses over the learning rates, and what they suggest.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,14 +119,7 @@ impl LrCurve {
     pub fn write(&self, folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
         fs_err::create_dir_all(folder)?;
-        write(&folder.join("lr_find.svg"), self.figure().bytes())?;
-        write(&folder.join("lr_find.csv"), &self.table()?.to_csv()?)
+        Replacement::new(&folder.join("lr_find.svg"))?.commit_bytes(self.figure().bytes())?;
+        write_csv(&folder.join("lr_find.csv"), &self.table()?)
     }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = Replacement::new(path)?;
-    std::io::Write::write_all(&mut file, bytes)?;
-    file.commit()?;
-    Ok(())
 }

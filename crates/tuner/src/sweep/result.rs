@@ -1,18 +1,16 @@
 //! The trials of a sweep as a table.
 
-use std::{fmt, io::Write as _, path::Path};
+use std::{fmt, path::Path};
 
 use comfy_table::Table as Shown;
 use serde_json::Value;
-use stormfire_callbacks::Printer;
 use stormfire_loggers::Table;
 use stormfire_module::Result;
-use stormfire_store::replacement::Replacement;
 use stormfire_trainer::for_tuner::{STYLE, format_value};
 use stormfire_values::Mode;
 
 use super::record::{TrialRecord, TrialState, shown_value};
-use crate::numbers::cell;
+use crate::tables::{cell, write_csv};
 
 /// The trials of a sweep. `Display` is a table of all of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,16 +56,7 @@ impl SweepResult {
 
     /// Writes `trials.csv`.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
-        let mut file = Replacement::new(&folder.join("trials.csv"))?;
-        file.write_all(&self.table()?.to_csv()?)?;
-        file.commit()?;
-        Ok(())
-    }
-
-    pub(super) fn print(&self) {
-        if let Err(error) = Printer::live().print_line(&self.to_string()) {
-            tracing::debug!("cannot print to the terminal: {error}");
-        }
+        write_csv(&folder.join("trials.csv"), &self.table()?)
     }
 }
 

@@ -173,10 +173,7 @@ pub(super) fn write_config(folder: &Path, entries: &[Entry]) -> Result<()> {
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = Replacement::new(path)?;
-    file.write_all(bytes)?;
-    file.commit()?;
-    Ok(())
+    Ok(Replacement::new(path)?.commit_bytes(bytes)?)
 }
 
 /// A value for a table without quotes.

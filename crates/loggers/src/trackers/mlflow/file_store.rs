@@ -332,10 +332,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(folder) = path.parent() {
         fs_err::create_dir_all(folder)?;
     }
-    let mut file = Replacement::new(path)?;
-    file.write_all(bytes)?;
-    file.commit()?;
-    Ok(())
+    Ok(Replacement::new(path)?.commit_bytes(bytes)?)
 }
 
 /// All files below a folder, by relative path with parts joined by `/`.
