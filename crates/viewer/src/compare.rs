@@ -26,13 +26,11 @@ fn rows(of_runs: &[Vec<(String, String)>], prefix: &str) -> Vec<Setting> {
     for (at, settings) in of_runs.iter().enumerate() {
         for (name, value) in settings {
             let name = format!("{prefix}{name}");
-            let row = match table.iter().position(|row| row.name == name) {
-                Some(row) => row,
-                None => {
-                    table.push(Setting { name, values: vec![None; of_runs.len()], differs: false });
-                    table.len() - 1
-                }
-            };
+            let known = table.iter().position(|row| row.name == name);
+            let row = known.unwrap_or_else(|| {
+                table.push(Setting { name, values: vec![None; of_runs.len()], differs: false });
+                table.len() - 1
+            });
             table[row].values[at] = Some(value.clone());
         }
     }

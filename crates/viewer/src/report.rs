@@ -107,15 +107,15 @@ pub fn page(title: &str, runs: &Runs, now: SystemTime) -> String {
     ];
     let mut html = head(title, list.len());
     html.push_str(&switches(list));
-    let _ = write!(html, "<main>\n<h1>{}</h1>\n", escaped(title));
+    let _ = writeln!(html, "<main>\n<h1>{}</h1>", escaped(title));
     if runs.left_out() > 0 {
         let _ = write!(html, "<p class=\"warn\">{} older runs are left out.</p>", runs.left_out());
     }
     html.push_str(&controls(&body));
-    body.iter().for_each(|section| html.push_str(section));
-    let _ = write!(
+    html.extend(body);
+    let _ = writeln!(
         html,
-        "</main>\n<footer>Written by Stormfire {}.</footer>\n<script>{SCRIPT}</script>\n</body></html>\n",
+        "</main>\n<footer>Written by Stormfire {}.</footer>\n<script>{SCRIPT}</script>\n</body></html>",
         env!("CARGO_PKG_VERSION")
     );
     html
@@ -127,22 +127,22 @@ fn head(title: &str, runs: usize) -> String {
     let policy = format!("default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; script-src 'sha256-{hash}'");
     let mut style = format!(":root{{color-scheme:light;{LIGHT}{}}}\n", colors(|pair| pair.0));
     let dark = format!("color-scheme:dark;{DARK}{}", colors(|pair| pair.1));
-    let _ = write!(
+    let _ = writeln!(
         style,
-        "@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n@media screen{{:root:has(#dark:checked){{{dark}}}\n"
+        "@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n@media screen{{:root:has(#dark:checked){{{dark}}}"
     );
-    let _ = write!(style, ":root:has(#light:checked){{color-scheme:light;{LIGHT}{}}}}}\n", colors(|pair| pair.0));
+    let _ = writeln!(style, ":root:has(#light:checked){{color-scheme:light;{LIGHT}{}}}}}", colors(|pair| pair.0));
     for run in 0..runs {
         let (color, dash) = (run % COLORS.len(), DASHES[run % DASHES.len()]);
         let _ = write!(style, ".run.run{run},.c{run}{{color:var(--c{color})}}.run{run} path.line,.c{run} line{{stroke-dasharray:{dash}}}");
-        let _ = write!(
+        let _ = writeln!(
             style,
-            "#run{run}:not(:checked)~main .run{run}{{display:none}}#run{run}:not(:checked)~main label[for=run{run}]{{opacity:.4}}\n"
+            "#run{run}:not(:checked)~main .run{run}{{display:none}}#run{run}:not(:checked)~main label[for=run{run}]{{opacity:.4}}"
         );
     }
     for switch in ["raw", "log", "light", "dark", "auto"] {
         let _ = write!(style, "#{switch}:checked~main label[for={switch}]{{background:var(--link);color:var(--page)}}");
-        let _ = write!(style, "#{switch}:focus-visible~main label[for={switch}]{{outline:2px solid var(--link)}}\n");
+        let _ = writeln!(style, "#{switch}:focus-visible~main label[for={switch}]{{outline:2px solid var(--link)}}");
     }
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
@@ -154,13 +154,15 @@ fn head(title: &str, runs: usize) -> String {
 }
 
 fn colors(of: impl Fn(&(&'static str, &'static str)) -> &'static str) -> String {
-    COLORS.iter().enumerate().map(|(at, pair)| format!("--c{at}:{};", of(pair))).collect()
+    COLORS.iter().enumerate().fold(String::new(), |all, (at, pair)| all + &format!("--c{at}:{};", of(pair)))
 }
 
 /// The states of the switches. Their labels are in the page, and the style sheet connects both.
 fn switches(runs: &[Run]) -> String {
-    let mut html: String =
-        (0..runs.len()).map(|run| format!("<input class=\"switch\" type=\"checkbox\" id=\"run{run}\" checked>")).collect();
+    let mut html = String::new();
+    for run in 0..runs.len() {
+        let _ = write!(html, "<input class=\"switch\" type=\"checkbox\" id=\"run{run}\" checked>");
+    }
     html.push_str("<input class=\"switch\" type=\"checkbox\" id=\"raw\"><input class=\"switch\" type=\"checkbox\" id=\"log\">");
     html.push_str("<input class=\"switch\" type=\"radio\" name=\"theme\" id=\"auto\" checked>");
     html.push_str("<input class=\"switch\" type=\"radio\" name=\"theme\" id=\"light\"><input class=\"switch\" type=\"radio\" name=\"theme\" id=\"dark\">\n");
@@ -180,7 +182,10 @@ fn controls(body: &[String]) -> String {
         ("warnings", "Warnings"),
     ];
     let exists = |id: &str| body.iter().any(|section| section.contains(&format!("<section id=\"{id}\">")));
-    let links: String = names.iter().filter(|(id, _)| exists(id)).map(|(id, name)| format!("<a href=\"#{id}\">{name}</a>")).collect();
+    let mut links = String::new();
+    for (id, name) in names.iter().filter(|(id, _)| exists(id)) {
+        let _ = write!(links, "<a href=\"#{id}\">{name}</a>");
+    }
     format!(
         "<nav>{links}</nav>\n<div class=\"switches\"><label for=\"raw\">without smoothing</label><label for=\"log\">logarithmic</label>\
          <label for=\"auto\">auto</label><label for=\"light\">light</label><label for=\"dark\">dark</label></div>\n\

@@ -283,7 +283,7 @@ mod tests {
         assert!((16..=32).contains(&buckets.len()), "{}", buckets.len());
         assert_eq!(buckets.iter().map(|bucket| bucket.finite).sum::<u64>(), 100_000);
         assert_eq!((long.min(), long.max(), long.last()), (Some((3.0, -9.0)), Some((70_001.0, 9.0)), Some((99_999.0, 0.9))));
-        let spike = buckets.iter().find(|bucket| bucket.max == 9.0).unwrap();
+        let spike = buckets.iter().find(|bucket| bucket.max > 8.0).unwrap();
         assert!(spike.from <= 70_001.0 && spike.to >= 70_001.0, "{spike:?}");
         assert!(buckets.windows(2).all(|pair| pair[0].to < pair[1].from));
         let sum: f64 = buckets.iter().map(|bucket| bucket.sum).sum();
@@ -298,7 +298,7 @@ mod tests {
     fn values_that_are_not_finite_are_counted_and_leave_a_gap() {
         let broken = curve(8, [(0.0, 1.0), (1.0, f64::NAN), (2.0, f64::INFINITY), (3.0, 2.0)]);
         assert_eq!((broken.len(), broken.broken()), (4, 2));
-        assert!(broken.first_broken().is_some_and(|(step, value)| step == 1.0 && value.is_nan()));
+        assert!(broken.first_broken().is_some_and(|(step, value)| step as u64 == 1 && value.is_nan()));
         let means: Vec<_> = broken.buckets().iter().map(Bucket::mean).collect();
         assert_eq!(means, [Some(1.0), None, None, Some(2.0)]);
         assert_eq!((broken.min(), broken.max()), (Some((0.0, 1.0)), Some((3.0, 2.0))));

@@ -25,7 +25,7 @@ pub(super) fn runs(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut left = MOST_FOLDERS;
     visit(root, DEPTH, false, &mut left, &mut found);
-    found.sort_by(|a, b| natural(a).cmp(&natural(b)));
+    found.sort_by_cached_key(|folder| natural(folder));
     found
 }
 

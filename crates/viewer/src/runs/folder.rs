@@ -16,7 +16,7 @@ const MOST_RUNS: usize = 500;
 pub struct Runs {
     roots: Vec<PathBuf>,
     keep: Keep,
-    runs: Vec<Run>,
+    list: Vec<Run>,
     left_out: usize,
 }
 
@@ -26,11 +26,11 @@ impl Runs {
     /// # Errors
     /// [`Unreadable`] for a path that does not exist, and if a path contains no run.
     pub fn open(paths: &[PathBuf], keep: Keep) -> Result<Self, Unreadable> {
-        let mut runs = Self { roots: Vec::new(), keep, runs: Vec::new(), left_out: 0 };
+        let mut runs = Self { roots: Vec::new(), keep, list: Vec::new(), left_out: 0 };
         for path in paths {
             if path.is_file() {
                 let run = Run::of_file(path, keep).ok_or_else(|| Unreadable::NotALog { path: path.clone() })?;
-                runs.runs.push(run);
+                runs.list.push(run);
             } else if path.is_dir() {
                 if find::runs(path).is_empty() {
                     return Err(Unreadable::NoRun { path: path.clone() });
@@ -55,27 +55,27 @@ impl Runs {
         let found = found.split_off(self.left_out);
         let buckets = self.keep.buckets.min(BUCKETS / found.len().max(1)).max(256);
         for (name, folder) in found {
-            if !self.runs.iter().any(|run| run.folder() == folder) {
-                self.runs.push(Run::open(&folder, name, Keep { buckets, ..self.keep }));
+            if !self.list.iter().any(|run| run.folder() == folder) {
+                self.list.push(Run::open(&folder, name, Keep { buckets, ..self.keep }));
             }
         }
-        self.runs.iter_mut().for_each(Run::refresh);
+        self.list.iter_mut().for_each(Run::refresh);
     }
 
     /// Reads at most about `most` new bytes of each run and returns their number.
     pub fn poll(&mut self, most: usize) -> usize {
-        let share = (most / self.runs.len().max(1)).max(1 << 16);
-        self.runs.iter_mut().map(|run| run.poll(share)).sum()
+        let share = (most / self.list.len().max(1)).max(1 << 16);
+        self.list.iter_mut().map(|run| run.poll(share)).sum()
     }
 
     /// Reads everything that the files contain now.
     pub fn read_all(&mut self) {
-        self.runs.iter_mut().for_each(Run::read_all);
+        self.list.iter_mut().for_each(Run::read_all);
     }
 
     /// The runs.
     pub fn list(&self) -> &[Run] {
-        &self.runs
+        &self.list
     }
 
     /// Number of further runs, which are not read.

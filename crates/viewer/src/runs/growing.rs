@@ -45,7 +45,7 @@ impl Growing {
             self.length = self.position;
             return Change::Missing;
         };
-        let (length, modified, identity) = (metadata.len(), metadata.modified().ok(), identity(&metadata));
+        let (length, modified, identity) = (metadata.len(), metadata.modified().ok(), Some(identity(&metadata)));
         let is_same = (self.length, self.modified, self.identity) == (length, modified, identity);
         let is_other = self.identity.is_some() && self.identity != identity || length < self.position;
         (self.length, self.modified, self.identity) = (length, modified, identity);
@@ -104,12 +104,12 @@ pub(super) fn read_at(path: &Path, start: u64, most: usize, into: &mut Vec<u8>) 
 }
 
 #[cfg(unix)]
-fn identity(metadata: &Metadata) -> Option<u64> {
-    Some(std::os::unix::fs::MetadataExt::ino(metadata))
+fn identity(metadata: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
 }
 
 #[cfg(not(unix))]
-fn identity(metadata: &Metadata) -> Option<u64> {
-    let created = metadata.created().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    Some(created.as_nanos() as u64)
+fn identity(metadata: &Metadata) -> u64 {
+    let created = metadata.created().ok().and_then(|created| created.duration_since(SystemTime::UNIX_EPOCH).ok());
+    created.map_or(0, |created| created.as_nanos() as u64)
 }

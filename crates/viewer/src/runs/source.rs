@@ -135,12 +135,12 @@ impl Source {
             self.restart();
         }
         let mut read = 0;
-        for number in 0..self.files.len() {
+        for (number, change) in changes.into_iter().enumerate() {
             if read >= most {
                 break;
             }
             let (path, left) = (self.files[number].path.clone(), self.files[number].left());
-            if left == 0 && changes[number] != Change::Grown || changes[number] == Change::Missing {
+            if left == 0 && change != Change::Grown || change == Change::Missing {
                 continue;
             }
             if let Format::Table(rows) = &mut self.format {

@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::fs::{OpenOptions, create_dir_all, write};
 use std::io::Write as _;
 use std::path::Path;
@@ -225,8 +226,8 @@ fn a_large_log_has_a_preview_of_its_whole_length_and_then_every_extreme() {
     let mut lines = String::new();
     let mut events = TensorBoardLogger::new(folder.path()).name("").version("events");
     for step in 0..rows {
-        table += &format!("{step},{},{}\n", step / 1000, value(step));
-        lines += &format!("{{\"step\":{step},\"loss\":{}}}\n", value(step));
+        writeln!(table, "{step},{},{}", step / 1000, value(step)).unwrap();
+        writeln!(lines, "{{\"step\":{step},\"loss\":{}}}", value(step)).unwrap();
         if step % 3 == 0 {
             events.log_metrics(&[("loss", value(step))].into(), Some(step.into())).unwrap();
         }

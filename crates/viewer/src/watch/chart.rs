@@ -147,9 +147,10 @@ fn marks(
         if drawn.len() < 2 {
             continue;
         }
-        let values = curve.buckets.iter().zip(&curve.averages);
-        let last = values.filter_map(|(bucket, average)| Some((bucket, if look.smoothing > 0.0 { *average } else { bucket.mean() }?)));
-        if let Some((bucket, value)) = last.filter(|(_, value)| scale.shows(*value)).last() {
+        let values = curve.buckets.iter().zip(&curve.averages).rev();
+        let mut values =
+            values.filter_map(|(bucket, average)| Some((bucket, if look.smoothing > 0.0 { *average } else { bucket.mean() }?)));
+        if let Some((bucket, value)) = values.find(|(_, value)| scale.shows(*value)) {
             let cell = (plot.x + (x_of(bucket.middle()) / 2) as u16, plot.y + (y_of(value) / 4) as u16);
             buffer[cell].set_char(letter(curve.run)).set_style(style.patch(look.theme.bold()));
         }

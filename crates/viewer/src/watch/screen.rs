@@ -186,7 +186,7 @@ impl Screen<'_> {
         let shown = self.view.shown(self.list);
         let Some((at, run)) = shown.iter().rev().find(|(_, run)| run.state(self.now) == State::Running).or(shown.last()) else { return };
         let style = theme.run(*at);
-        buffer.set_stringn(area.x, area.y, self.status(*at, run), area.width.into(), style);
+        buffer.set_stringn(area.x, area.y, status(*at, run), area.width.into(), style);
         if area.height < 5 {
             return;
         }
@@ -202,23 +202,23 @@ impl Screen<'_> {
             buffer.set_stringn(area.x, area.y + 2, plain(&text), area.width.into(), theme.dim());
         }
     }
+}
 
-    /// Step, epoch, learning rates, speed and machine.
-    fn status(&self, at: usize, run: &Run) -> String {
-        let mut parts = vec![letter(at).to_string()];
-        parts.extend(run.step().map(|step| format!("step {}", number(step))));
-        parts.extend(run.last("epoch").map(|epoch| format!("epoch {}", number(epoch))));
-        let rates: Vec<_> = run.names().into_iter().filter(|name| name.starts_with("lr-")).collect();
-        parts.extend(rates.iter().take(2).filter_map(|name| Some(format!("{} {}", plain(name), number(run.last(name)?)))));
-        let named = |name: &str, show: &dyn Fn(f64) -> String| Some(show(run.last(name)?));
-        parts.extend(named("train/device/batches_per_sec", &|rate| format!("{} it/s", number((rate * 10.0).round() / 10.0))));
-        parts.extend(named("train/time_to_end", &|seconds| format!("{} left", lists::duration(seconds))));
-        let machine = "DeviceStatsMonitor.on_train_batch_start";
-        parts.extend(named(&format!("{machine}/cpu_percent"), &|percent| format!("cpu {percent:.0} %")));
-        parts.extend(named(&format!("{machine}/gpu_0_percent"), &|percent| format!("gpu {percent:.0} %")));
-        parts.extend(named(&format!("{machine}/process_rss_bytes"), &|bytes| format!("mem {}", lists::size(bytes))));
-        parts.join("  ")
-    }
+/// Step, epoch, learning rates, speed and machine.
+fn status(at: usize, run: &Run) -> String {
+    let mut parts = vec![letter(at).to_string()];
+    parts.extend(run.step().map(|step| format!("step {}", number(step))));
+    parts.extend(run.last("epoch").map(|epoch| format!("epoch {}", number(epoch))));
+    let rates: Vec<_> = run.names().into_iter().filter(|name| name.starts_with("lr-")).collect();
+    parts.extend(rates.iter().take(2).filter_map(|name| Some(format!("{} {}", plain(name), number(run.last(name)?)))));
+    let named = |name: &str, show: &dyn Fn(f64) -> String| Some(show(run.last(name)?));
+    parts.extend(named("train/device/batches_per_sec", &|rate| format!("{} it/s", number((rate * 10.0).round() / 10.0))));
+    parts.extend(named("train/time_to_end", &|seconds| format!("{} left", lists::duration(seconds))));
+    let machine = "DeviceStatsMonitor.on_train_batch_start";
+    parts.extend(named(&format!("{machine}/cpu_percent"), &|percent| format!("cpu {percent:.0} %")));
+    parts.extend(named(&format!("{machine}/gpu_0_percent"), &|percent| format!("gpu {percent:.0} %")));
+    parts.extend(named(&format!("{machine}/process_rss_bytes"), &|bytes| format!("mem {}", lists::size(bytes))));
+    parts.join("  ")
 }
 
 /// The best checkpoint, else the newest one.

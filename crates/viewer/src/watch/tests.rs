@@ -14,7 +14,9 @@ fn screen(root: &Path, (width, height): (u16, u16), keys: &[Key]) -> String {
     runs.read_all();
     let mut view = View::new(Theme { has_colors: false });
     view.notice(runs.list());
-    keys.iter().for_each(|key| view.press(*key, runs.list()));
+    for key in keys {
+        view.press(*key, runs.list());
+    }
     let now = runs.list().iter().filter_map(crate::runs::Run::modified).max().unwrap() + Duration::from_secs(5);
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(&view, "logs", &runs, now, frame.area(), frame.buffer_mut())).unwrap();
@@ -72,7 +74,9 @@ fn keys_choose_hide_and_leave() {
     assert!(back.contains("train_loss"), "{back}");
     for (keys, is_over) in [(typed("q"), true), (typed("/q"), false), ([typed("/q"), vec![Key::Interrupt]].concat(), true)] {
         let mut view = View::new(Theme { has_colors: true });
-        keys.iter().for_each(|key| view.press(*key, &[]));
+        for key in &keys {
+            view.press(*key, &[]);
+        }
         assert_eq!(view.is_over(), is_over, "{keys:?}");
     }
 }

@@ -27,10 +27,12 @@ impl Theme {
         if self.has_colors { Style::new().add_modifier(Modifier::DIM) } else { Style::new() }
     }
 
+    #[expect(clippy::unused_self, reason = "as the other styles")]
     pub(super) fn bold(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
+    #[expect(clippy::unused_self, reason = "as the other styles")]
     pub(super) fn chosen(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }

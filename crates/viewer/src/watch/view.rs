@@ -74,6 +74,7 @@ const SMOOTHING: [f64; 5] = [0.0, 0.3, 0.6, 0.9, 0.97];
 const SHOWN: usize = 6;
 
 /// The state of the screen.
+#[expect(clippy::struct_excessive_bools, reason = "they are switches, each independent of the others")]
 #[derive(Debug)]
 pub struct View {
     pub(super) theme: Theme,
@@ -281,10 +282,8 @@ pub(crate) fn rank(name: &str) -> (u8, String) {
         machine.map_or(9, |at| at as u8)
     } else if is_detail {
         if lower.contains("total") { 8 } else { 9 }
-    } else if lower.contains("loss") {
-        0
     } else {
-        1
+        u8::from(!lower.contains("loss"))
     };
     (rank, name.to_owned())
 }

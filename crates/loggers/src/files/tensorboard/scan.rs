@@ -152,7 +152,7 @@ fn event(data: &[u8], found: &mut dyn FnMut(Found<'_>)) -> Option<()> {
     let (mut step, mut summary, mut session) = (0, None, None);
     for field in fields(data) {
         match field? {
-            (2, Field::Number(number)) => step = number as i64,
+            (2, Field::Number(number)) => step = number.cast_signed(),
             (5, Field::Bytes(bytes)) => summary = Some(bytes),
             (7, Field::Bytes(bytes)) => session = Some(bytes),
             _ => {}
