@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (first, is_sampled) = (start.elapsed(), runs.list()[0].is_sampled());
         runs.read_all();
         let (_, bytes) = runs.list()[0].progress();
-        let values = runs.list()[0].curve("train_loss").map_or(0, |curve| curve.len());
+        let values = runs.list()[0].curve("train_loss").map_or(0, stormfire_viewer::runs::Curve::len);
         println!(
             "{run}: {bytes} bytes, first picture after {first:.2?} (sampled: {is_sampled}), all {values} rows after {:.2?}",
             start.elapsed()
