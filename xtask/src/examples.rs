@@ -78,6 +78,42 @@ const RUNS: &[Run] = &[
         leaves: &["lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/checkpoints/*.ckpt"],
     },
     Run {
+        example: "new_blank",
+        arguments: &["--epochs", "2", "--root", "{root}"],
+        leaves: &[
+            "lightning_logs/version_0/metrics.csv",
+            "lightning_logs/version_0/training.log",
+            "lightning_logs/version_0/checkpoints/*.ckpt",
+        ],
+    },
+    Run {
+        example: "new_tabular",
+        arguments: &["--epochs", "2", "--root", "{root}"],
+        leaves: &[
+            "lightning_logs/version_0/metrics.csv",
+            "lightning_logs/version_0/training.log",
+            "lightning_logs/version_0/checkpoints/*.ckpt",
+        ],
+    },
+    Run {
+        example: "new_vision",
+        arguments: &["--epochs", "2", "--root", "{root}"],
+        leaves: &[
+            "lightning_logs/version_0/metrics.csv",
+            "lightning_logs/version_0/training.log",
+            "lightning_logs/version_0/checkpoints/*.ckpt",
+        ],
+    },
+    Run {
+        example: "new_text",
+        arguments: &["--epochs", "2", "--root", "{root}"],
+        leaves: &[
+            "lightning_logs/version_0/metrics.csv",
+            "lightning_logs/version_0/training.log",
+            "lightning_logs/version_0/checkpoints/*.ckpt",
+        ],
+    },
+    Run {
         example: "custom_logger",
         arguments: &["--no-progress-bar", "--root", "{root}"],
         leaves: &["metrics.jsonl", "lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/hparams.yaml"],
