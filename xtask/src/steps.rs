@@ -46,7 +46,11 @@ pub(crate) const STEPS: &[Step] = &[
 
 /// Steps that take too long for every change. `--full` adds them.
 pub(crate) const FULL_STEPS: &[Step] = &[
-    Step { name: "fresh", about: "new projects, of the README and of `stormfire new`, build with optimizations and train", body: fresh::step },
+    Step {
+        name: "fresh",
+        about: "new projects, of the README and of `stormfire new`, build with optimizations and train",
+        body: fresh::step,
+    },
     Step { name: "first", about: "the first command of the README builds with optimizations and trains", body: examples::first },
     Step { name: "gpu-features", about: "the features `vulkan` and `metal` compile", body: cuda::others_compile },
     Step { name: "crash", about: "a training that is killed 2,000 times ends like an uninterrupted one", body: crash::step },
