@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let logs = PathBuf::from("lightning_logs");
     let runs = samples::write(&logs)?;
     stormfire_viewer::report::write(&runs, Path::new("report.html"))?;
-    std::fs::write("watch.svg", watch::picture(&[logs.clone()], (100, 30), &[Key::Char('s')])?)?;
+    std::fs::write("watch.svg", watch::picture(std::slice::from_ref(&logs), (100, 30), &[Key::Char('s')])?)?;
     print!("{}", watch::snapshot(&[logs], (80, 24), &[])?);
     Ok(())
 }
