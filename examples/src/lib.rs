@@ -2,4 +2,4 @@
 
 pub mod mnist_data;
 
-pub use mnist_data::{Digit, MnistBatch, MnistBatcher, MnistData};
+pub use mnist_data::{Digit, MnistBatch, MnistBatcher, MnistConfig, MnistData};

@@ -37,8 +37,8 @@ fn train(workspace: &Workspace, accelerator: &str) -> Result<PathBuf> {
     let mut cargo = cuda::cargo(workspace, "run");
     cargo
         .args(["--quiet", "--example", "mnist", "--features", "wgpu", "--"])
-        .args(["--accelerator", accelerator, "--max-steps", &steps, "--seed", "1", "--log-every-n-steps", "1"])
-        .args(["--limit-val-batches", "0", "--no-progress-bar", "--root"])
+        .args(["--accelerator", accelerator, "--trainer.max_steps", &steps, "trainer.seed=1", "trainer.log_every_n_steps=1"])
+        .args(["trainer.limit_val_batches=0", "trainer.enable_progress_bar=false", "--trainer.default_root_dir"])
         .arg(&root)
         // Mesa prints a warning at every start without it.
         .env("XDG_RUNTIME_DIR", &runtime)

@@ -11,8 +11,22 @@ use super::module_uses::{Module, Source, Use, uses};
 use super::source;
 
 /// The crates that have a list.
-const CRATES: [&str; 13] =
-    ["store", "values", "ranks", "loggers", "checkpoint", "data", "metrics", "optim", "module", "callbacks", "trainer", "tuner", "xtask"];
+const CRATES: [&str; 14] = [
+    "store",
+    "values",
+    "ranks",
+    "loggers",
+    "checkpoint",
+    "data",
+    "metrics",
+    "optim",
+    "module",
+    "callbacks",
+    "trainer",
+    "tuner",
+    "cli",
+    "xtask",
+];
 const LISTS: &str = "ARCHITECTURE.md";
 
 /// One list: the layers of the modules in a folder.
