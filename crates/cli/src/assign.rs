@@ -39,7 +39,7 @@ impl Assignment {
     }
 
     /// Sections come before the options in them, and the choice of a variant before the options of that variant,
-    /// whatever their order on the line.
+    /// in any order on the line.
     pub(crate) fn precedence(&self, schema: &Schema) -> usize {
         let depth = self.path.matches('.').count();
         let is_tag = self

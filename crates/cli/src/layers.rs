@@ -85,7 +85,7 @@ impl Layers {
         &self.schema
     }
 
-    /// Puts the configuration of a checkpoint over the defaults. Its secrets and whatever is no option are left out.
+    /// Puts the configuration of a checkpoint over the defaults. Its secrets and unknown names are left out.
     pub(crate) fn checkpoint(mut self, layer: Node) -> Self {
         self.checkpoint = Some(layer);
         self

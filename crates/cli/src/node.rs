@@ -130,7 +130,7 @@ impl Node {
         }
     }
 
-    /// Whether the values are equal, whatever their sources.
+    /// Whether the values are equal. Their sources may differ.
     pub fn is_same(&self, other: &Self) -> bool {
         match (&self.value, &other.value) {
             (Tree::List(a), Tree::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b)),
