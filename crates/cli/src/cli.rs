@@ -168,8 +168,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         self
     }
 
-    /// Completes the Trainer with callbacks, loggers and everything that no file changes. It is called after the options
-    /// were set. If it sets an option that a file or flag sets as well, the run is refused:
+    /// Completes the Trainer with callbacks, loggers and everything that no file changes. It is called after the
+    /// options were set. If it sets an option that a file or flag sets as well, the run is refused:
     /// [`trainer_defaults`](Self::trainer_defaults) are for options.
     pub fn trainer(mut self, change: impl FnOnce(Trainer<M>) -> Trainer<M> + 'static) -> Self {
         self.changes.push(Box::new(change));

@@ -67,8 +67,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     /// [`run`](Self::run), it never ends the process and prints nothing of its own.
     ///
     /// # Errors
-    /// [`Error`](crate::Error) in [`stormfire_module::Error::Other`] for a mistake on the command line or in a file, and
-    /// as the runs of a [`Trainer`].
+    /// [`Error`](crate::Error) in [`stormfire_module::Error::Other`] for a mistake on the command line or in a file,
+    /// and as the runs of a [`Trainer`].
     pub fn try_run(self, args: &[&str], variables: &[(&str, &str)]) -> Result<Outcome> {
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
