@@ -66,7 +66,9 @@ fn start(folder: &Path, pause: Duration) -> Child {
 fn inspect(folder: &Path) -> (usize, usize) {
     let run = folder.join("lightning_logs/version_0");
     let table = fs_err::read_to_string(run.join("metrics.csv")).unwrap();
-    let mut reader = ::csv::ReaderBuilder::new().flexible(true).from_reader(table.as_bytes());
+    // The kernel may have been interrupted in the last write. Every reader ignores an incomplete line.
+    let complete = table.rfind('\n').map_or(0, |end| end + 1);
+    let mut reader = ::csv::ReaderBuilder::new().flexible(true).from_reader(table[..complete].as_bytes());
     let header = reader.headers().unwrap().clone();
     let again = header.iter().position(|name| name == "again");
     let mut rows = 0;
