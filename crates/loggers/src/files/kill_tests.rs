@@ -68,7 +68,7 @@ fn inspect(folder: &Path) -> (usize, usize) {
     let table = fs_err::read_to_string(run.join("metrics.csv")).unwrap();
     // The kernel may have been interrupted in the last write. Every reader ignores an incomplete line.
     let complete = table.rfind('\n').map_or(0, |end| end + 1);
-    let mut reader = ::csv::ReaderBuilder::new().flexible(true).from_reader(table[..complete].as_bytes());
+    let mut reader = ::csv::ReaderBuilder::new().flexible(true).from_reader(&table.as_bytes()[..complete]);
     let header = reader.headers().unwrap().clone();
     let again = header.iter().position(|name| name == "again");
     let mut rows = 0;
