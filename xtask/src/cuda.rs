@@ -1,5 +1,4 @@
-//! Builds with the cargo features for GPUs. Checks that they compile, links the MNIST example with `cuda`, and runs it
-//! on a machine without a usable GPU.
+//! Builds the MNIST example with the cargo features for GPUs, and runs it on a machine without a usable GPU.
 //!
 //! burn compiles CUDA kernels with an LLVM that a build script downloads. With `DOCS_RS` set, the script skips the
 //! download. `llvm_stubs.c` then replaces LLVM at link time, so no network is needed. Such a program cannot compute on
@@ -15,6 +14,8 @@ use crate::step::Verdict;
 use crate::system::{self, Workspace};
 
 const STEPS: usize = 3;
+/// A loss is a mean of f32 values over a batch. Each device sums them in a different order.
+pub(crate) const TOLERANCE: f64 = 1e-3;
 /// Optimization and debug information would add two minutes to the build, more than these few steps take to run.
 pub(crate) const CHEAP: [&str; 5] = [
     "profile.dev.debug=0",
@@ -24,15 +25,8 @@ pub(crate) const CHEAP: [&str; 5] = [
     "profile.dev.package.gemm-f32.opt-level=0",
 ];
 
-/// The features for GPUs compile. Their programs do not run here: `vulkan` crashes the only driver that CI can install,
-/// `metal` needs an Apple machine, and `cuda` needs a GPU.
+/// The program runs on a machine without a usable GPU.
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
-    system::run(cargo(workspace, "check").args(["--all-targets", "--features", "cuda,vulkan,metal"]).env("DOCS_RS", "1"))?;
-    Ok(Verdict::Passed)
-}
-
-/// Links the program and runs it.
-pub(crate) fn link_and_run(workspace: &Workspace) -> Result<Verdict> {
     if !cfg!(target_os = "linux") {
         return Ok(Verdict::Skipped("`cuda` is linked and run on Linux only".to_owned()));
     }
@@ -41,7 +35,14 @@ pub(crate) fn link_and_run(workspace: &Workspace) -> Result<Verdict> {
     survives_a_crashing_driver(workspace, &program)?;
     let cpu = losses::read(&train(workspace, &program, "cpu")?)?;
     let auto = losses::read(&train(workspace, &program, "auto")?)?;
-    losses::compare(&cpu, &auto, STEPS, 0.0).context("`--accelerator auto` does not train as the CPU does")?;
+    losses::compare(&cpu, &auto, STEPS, TOLERANCE).context("`--accelerator auto` does not train as the CPU does")?;
+    Ok(Verdict::Passed)
+}
+
+/// The other features for GPUs compile. Their programs do not run here: `vulkan` crashes the only driver that CI can
+/// install, and `metal` needs an Apple machine.
+pub(crate) fn others_compile(workspace: &Workspace) -> Result<Verdict> {
+    system::run(cargo(workspace, "check").args(["--all-targets", "--features", "vulkan,metal"]))?;
     Ok(Verdict::Passed)
 }
 
@@ -50,8 +51,8 @@ fn folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("cuda-run")
 }
 
-/// A cargo command for the examples, without the features that only some of them need. The builds for all GPU features
-/// share a folder, so they share macros and build scripts. The programs for the CPU have another folder.
+/// A cargo command for the examples, without the features that only some of them need. The builds for GPU features share
+/// a folder. The programs for the CPU have another one.
 pub(crate) fn cargo(workspace: &Workspace, command: &str) -> Command {
     let mut cargo = workspace.cargo();
     cargo.args([command, "--package", "stormfire-examples"]).args(CHEAP.iter().flat_map(|setting| ["--config", setting]));
@@ -73,13 +74,19 @@ pub(crate) fn stubs(workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
     Ok(stubs)
 }
 
-fn link(workspace: &Workspace) -> Result<PathBuf> {
-    let stubs = stubs(workspace, &folder(workspace))?;
+/// Builds the program for the CPU, wgpu and CUDA, and returns its path. It is not optimized, because an optimized build of
+/// the kernel compilers alone would take longer than all runs here.
+pub(crate) fn link(workspace: &Workspace) -> Result<PathBuf> {
     let mut cargo = cargo(workspace, "rustc");
-    cargo.env("DOCS_RS", "1");
-    cargo.args(["--example", "mnist", "--features", "cuda", "--", "-C"]).arg(format!("link-arg={}", stubs.display()));
+    cargo.args(["--quiet", "--example", "mnist", "--features"]);
+    if cfg!(target_os = "linux") {
+        let stubs = stubs(workspace, &folder(workspace))?;
+        cargo.env("DOCS_RS", "1").args(["wgpu,cuda", "--", "-C"]).arg(format!("link-arg={}", stubs.display()));
+    } else {
+        cargo.arg("wgpu");
+    }
     system::run(&mut cargo)?;
-    Ok(target(workspace).join("debug/examples/mnist"))
+    Ok(system::program(&target(workspace).join("debug/examples"), "mnist"))
 }
 
 /// The errors of a program without a usable GPU. On a machine with one, its first use ends in a stub.
@@ -123,6 +130,7 @@ fn train(workspace: &Workspace, program: &Path, accelerator: &str) -> Result<Pat
         .args(["trainer.log_every_n_steps=1", "trainer.limit_val_batches=0", "trainer.enable_progress_bar=false"])
         .arg("--trainer.default_root_dir")
         .arg(&root);
-    system::run(&mut train)?;
+    // Autotuning on a software rasterizer takes minutes and does not change the result.
+    system::run(train.env("CUBECL_AUTOTUNE_LEVEL", "minimal"))?;
     Ok(root.join("lightning_logs/version_0/metrics.csv"))
 }

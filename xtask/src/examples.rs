@@ -1,8 +1,9 @@
-//! Runs every example briefly on the committed data. The first example runs as a new user would run it, optimized and
-//! with only the features that it needs. The others are the programs that the step `test` has built.
+//! Runs every example briefly on the committed data. They are the programs that the step `test` has built. The first
+//! example can also run as a new user runs it, optimized and with only the features that it needs.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -136,17 +137,22 @@ fn folder(workspace: &Workspace, run: &Run) -> PathBuf {
 }
 
 fn run_one(workspace: &Workspace, run: &Run) -> Result<()> {
+    let built = system::build(workspace, &["--example", run.example])?;
+    run_as(workspace, workspace.command(system::program(&built.join("examples"), run.example)), run)
+}
+
+/// Runs exactly the command that the README gives to a new user.
+pub(crate) fn first(workspace: &Workspace) -> Result<Verdict> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["run", "--quiet", "--release", "--example", MNIST.example, "--"]);
+    run_as(workspace, cargo, &MNIST)?;
+    Ok(Verdict::Passed)
+}
+
+/// Runs a command, and looks for the files that it must write.
+fn run_as(workspace: &Workspace, mut command: Command, run: &Run) -> Result<()> {
     let root = folder(workspace, run);
     system::fresh_folder(&root)?;
-    let mut command = if run.example == MNIST.example {
-        let mut cargo = workspace.cargo();
-        // Exactly the command that the README gives to a new user.
-        cargo.args(["run", "--quiet", "--release", "--example", run.example, "--"]);
-        cargo
-    } else {
-        let built = system::build(workspace, &["--example", run.example])?;
-        workspace.command(system::program(&built.join("examples"), run.example))
-    };
     for argument in run.arguments {
         command.arg(argument.replace("{root}", &root.display().to_string()));
     }

@@ -40,13 +40,14 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "neptune", about: "Neptune's client reads our runs, and we read its runs", body: trackers::neptune },
     Step { name: "wgpu", about: "the MNIST example has the same losses through wgpu as on the CPU", body: wgpu::step },
     Step { name: "mpi", about: "real processes under `mpirun` sum, agree, and end when one of them dies", body: mpi::step },
-    Step { name: "cuda", about: "the features for GPUs compile", body: cuda::step },
+    Step { name: "cuda", about: "the MNIST example links with `cuda` and runs without a GPU", body: cuda::step },
 ];
 
 /// Steps that take too long for every change. `--full` adds them.
 pub(crate) const FULL_STEPS: &[Step] = &[
     Step { name: "fresh", about: "a new project with the code of the README builds with optimizations and trains", body: fresh::step },
-    Step { name: "cuda-link", about: "the MNIST example links with `cuda` and runs without a GPU", body: cuda::link_and_run },
+    Step { name: "first", about: "the first command of the README builds with optimizations and trains", body: examples::first },
+    Step { name: "gpu-features", about: "the features `vulkan` and `metal` compile", body: cuda::others_compile },
     Step { name: "crash", about: "a training that is killed 2,000 times ends like an uninterrupted one", body: crash::step },
 ];
 

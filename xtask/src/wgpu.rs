@@ -10,41 +10,38 @@ use crate::system::{self, Workspace};
 use crate::{cuda, losses};
 
 const STEPS: usize = 5;
-/// A loss is a mean of f32 values over a batch. Each device sums them in a different order.
-const TOLERANCE: f64 = 1e-3;
 const DEBIAN: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     if let Some(reason) = missing_driver(workspace)? {
         return Ok(Verdict::Skipped(reason));
     }
-    let cpu = train(workspace, "cpu")?;
-    let wgpu = train(workspace, "wgpu")?;
-    let difference = losses::compare(&losses::read(&cpu)?, &losses::read(&wgpu)?, STEPS, TOLERANCE)?;
+    let program = cuda::link(workspace)?;
+    let cpu = train(workspace, &program, "cpu")?;
+    let wgpu = train(workspace, &program, "wgpu")?;
+    let difference = losses::compare(&losses::read(&cpu)?, &losses::read(&wgpu)?, STEPS, cuda::TOLERANCE)?;
     println!("largest relative difference of {STEPS} losses: {difference:.1e}");
     Ok(Verdict::Passed)
 }
 
-/// One program does both runs, so that only the device differs. It is not optimized, because an optimized build of
-/// wgpu's kernel compiler alone would take longer than these steps.
-fn train(workspace: &Workspace, accelerator: &str) -> Result<PathBuf> {
+/// One program does both runs, so that only the device differs.
+fn train(workspace: &Workspace, program: &Path, accelerator: &str) -> Result<PathBuf> {
     let folder = workspace.target.join("wgpu-run");
     let root = folder.join(accelerator);
     system::fresh_folder(&root)?;
     let runtime = folder.join("runtime");
     fs_err::create_dir_all(&runtime)?;
-    let steps = STEPS.to_string();
-    let mut cargo = cuda::cargo(workspace, "run");
-    cargo
-        .args(["--quiet", "--example", "mnist", "--features", "wgpu", "--"])
-        .args(["--accelerator", accelerator, "--trainer.max_steps", &steps, "trainer.seed=1", "trainer.log_every_n_steps=1"])
-        .args(["trainer.limit_val_batches=0", "trainer.enable_progress_bar=false", "--trainer.default_root_dir"])
+    let mut mnist = workspace.command(program);
+    mnist
+        .args(["--accelerator", accelerator, "--trainer.max_steps", &STEPS.to_string(), "trainer.seed=1"])
+        .args(["trainer.log_every_n_steps=1", "trainer.limit_val_batches=0", "trainer.enable_progress_bar=false"])
+        .arg("--trainer.default_root_dir")
         .arg(&root)
         // Mesa prints a warning at every start without it.
         .env("XDG_RUNTIME_DIR", &runtime)
         // Autotuning on a software rasterizer takes minutes and does not change the result.
         .env("CUBECL_AUTOTUNE_LEVEL", "minimal");
-    system::run(&mut cargo)?;
+    system::run(&mut mnist)?;
     Ok(root.join("lightning_logs/version_0/metrics.csv"))
 }
 

@@ -18,6 +18,7 @@ use burn::module::{Module, ParamId};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use stormfire_data::Splitter;
 use stormfire_loggers::Loggers;
+use stormfire_ranks::threads::STACK;
 
 use crate::{
     error::{Error, Result},
@@ -45,9 +46,6 @@ struct Worker {
     /// Disconnected when the thread ends.
     end: mpsc::Receiver<()>,
 }
-
-/// The stack of a thread in bytes: that of a main thread on Linux, since a step may recurse as deep as there.
-const STACK: usize = 8 << 20;
 
 impl Worker {
     fn start(number: usize) -> Result<Self> {

@@ -7,10 +7,13 @@ mod tests;
 use std::{
     any::Any,
     fmt::Display,
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
 };
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::{
     communicator::Communicator,
@@ -24,6 +27,9 @@ use meeting::{Brought, Meeting};
 ///
 /// In `body`, [`here`](crate::here) returns the communicator of the rank. A rank that returns an error or panics aborts
 /// the others. A panic becomes the result [`Error::Rank`] of that rank.
+///
+/// Each rank has a `rayon` pool of its own, in which its kernels run. The threads of the caller's pool are divided among
+/// the ranks, each gets at least one. In one pool the ranks would wait for each other's kernels.
 ///
 /// ```
 /// use stormfire_ranks::{Error, here, threads};
@@ -42,9 +48,11 @@ where
 {
     let meeting = Arc::new(Meeting::new(world));
     thread::scope(|scope| {
+        let kernel_threads = (rayon::current_num_threads() / world.max(1)).max(1);
         let start = |rank| {
             let (meeting, body) = (Arc::clone(&meeting), &body);
-            thread::Builder::new().name(format!("rank {rank}")).spawn_scoped(scope, move || be(rank, &meeting, body))
+            let pool = pool(rank, kernel_threads)?;
+            thread::Builder::new().spawn_scoped(scope, move || pool.install(|| be(rank, &meeting, body)))
         };
         let started: Vec<_> = (0..world)
             .map(|rank| {
@@ -61,6 +69,16 @@ where
         };
         started.into_iter().enumerate().map(end).collect()
     })
+}
+
+/// The stack in bytes of a thread that runs steps: that of a main thread on Linux, since a step may recurse as deep as
+/// there.
+pub const STACK: usize = 8 << 20;
+
+/// The threads of a rank.
+fn pool(rank: usize, threads: usize) -> io::Result<ThreadPool> {
+    let pool = ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).thread_name(move |_| format!("rank {rank}"));
+    pool.build().map_err(io::Error::other)
 }
 
 /// The life of one rank.

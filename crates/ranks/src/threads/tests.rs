@@ -164,3 +164,19 @@ fn many_calls_in_a_row_never_mix() {
     });
     assert_eq!((results, done.into_inner()), (vec![Ok(()); 4], 2000));
 }
+
+#[test]
+fn the_kernel_threads_of_the_caller_are_divided_among_the_ranks() {
+    for (threads, world, each) in [(1, 2, 1), (4, 2, 2), (5, 2, 2), (4, 1, 4)] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        // Each kernel thread of a rank waits for all the others: a shared pool would never end.
+        let met = std::sync::Barrier::new(each * world);
+        let seen = pool.install(|| {
+            run(world, |_| {
+                rayon::broadcast(|_| met.wait());
+                Ok::<_, Error>(rayon::current_num_threads())
+            })
+        });
+        assert_eq!(seen, vec![Ok(each); world], "{threads} threads, {world} ranks");
+    }
+}
