@@ -51,8 +51,8 @@ fn folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("cuda-run")
 }
 
-/// A cargo command for the examples, without the features that only some of them need. The builds for GPU features share
-/// a folder. The programs for the CPU have another one.
+/// A cargo command for the examples, without the features that only some of them need. The builds for GPU features
+/// share a folder. The programs for the CPU have another one.
 pub(crate) fn cargo(workspace: &Workspace, command: &str) -> Command {
     let mut cargo = workspace.cargo();
     cargo.args([command, "--package", "stormfire-examples"]).args(CHEAP.iter().flat_map(|setting| ["--config", setting]));
@@ -74,8 +74,8 @@ pub(crate) fn stubs(workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
     Ok(stubs)
 }
 
-/// Builds the program for the CPU, wgpu and CUDA, and returns its path. It is not optimized, because an optimized build of
-/// the kernel compilers alone would take longer than all runs here.
+/// Builds the program for the CPU, wgpu and CUDA, and returns its path. It is not optimized, because an optimized build
+/// of the kernel compilers alone would take longer than all runs here.
 pub(crate) fn link(workspace: &Workspace) -> Result<PathBuf> {
     let mut cargo = cargo(workspace, "rustc");
     cargo.args(["--quiet", "--example", "mnist", "--features"]);

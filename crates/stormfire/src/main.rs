@@ -1,8 +1,9 @@
-//! The program `stormfire`: inspects checkpoints, converts runs for another tracker, sends spooled records.
+//! The program `stormfire`: shows runs, inspects checkpoints, converts runs for another tracker, sends spooled records.
 
 mod convert;
 #[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
 mod sync;
+mod view_runs;
 
 use std::{
     io::{self, Write},
@@ -37,6 +38,15 @@ enum Command {
         #[arg(long, conflicts_with = "all")]
         json: bool,
     },
+    /// Show runs in the terminal: curves, machine, checkpoints, settings and log lines.
+    ///
+    /// It follows runs that are written by another process, and shows runs that have ended. It reads `metrics.csv`,
+    /// lines of JSON and TensorBoard's event files, also those of other trainers. `?` lists the keys.
+    Watch(view_runs::Watch),
+    /// Write one page about runs for a browser: curves, settings, checkpoints, media, warnings.
+    ///
+    /// The page is a single file. It requests nothing, and needs no script.
+    Report(view_runs::Report),
     /// Replay offline runs of Neptune's client into another tracker.
     Convert(convert::Options),
     /// Send the records that tracking servers did not receive during their runs.
@@ -50,6 +60,12 @@ enum Command {
 fn main() -> ExitCode {
     let text = match Arguments::parse().command {
         Command::Inspect { file, all, json } => inspect(&file, all, json).map_err(|error| explain(&error, &file)),
+        Command::Watch(options) => match view_runs::watch(&options) {
+            Ok(view_runs::Shown::Text(text)) => Ok(text),
+            Ok(view_runs::Shown::Ended(code)) => return ExitCode::from(code),
+            Err(text) => Err(text),
+        },
+        Command::Report(options) => view_runs::report(&options),
         Command::Convert(options) => convert::run(&options),
         #[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
         Command::Sync(options) => sync::run(&options, &mut io::stdout()),

@@ -11,11 +11,12 @@ use super::module_uses::{Module, Source, Use, uses};
 use super::source;
 
 /// The crates that have a list.
-const CRATES: [&str; 14] = [
+const CRATES: [&str; 15] = [
     "store",
     "values",
     "ranks",
     "loggers",
+    "viewer",
     "checkpoint",
     "data",
     "metrics",

@@ -7,13 +7,14 @@ use super::Finding;
 use crate::system::{self, Workspace};
 
 /// The layers, from the bottom. A package may only depend on packages of lower layers.
-const FLOORS: [(&str, u8); 16] = [
+const FLOORS: [(&str, u8); 17] = [
     ("stormfire-derive", 0),
     ("stormfire-store", 0),
     ("stormfire-values", 0),
     ("stormfire-loggers", 1),
     ("stormfire-checkpoint", 1),
     ("stormfire-ranks", 1),
+    ("stormfire-viewer", 2),
     ("stormfire-data", 2),
     ("stormfire-metrics", 2),
     ("stormfire-optim", 2),

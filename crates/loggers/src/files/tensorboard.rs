@@ -16,9 +16,11 @@ mod pr_curve;
 mod projector;
 pub(crate) mod record;
 mod run_files;
+pub mod scan;
 #[cfg(test)]
 mod tests;
 mod typed;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,126 @@
+//! A live view of runs in a terminal.
+
+mod chart;
+mod dots;
+mod lists;
+mod screen;
+#[cfg(unix)]
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod theme;
+mod view;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use ratatui_core::buffer::Buffer;
+use ratatui_core::layout::Rect;
+
+pub use screen::draw;
+#[cfg(unix)]
+pub use terminal::watch;
+pub use theme::Theme;
+pub use view::{Key, View};
+pub(crate) use view::{is_of_machine, rank};
+
+use crate::runs::{Keep, MediaLimits, Runs, Unreadable};
+
+/// A live view that cannot start or continue.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WatchError {
+    /// The path contains no run.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// The output is not a terminal.
+    #[error("`stormfire watch` needs a terminal, and this is not one")]
+    NoTerminal,
+    /// The terminal failed.
+    #[error("the terminal cannot be used: {0}")]
+    Terminal(#[from] std::io::Error),
+}
+
+impl WatchError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreadable(error) => Some(error.hint()),
+            Self::NoTerminal => Some("`stormfire watch --once` prints one picture as text, `stormfire report` writes a page"),
+            Self::Terminal(_) => None,
+        }
+    }
+}
+
+/// What the live view keeps of each run.
+pub const KEEP: Keep = Keep { buckets: 1 << 18, media: MediaLimits::TAGS, samples_above: 16 << 20, all_messages: false };
+
+/// The title of the view of these paths.
+pub fn title(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// The screen of a size as plain text, after all files were read.
+///
+/// # Errors
+/// [`Unreadable`] if a path contains no run.
+pub fn snapshot(paths: &[PathBuf], (width, height): (u16, u16), keys: &[Key]) -> Result<String, Unreadable> {
+    let mut runs = Runs::open(paths, KEEP)?;
+    runs.read_all();
+    let mut view = View::new(Theme { has_colors: false });
+    view.notice(runs.list());
+    for key in keys {
+        view.press(*key, runs.list());
+    }
+    let area = Rect::new(0, 0, width, height);
+    let mut buffer = Buffer::empty(area);
+    draw(&view, &title(paths), &runs, SystemTime::now(), area, &mut buffer);
+    Ok(text(&buffer))
+}
+
+/// The characters of a screen, without spaces at the ends of its lines.
+fn text(buffer: &Buffer) -> String {
+    let width = usize::from(buffer.area.width).max(1);
+    let lines = buffer.content.chunks(width).map(|line| {
+        let mut text = String::new();
+        let mut covered = 0;
+        for cell in line {
+            // A wide character covers the next cell.
+            if covered == 0 {
+                text.push_str(cell.symbol());
+                covered = ratatui_core::text::Span::raw(cell.symbol()).width().max(1);
+            }
+            covered -= 1;
+        }
+        text.trim_end().to_owned() + "\n"
+    });
+    lines.collect()
+}
+
+/// The time between two searches for new runs and files.
+const SEARCH: Duration = Duration::from_secs(2);
+/// The bytes that are read between two pictures, so that keys are answered at once.
+const PER_PICTURE: usize = 24 << 20;
+
+/// Decides when to search for new files, which costs more than to read known ones.
+#[derive(Debug)]
+struct Pace {
+    next: Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { next: Instant::now() + SEARCH }
+    }
+
+    /// Reads what is new, and returns whether more is left.
+    fn read(&mut self, runs: &mut Runs) -> bool {
+        let start = Instant::now();
+        if start >= self.next {
+            runs.refresh();
+            // A search in a large tree gets at most a tenth of the time.
+            self.next = Instant::now() + SEARCH.max(start.elapsed() * 10);
+        }
+        runs.poll(PER_PICTURE) >= PER_PICTURE / 2
+    }
+}

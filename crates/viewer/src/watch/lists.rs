@@ -1,0 +1,213 @@
+//! The pages that are lists: runs, checkpoints, settings, media, log lines, help.
+
+use std::time::SystemTime;
+
+use ratatui_core::buffer::Buffer;
+use ratatui_core::layout::Rect;
+use ratatui_core::style::Style;
+
+use super::theme::{Theme, letter};
+use super::view::{Page, View};
+use crate::runs::{Run, number, plain};
+
+/// A line of a list.
+type Line = (String, Style);
+
+pub(super) fn draw(view: &View, runs: &[Run], now: SystemTime, area: Rect, buffer: &mut Buffer) {
+    let (head, lines) = match view.page {
+        Page::Runs => self::runs(view, runs, now),
+        Page::Checkpoints => checkpoints(view, runs),
+        Page::Settings => settings(view, runs),
+        Page::Media => media(view, runs),
+        Page::Log | Page::Curves | Page::Machine => (None, log(view, runs, usize::from(area.height))),
+    };
+    let mut y = area.y;
+    if let Some(head) = head {
+        buffer.set_stringn(area.x, y, head, area.width.into(), view.theme.dim());
+        y += 1;
+    }
+    let rows = usize::from(area.y + area.height - y);
+    let first = match view.page {
+        Page::Log => 0,
+        // The chosen run stays on the screen.
+        Page::Runs => (view.run + 1).saturating_sub(rows),
+        _ => view.scroll.min(lines.len().saturating_sub(rows)),
+    };
+    for (text, style) in lines.iter().skip(first).take(rows) {
+        buffer.set_stringn(area.x, y, text, area.width.into(), *style);
+        y += 1;
+    }
+    if first + rows < lines.len() && rows > 0 {
+        let text = format!(" … and {} more ", lines.len() - first - rows);
+        buffer.set_stringn(area.x, y - 1, format!("{text:<width$}", width = usize::from(area.width)), area.width.into(), view.theme.dim());
+    }
+}
+
+fn nothing(view: &View, text: &str) -> Vec<Line> {
+    vec![(text.to_owned(), view.theme.dim())]
+}
+
+fn runs(view: &View, runs: &[Run], now: SystemTime) -> (Option<String>, Vec<Line>) {
+    let width = runs.iter().map(|run| run.name.chars().count()).max().unwrap_or(0).clamp(4, 40);
+    let line = |(at, run): (usize, &Run)| {
+        let is_shown = if view.is_shown(run) { 'x' } else { ' ' };
+        let number_of = |name: Option<f64>| name.map_or_else(|| "-".to_owned(), number);
+        let best = run.checkpoints().iter().find(|saved| saved.is_best).and_then(|saved| saved.score.as_ref());
+        let best = best.map(|(name, score)| format!("{} {}", plain(name), number(*score))).unwrap_or_default();
+        let age = run.modified().and_then(|modified| now.duration_since(modified).ok()).map(|age| duration(age.as_secs_f64()));
+        let text = format!(
+            "[{is_shown}] {} {:<width$} {:<8} {:>9} {:>6} {:>9}  {best}",
+            letter(at),
+            short(&plain(&run.name), width),
+            run.state(now).name(),
+            number_of(run.step()),
+            number_of(run.last("epoch")),
+            age.unwrap_or_default(),
+        );
+        (text, if at == view.run { view.theme.chosen() } else { view.theme.run(at) })
+    };
+    let head = format!("    {:<w$} {:<8} {:>9} {:>6} {:>9}  best", "run", "state", "step", "epoch", "age", w = width + 2);
+    (Some(head), runs.iter().enumerate().map(line).collect())
+}
+
+fn checkpoints(view: &View, runs: &[Run]) -> (Option<String>, Vec<Line>) {
+    let mut lines = Vec::new();
+    for (at, run) in view.shown(runs) {
+        for saved in run.checkpoints() {
+            let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
+            let score = saved.score.as_ref().map(|(name, score)| format!("{} {}", plain(name), number(*score))).unwrap_or_default();
+            let text = format!(
+                "{} {} {:>8} {:>5} {:>9}  {score:<24} {}{}",
+                letter(at),
+                if saved.is_best { '*' } else { ' ' },
+                count(saved.global_step),
+                count(saved.epoch),
+                size(saved.bytes as f64),
+                plain(&saved.path.display().to_string()),
+                if saved.weights_only { " (weights only)" } else { "" },
+            );
+            lines.push((text, if saved.is_best { view.theme.run(at).patch(view.theme.bold()) } else { view.theme.run(at) }));
+        }
+    }
+    if lines.is_empty() {
+        return (None, nothing(view, "no checkpoint in the folders `checkpoints` of the runs"));
+    }
+    (Some(format!("{:>12} {:>5} {:>9}  {:<24} file (* is the best)", "step", "epoch", "size", "score")), lines)
+}
+
+/// The settings of all runs. Those that differ come first.
+fn settings(view: &View, runs: &[Run]) -> (Option<String>, Vec<Line>) {
+    let shown = view.shown(runs);
+    let table = crate::compare::settings(&shown.iter().map(|(_, run)| *run).collect::<Vec<_>>());
+    if table.is_empty() {
+        return (None, nothing(view, "no `hparams.yaml` and no `trainer.yaml`"));
+    }
+    let width = table.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).clamp(8, 32);
+    let lines = table.iter().map(|row| {
+        let values = if row.differs {
+            let of_runs = row.values.iter().zip(&shown);
+            let of_runs = of_runs.map(|(value, (at, _))| format!("{} {}", letter(*at), value.as_deref().map_or("-".to_owned(), plain)));
+            of_runs.collect::<Vec<_>>().join("  ")
+        } else {
+            row.values.iter().flatten().next().map(|value| plain(value)).unwrap_or_default()
+        };
+        let style = if row.differs { view.theme.bold() } else { Style::new() };
+        (format!("{:<width$}  {values}", short(&plain(&row.name), width)), style)
+    });
+    let head = (shown.len() > 1).then(|| "settings that differ come first".to_owned());
+    (head, lines.collect())
+}
+
+fn media(view: &View, runs: &[Run]) -> (Option<String>, Vec<Line>) {
+    let mut lines = Vec::new();
+    for (at, run) in view.shown(runs) {
+        for (name, tag) in run.media() {
+            let text = format!("{} {:<9} {:>6} {:>9}  {}", letter(at), tag.kind, tag.count, tag.last_step, plain(name));
+            lines.push((text, view.theme.run(at)));
+        }
+    }
+    if lines.is_empty() {
+        return (None, nothing(view, "no images, sounds, texts or histograms in the event files"));
+    }
+    (Some(format!("  {:<9} {:>6} {:>9}  tag (`stormfire report` shows them)", "kind", "values", "last step")), lines)
+}
+
+/// The log lines of all runs that are shown, newest at the bottom.
+fn log(view: &View, runs: &[Run], rows: usize) -> Vec<Line> {
+    let shown = view.shown(runs);
+    let mut lines: Vec<(&str, usize, Style)> = Vec::new();
+    for (at, run) in &shown {
+        lines.extend(run.messages().map(|message| (message.text.as_str(), *at, view.theme.level(message.level))));
+    }
+    if lines.is_empty() {
+        return nothing(view, "no log lines: `console::Builder::file` writes them to `training.log`");
+    }
+    // Each line starts with its time in UTC.
+    lines.sort_by(|a, b| a.0.get(..27).cmp(&b.0.get(..27)));
+    let end = lines.len() - view.scroll.min(lines.len().saturating_sub(rows));
+    let start = end.saturating_sub(rows);
+    let name = |at: usize| if shown.len() > 1 { format!("{} ", letter(at)) } else { String::new() };
+    lines[start..end].iter().map(|(text, at, style)| (format!("{}{}", name(*at), without_date(text)), *style)).collect()
+}
+
+/// The text of a line without the date and the fractions of a second.
+pub(super) fn without_date(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let is_time = bytes.len() > 20 && bytes[10] == b'T' && bytes[13] == b':' && bytes[16] == b':';
+    match text.split_once(' ') {
+        Some((time, rest)) if is_time => format!("{} {}", &time[11..19], rest.trim_start()),
+        _ => text.to_owned(),
+    }
+}
+
+pub(super) fn help(theme: Theme, area: Rect, buffer: &mut Buffer) {
+    let lines = [
+        ("q, Ctrl-C", "leave; the training is not affected"),
+        ("1 to 7, Tab", "pages"),
+        ("arrows, j, k, PgUp, PgDn", "another chart, or scroll"),
+        ("Enter", "one large chart with its numbers, and back"),
+        ("s, S", "smooth more or less: TensorBoard's moving average"),
+        ("l", "logarithmic y axis"),
+        ("o", "y axis without the most extreme 2 % at each end"),
+        ("/", "charts whose name contains a text; Esc clears it"),
+        ("3, then space or a", "show and hide runs"),
+        ("×", "a value that is NaN or infinite"),
+        ("a, b, … at a curve", "the letter of its run"),
+    ];
+    for ((key, text), row) in lines.iter().zip(0..area.height) {
+        let (x, _) = buffer.set_stringn(area.x + 1, area.y + row, format!("{key:<26}"), 26, theme.bold());
+        buffer.set_stringn(x, area.y + row, text, usize::from(area.width).saturating_sub(28), Style::new());
+    }
+}
+
+/// A number of bytes.
+pub(super) fn size(bytes: f64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut value, mut unit) = (bytes.max(0.0), 0);
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{value:.0} B") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+/// A time in its largest unit that has at least two.
+pub(super) fn duration(seconds: f64) -> String {
+    if !seconds.is_finite() {
+        return "?".to_owned();
+    }
+    match seconds.max(0.0) {
+        seconds if seconds < 120.0 => format!("{seconds:.0} s"),
+        seconds if seconds < 7200.0 => format!("{:.0} min", seconds / 60.0),
+        seconds if seconds < 172_800.0 => format!("{:.0} h", seconds / 3600.0),
+        seconds => format!("{:.0} days", seconds / 86_400.0),
+    }
+}
+
+/// Keeps the end of a long name, because that distinguishes runs.
+pub(super) fn short(name: &str, most: usize) -> String {
+    match name.chars().count().checked_sub(most) {
+        Some(more) if more > 0 => format!("…{}", name.chars().skip(more + 1).collect::<String>()),
+        _ => name.to_owned(),
+    }
+}

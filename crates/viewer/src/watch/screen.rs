@@ -1,0 +1,231 @@
+//! The whole screen: what is at the top, the page, the newest state, and the keys.
+
+use std::time::SystemTime;
+
+use ratatui_core::buffer::Buffer;
+use ratatui_core::layout::Rect;
+use ratatui_core::style::Style;
+
+use super::chart::{self, Look};
+use super::lists;
+use super::theme::letter;
+use super::view::{Page, View};
+use crate::runs::{Run, Runs, State, number, plain};
+
+/// The smallest useful screen.
+const SMALLEST: (u16, u16) = (40, 12);
+/// The smallest size of a chart of a grid.
+const CHART: (u16, u16) = (38, 7);
+
+/// Draws the screen as it is at a time.
+pub fn draw(view: &View, title: &str, runs: &Runs, now: SystemTime, area: Rect, buffer: &mut Buffer) {
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        let text = format!("the terminal is smaller than {}x{}", SMALLEST.0, SMALLEST.1);
+        buffer.set_stringn(area.x, area.y, text, area.width.into(), Style::new());
+        return;
+    }
+    let screen = Screen { view, runs, list: runs.list(), now };
+    screen.top(title, Rect { height: 2, ..area }, buffer);
+    let below = if area.height >= 20 { 5 } else { 2 };
+    let page = Rect { y: area.y + 2, height: area.height - 2 - below, ..area };
+    if view.shows_help {
+        lists::help(view.theme, page, buffer);
+    } else if view.page.has_charts() {
+        screen.charts(page, buffer);
+    } else {
+        lists::draw(view, screen.list, now, page, buffer);
+    }
+    screen.bottom(Rect { y: page.y + page.height, height: below, ..area }, buffer);
+}
+
+struct Screen<'a> {
+    view: &'a View,
+    runs: &'a Runs,
+    list: &'a [Run],
+    now: SystemTime,
+}
+
+impl Screen<'_> {
+    /// The title, the runs with their letters, and the pages.
+    fn top(&self, title: &str, area: Rect, buffer: &mut Buffer) {
+        let theme = self.view.theme;
+        let right = area.x + area.width;
+        let room = |x: u16| usize::from(right.saturating_sub(x));
+        let (mut x, _) = buffer.set_stringn(area.x, area.y, plain(title), usize::from(area.width / 3), theme.bold());
+        let shown = self.view.shown(self.list);
+        let mut left = shown.len();
+        // The newest runs are the most interesting ones.
+        for (at, run) in shown.iter().rev() {
+            let state = run.state(self.now);
+            let text = format!("{} {}", letter(*at), lists::short(&plain(&run.name), 18));
+            let needed = text.chars().count() + state.name().len() + 4;
+            if room(x) < needed + if left > 1 { 8 } else { 0 } {
+                break;
+            }
+            (x, _) = buffer.set_stringn(x + 2, area.y, text, room(x + 2), theme.run(*at));
+            (x, _) = buffer.set_stringn(x + 1, area.y, state.name(), room(x + 1), theme.state(state));
+            left -= 1;
+        }
+        let others = left + (self.list.len() - shown.len()) + self.runs.left_out();
+        if others > 0 {
+            buffer.set_stringn(x + 2, area.y, format!("+{others}"), room(x + 2), theme.dim());
+        }
+        let mut x = area.x;
+        let width: usize = Page::ALL.iter().map(|page| page.name().len() + 3).sum();
+        for (number, page) in (1..).zip(Page::ALL) {
+            let name = if width > usize::from(area.width) { &page.name()[..4.min(page.name().len())] } else { page.name() };
+            let style = if page == self.view.page { theme.chosen() } else { Style::new() };
+            (x, _) = buffer.set_stringn(x, area.y + 1, format!("{number} {name}"), room(x), style);
+            x += 1;
+        }
+        let state = self.reading();
+        let at = right.saturating_sub(state.chars().count() as u16);
+        if at > x {
+            buffer.set_stringn(at, area.y + 1, state, room(at), theme.bold());
+        }
+    }
+
+    /// What the charts do to the values.
+    fn reading(&self) -> String {
+        let view = self.view;
+        let mut parts = Vec::new();
+        if view.weight() > 0.0 {
+            parts.push(format!("smooth {}", view.weight()));
+        }
+        if view.is_log {
+            parts.push("log".to_owned());
+        }
+        if view.ignores_outliers {
+            parts.push("no outliers".to_owned());
+        }
+        if view.is_typing || !view.filter.is_empty() {
+            parts.push(format!("/{}{}", plain(&view.filter), if view.is_typing { "_" } else { "" }));
+        }
+        let (read, total) = self.list.iter().map(Run::progress).fold((0, 0), |sum, (read, total)| (sum.0 + read, sum.1 + total));
+        if self.list.iter().any(Run::is_sampled) {
+            parts.push(format!("samples, {} % read", read * 100 / total.max(1)));
+        }
+        parts.join(" · ")
+    }
+
+    fn charts(&self, area: Rect, buffer: &mut Buffer) {
+        let (view, shown) = (self.view, self.view.shown(self.list));
+        let names = view.names(self.list);
+        let look = Look { smoothing: view.weight(), is_log: view.is_log, ignores_outliers: view.ignores_outliers, theme: view.theme };
+        let curves = |name: &str| -> Vec<_> { shown.iter().filter_map(|(at, run)| Some((*at, run.curve(name)?))).collect() };
+        if names.is_empty() {
+            let text = if view.filter.is_empty() { self.nothing() } else { "no name contains the filter; Esc clears it" };
+            buffer.set_stringn(area.x + 1, area.y + 1, text, usize::from(area.width - 1), view.theme.dim());
+            return;
+        }
+        let chosen = view.chosen(names.len());
+        if view.is_zoomed {
+            let curves = curves(&names[chosen]);
+            let below = (curves.len() as u16 + 1).min(area.height / 3);
+            chart::draw(Rect { height: area.height - below, ..area }, &names[chosen], &curves, true, look, buffer);
+            return self.numbers(&curves, Rect { y: area.y + area.height - below, height: below, ..area }, buffer);
+        }
+        let columns = (area.width / CHART.0).clamp(1, 4).min(names.len() as u16);
+        let rows = (area.height / CHART.1).max(1).min((names.len() as u16).div_ceil(columns));
+        let per_page = usize::from(columns * rows);
+        let first = chosen / per_page * per_page;
+        let (width, height) = (area.width / columns, area.height / rows);
+        for (at, name) in names.iter().enumerate().skip(first).take(per_page) {
+            let place = (at - first) as u16;
+            let cell = Rect { x: area.x + place % columns * width, y: area.y + place / columns * height, width: width - 1, height };
+            chart::draw(cell, name, &curves(name), at == chosen, look, buffer);
+        }
+        if names.len() > per_page {
+            let text = format!("{}/{}", chosen + 1, names.len());
+            let (x, y) = (area.x + area.width - text.len() as u16, area.y + area.height - 1);
+            buffer.set_string(x, y, text, view.theme.dim());
+        }
+    }
+
+    fn nothing(&self) -> &'static str {
+        match self.view.page {
+            Page::Machine => "no learning rates and no machine: add `LearningRateMonitor`, `ThroughputMonitor` or `DeviceStatsMonitor`",
+            _ if self.view.shown(self.list).is_empty() => "all runs are hidden: press 3 for the list of runs",
+            _ => "no metric yet",
+        }
+    }
+
+    /// The newest and the extreme values of the curves of a zoomed chart.
+    fn numbers(&self, curves: &[(usize, &crate::runs::Curve)], area: Rect, buffer: &mut Buffer) {
+        let head = format!("  {:<24} {:>10} {:>10} {:>10} {:>10} {:>9}", "run", "newest", "lowest", "at step", "highest", "values");
+        buffer.set_stringn(area.x, area.y, head, area.width.into(), self.view.theme.dim());
+        for (row, (at, curve)) in (1..area.height).zip(curves) {
+            let value = |point: Option<(f64, f64)>| point.map_or_else(|| "-".to_owned(), |(_, value)| number(value));
+            let broken = if curve.broken() > 0 { format!("  {} not finite", curve.broken()) } else { String::new() };
+            let text = format!(
+                "{} {:<24} {:>10} {:>10} {:>10} {:>10} {:>9}{broken}",
+                letter(*at),
+                lists::short(&plain(&self.list[*at].name), 24),
+                value(curve.last()),
+                value(curve.min()),
+                curve.min().map_or_else(|| "-".to_owned(), |(step, _)| number(step)),
+                value(curve.max()),
+                curve.len(),
+            );
+            buffer.set_stringn(area.x, area.y + row, text, area.width.into(), self.view.theme.run(*at));
+        }
+    }
+
+    /// The state of the newest run, its newest log lines, and the keys.
+    fn bottom(&self, area: Rect, buffer: &mut Buffer) {
+        let theme = self.view.theme;
+        let keys_at = area.y + area.height - 1;
+        let keys = match self.view.page {
+            _ if self.view.is_typing => "type a part of a name  Enter keep  Esc clear",
+            Page::Curves | Page::Machine => "q quit  1-7 page  ←→ chart  Enter zoom  s smooth  l log  / find  ? keys",
+            Page::Runs => "q quit  1-7 page  ↑↓ run  space show or hide  a all or one  ? keys",
+            _ => "q quit  1-7 page  ↑↓ scroll  ? keys",
+        };
+        buffer.set_style(Rect { y: keys_at, height: 1, ..area }, theme.chosen());
+        buffer.set_stringn(area.x, keys_at, format!("{keys:<width$}", width = usize::from(area.width)), area.width.into(), theme.chosen());
+        let shown = self.view.shown(self.list);
+        let Some((at, run)) = shown.iter().rev().find(|(_, run)| run.state(self.now) == State::Running).or(shown.last()) else { return };
+        let style = theme.run(*at);
+        buffer.set_stringn(area.x, area.y, status(*at, run), area.width.into(), style);
+        if area.height < 5 {
+            return;
+        }
+        buffer.set_stringn(area.x, area.y + 1, best(run), area.width.into(), Style::new());
+        let newest: Vec<_> = run.messages().rev().take(2).collect();
+        for (row, message) in newest.iter().rev().enumerate() {
+            let text = lists::without_date(&message.text);
+            buffer.set_stringn(area.x, area.y + 2 + row as u16, text, area.width.into(), theme.level(message.level));
+        }
+        if newest.is_empty() {
+            let text =
+                run.problems().into_iter().next().unwrap_or_else(|| "no `training.log`: `console::Builder::file` writes it".to_owned());
+            buffer.set_stringn(area.x, area.y + 2, plain(&text), area.width.into(), theme.dim());
+        }
+    }
+}
+
+/// Step, epoch, learning rates, speed and machine.
+fn status(at: usize, run: &Run) -> String {
+    let mut parts = vec![letter(at).to_string()];
+    parts.extend(run.step().map(|step| format!("step {}", number(step))));
+    parts.extend(run.last("epoch").map(|epoch| format!("epoch {}", number(epoch))));
+    let rates: Vec<_> = run.names().into_iter().filter(|name| name.starts_with("lr-")).collect();
+    parts.extend(rates.iter().take(2).filter_map(|name| Some(format!("{} {}", plain(name), number(run.last(name)?)))));
+    let named = |name: &str, show: &dyn Fn(f64) -> String| Some(show(run.last(name)?));
+    parts.extend(named("train/device/batches_per_sec", &|rate| format!("{} it/s", number((rate * 10.0).round() / 10.0))));
+    parts.extend(named("train/time_to_end", &|seconds| format!("{} left", lists::duration(seconds))));
+    let machine = "DeviceStatsMonitor.on_train_batch_start";
+    parts.extend(named(&format!("{machine}/cpu_percent"), &|percent| format!("cpu {percent:.0} %")));
+    parts.extend(named(&format!("{machine}/gpu_0_percent"), &|percent| format!("gpu {percent:.0} %")));
+    parts.extend(named(&format!("{machine}/process_rss_bytes"), &|bytes| format!("mem {}", lists::size(bytes))));
+    parts.join("  ")
+}
+
+/// The best checkpoint, else the newest one.
+fn best(run: &Run) -> String {
+    let list = run.checkpoints();
+    let Some(saved) = list.iter().find(|saved| saved.is_best).or(list.first()) else { return "no checkpoint".to_owned() };
+    let what = if saved.is_best { "best" } else { "newest" };
+    let score = saved.score.as_ref().map(|(name, score)| format!(" {} {}", plain(name), number(*score))).unwrap_or_default();
+    format!("{what} checkpoint{score} · {}", plain(&saved.path.display().to_string()))
+}

@@ -1,0 +1,96 @@
+use std::path::Path;
+
+use insta::assert_snapshot;
+use ratatui_core::backend::TestBackend;
+use ratatui_core::terminal::Terminal;
+use tempfile::tempdir;
+
+use super::*;
+use crate::samples;
+
+/// The screen after these keys, drawn by a terminal. Times and folders are replaced.
+fn screen(root: &Path, (width, height): (u16, u16), keys: &[Key]) -> String {
+    let mut runs = Runs::open(&[root.to_owned()], KEEP).unwrap();
+    runs.read_all();
+    let mut view = View::new(Theme { has_colors: false });
+    view.notice(runs.list());
+    for key in keys {
+        view.press(*key, runs.list());
+    }
+    let now = runs.list().iter().filter_map(crate::runs::Run::modified).max().unwrap() + Duration::from_secs(5);
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(&view, "logs", &runs, now, frame.area(), frame.buffer_mut())).unwrap();
+    let screen = terminal.backend().to_string().replace(&root.display().to_string(), "[root]");
+    // The two runs are written one after the other.
+    (6..8).fold(screen, |screen, age| screen.replace(&format!("  {age} s  "), "  5 s  "))
+}
+
+fn typed(text: &str) -> Vec<Key> {
+    text.chars().map(|c| if c == '\n' { Key::Enter } else { Key::Char(c) }).collect()
+}
+
+#[test]
+fn every_page_fits_in_80_columns_without_colours() {
+    let folder = tempdir().unwrap();
+    samples::write(folder.path()).unwrap();
+    let pages = ["1", "2", "3", "4", "5", "6", "7", "?", "1\nsss", "l/acc\n"];
+    let screens = pages.map(|keys| format!("--- {keys:?}\n{}", screen(folder.path(), (80, 24), &typed(keys))));
+    assert_snapshot!(screens.join("\n"));
+}
+
+#[test]
+fn a_large_terminal_shows_more_charts() {
+    let folder = tempdir().unwrap();
+    samples::write(folder.path()).unwrap();
+    assert_snapshot!(screen(folder.path(), (120, 40), &typed("s")));
+}
+
+#[test]
+fn a_screen_of_any_size_is_drawn() {
+    let folder = tempdir().unwrap();
+    samples::write(folder.path()).unwrap();
+    for size in [(1, 1), (39, 11), (40, 12), (41, 19), (60, 20), (300, 9), (300, 100)] {
+        for keys in ["1", "1\n", "2", "3", "4", "5", "6", "7", "?"] {
+            screen(folder.path(), size, &typed(keys));
+        }
+    }
+}
+
+#[test]
+fn keys_choose_hide_and_leave() {
+    let folder = tempdir().unwrap();
+    samples::write(folder.path()).unwrap();
+    let hidden = screen(folder.path(), (80, 24), &typed("3 1"));
+    assert!(hidden.contains("b version_1") && !hidden.contains("a version_0"), "{hidden}");
+    let one = screen(folder.path(), (80, 24), &[typed("3"), vec![Key::Down], typed("a1")].concat());
+    assert!(one.contains("b version_1 failed  +1") && !one.contains("a version_0"), "{one}");
+    let none = screen(folder.path(), (80, 24), &[typed("3 "), vec![Key::Down], typed(" 1")].concat());
+    assert!(none.contains("all runs are hidden"), "{none}");
+    let second = screen(folder.path(), (80, 24), &[vec![Key::Right], typed("\n")].concat());
+    assert!(second.contains("val_loss") && !second.contains("train_loss "), "{second}");
+    let filtered = screen(folder.path(), (80, 24), &typed("/nothing"));
+    assert!(filtered.contains("/nothing_") && filtered.contains("no name contains the filter"), "{filtered}");
+    let back = screen(folder.path(), (80, 24), &[typed("/nothing\n"), vec![Key::Escape]].concat());
+    assert!(back.contains("train_loss"), "{back}");
+    for (keys, is_over) in [(typed("q"), true), (typed("/q"), false), ([typed("/q"), vec![Key::Interrupt]].concat(), true)] {
+        let mut view = View::new(Theme { has_colors: true });
+        for key in &keys {
+            view.press(*key, &[]);
+        }
+        assert_eq!(view.is_over(), is_over, "{keys:?}");
+    }
+}
+
+#[test]
+fn names_cannot_change_the_terminal() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("a\u{1b}[31mred\u{202e}");
+    std::fs::create_dir(&run).unwrap();
+    std::fs::write(run.join("metrics.csv"), format!("step,\u{1b}]0;title\u{7}loss,{}\n0,1,2\n1,inf,3\n", "ü".repeat(150))).unwrap();
+    std::fs::write(run.join("hparams.yaml"), "x: \"\\e[2J\"\n").unwrap();
+    for keys in ["1", "1\n", "3", "5"] {
+        let screen = screen(folder.path(), (80, 24), &typed(keys));
+        assert!(!screen.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{screen:?}");
+    }
+    assert!(screen(folder.path(), (80, 24), &[]).contains("loss"));
+}
