@@ -6,6 +6,6 @@ mod sms_data;
 mod word_pieces;
 
 pub use minilm::MiniLm;
-pub use mnist_data::{Digit, MnistBatch, MnistBatcher, MnistData};
+pub use mnist_data::{Digit, MnistBatch, MnistBatcher, MnistConfig, MnistData};
 pub use sms_data::{SmsBatch, sms_loaders};
 pub use word_pieces::WordPieces;

@@ -126,8 +126,9 @@ fn train(workspace: &Workspace, program: &Path, accelerator: &str) -> Result<Pat
     system::fresh_folder(&root)?;
     let mut train = workspace.command(program);
     train
-        .args(["--accelerator", accelerator, "--max-steps", &STEPS.to_string(), "--batch-size", "16", "--seed", "1"])
-        .args(["--log-every-n-steps", "1", "--limit-val-batches", "0", "--no-progress-bar", "--root"])
+        .args(["--accelerator", accelerator, "--trainer.max_steps", &STEPS.to_string(), "data.batch_size=16", "trainer.seed=1"])
+        .args(["trainer.log_every_n_steps=1", "trainer.limit_val_batches=0", "trainer.enable_progress_bar=false"])
+        .arg("--trainer.default_root_dir")
         .arg(&root);
     // Autotuning on a software rasterizer takes minutes and does not change the result.
     system::run(train.env("CUBECL_AUTOTUNE_LEVEL", "minimal"))?;

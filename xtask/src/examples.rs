@@ -28,12 +28,19 @@ struct Run {
 /// The default data of the MNIST example.
 pub(crate) const MNIST_DATA: &str = "data/mnist-mini";
 
+/// Hides the progress bar.
+const QUIET: &str = "trainer.enable_progress_bar=false";
+
+/// The folder of a run.
+const ROOT: &str = "trainer.default_root_dir={root}";
+
 const MNIST: Run = Run {
     example: "mnist",
-    arguments: &["--max-steps", "60", "--seed", "1", "--log-every-n-steps", "5", "--no-progress-bar", "--root", "{root}"],
+    arguments: &["trainer.max_steps=60", "trainer.seed=1", "trainer.log_every_n_steps=5", QUIET, ROOT],
     leaves: &[
         "lightning_logs/version_0/metrics.csv",
         "lightning_logs/version_0/hparams.yaml",
+        "lightning_logs/version_0/config.yaml",
         "lightning_logs/version_0/*.tfevents.*",
         "lightning_logs/version_0/checkpoints/*.ckpt",
     ],
@@ -51,23 +58,16 @@ const RUNS: &[Run] = &[
     Run {
         example: "char_gpt",
         arguments: &[
-            "--max-steps",
-            "4",
-            "--layers",
-            "1",
-            "--width",
-            "16",
-            "--context",
-            "16",
-            "--batch-size",
-            "6",
-            "--devices",
-            "2",
-            "--dropout",
-            "0.1",
-            "--no-progress-bar",
-            "--root",
-            "{root}",
+            "fit",
+            "--trainer.max_steps=4",
+            "--model.layers=1",
+            "--model.width=16",
+            "--data.context=16",
+            "--data.batch_size=6",
+            "--devices=2",
+            "--model.dropout=0.1",
+            QUIET,
+            ROOT,
         ],
         leaves: &["lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[],
@@ -84,7 +84,7 @@ const RUNS: &[Run] = &[
     },
     Run {
         example: "gan",
-        arguments: &["--max-steps", "500", "--no-progress-bar", "--root", "{root}"],
+        arguments: &["trainer.max_steps=500", QUIET, ROOT],
         leaves: &[
             "lightning_logs/version_0/samples.png",
             "lightning_logs/version_0/metrics.csv",
@@ -95,19 +95,19 @@ const RUNS: &[Run] = &[
     },
     Run {
         example: "custom_callback",
-        arguments: &["--threshold", "0.8", "--no-progress-bar", "--root", "{root}"],
+        arguments: &["--stop.threshold", "0.8", QUIET, ROOT],
         leaves: &["lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[],
     },
     Run {
         example: "custom_logger",
-        arguments: &["--no-progress-bar", "--root", "{root}"],
+        arguments: &[QUIET, ROOT, "lines.file={root}/metrics.jsonl"],
         leaves: &["metrics.jsonl", "lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/hparams.yaml"],
         quality: &[],
     },
     Run {
         example: "trackers",
-        arguments: &["--epochs", "1", "--no-progress-bar", "--root", "{root}"],
+        arguments: &["--epochs", "1", QUIET, ROOT],
         leaves: &[
             "lightning_logs/version_0/metrics.csv",
             "lightning_logs/version_0/hparams.yaml",
@@ -187,7 +187,7 @@ fn run_as(workspace: &Workspace, mut command: Command, run: &Run) -> Result<()> 
     let root = folder(workspace, run);
     system::fresh_folder(&root)?;
     for argument in run.arguments {
-        command.arg(if *argument == "{root}" { root.as_os_str() } else { argument.as_ref() });
+        command.arg(argument.replace("{root}", &root.display().to_string()));
     }
     system::run(&mut command)?;
     for path in run.leaves {
