@@ -9,7 +9,7 @@ use burn::{
     prelude::*,
 };
 use insta::assert_snapshot;
-use stormfire::{loggers::MemoryLogger, module::requests::SaveRequest, prelude::*};
+use stormfire::{data::WeightedSampler, loggers::MemoryLogger, module::requests::SaveRequest, prelude::*};
 
 use crate::{
     error_text::error_text,
@@ -149,6 +149,22 @@ fn another_shuffle_seed_is_refused_in_mid_epoch() {
     checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: it is shuffled with another `seed` than the checkpoint's
       hint: resume with the data it was written with, or from a checkpoint that was written at the end of an epoch
     ");
+}
+
+/// The numbers of items and batches are the same.
+#[test]
+fn other_batches_of_as_many_items_are_refused_in_mid_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ckpt");
+    let weighted = |last: f64| line_data(9, 5).sampler(WeightedSampler::new([[1.0; 8].as_slice(), &[last]].concat()));
+    for (saved, other) in [(line_data(9, 5), line_data(9, 6)), (weighted(1.0), weighted(9.0))] {
+        let save = SaveAfter(1, path.clone());
+        let _ = quiet().seed(1).max_epochs(1).callback(save).fit(Line::new(), saved.clone()).unwrap();
+        let again = |data| quiet().max_epochs(1).ckpt_path(&path).fit(Line::new(), data);
+        let _ = again(saved).unwrap();
+        let error = error_text(again(other));
+        assert!(error.contains("the training data is not the same: its loader has batch_size"), "{error}");
+    }
 }
 
 /// A line with other optimizers.
