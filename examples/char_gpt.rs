@@ -1,6 +1,6 @@
 //! Trains a small transformer to write like Shakespeare: `cargo run --release --example char_gpt`.
 //!
-//! The model reads eight plays, one character at a time. On the CPU, `--devices auto` (the default) lets one thread per
+//! The model reads eight plays, one character at a time. On the CPU, `--devices auto` (its default) lets one thread per
 //! core share each batch. With the cargo feature `mpi`, processes share the batches: `mpirun -n 2 char_gpt`.
 
 use std::{path::PathBuf, sync::Arc};
@@ -14,23 +14,33 @@ use burn::{
     prelude::*,
     tensor::activation::{gelu, softmax},
 };
-use clap::Parser;
-use serde::Serialize;
-use stormfire::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stormfire::{cli::Cli, prelude::*};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The hyperparameters in `hparams.yaml` and in checkpoints.
-#[derive(Clone, Debug, Serialize)]
-struct Hyperparameters {
-    vocabulary: usize,
-    context: usize,
+/// The options of the model. They are also in `hparams.yaml` and in checkpoints.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct GptConfig {
+    /// Width of a layer, a multiple of `heads`.
     width: usize,
+    /// Number of attention heads.
     heads: usize,
+    /// Number of layers.
     layers: usize,
+    /// The probability with which an activation is dropped.
     dropout: f64,
-    learning_rate: f64,
+    /// The learning rate.
+    lr: f64,
+}
+
+impl Default for GptConfig {
+    fn default() -> Self {
+        Self { width: 128, heads: 4, layers: 4, dropout: 0.0, lr: 1e-3 }
+    }
 }
 
 /// A transformer layer: attention, then two linear layers, each added to its input.
@@ -46,8 +56,8 @@ struct Block {
 }
 
 impl Block {
-    fn new(hparams: &Hyperparameters, device: &Device) -> Self {
-        let width = hparams.width;
+    fn new(config: &GptConfig, device: &Device) -> Self {
+        let width = config.width;
         let linear = |from, to| LinearConfig::new(from, to).init(device);
         Self {
             norms: [(); 2].map(|()| LayerNormConfig::new(width).init(device)),
@@ -55,8 +65,8 @@ impl Block {
             project: linear(width, width),
             up: linear(width, 4 * width),
             down: linear(4 * width, width),
-            dropout: DropoutConfig::new(hparams.dropout).init(),
-            heads: hparams.heads,
+            dropout: DropoutConfig::new(config.dropout).init(),
+            heads: config.heads,
         }
     }
 
@@ -85,19 +95,22 @@ struct Gpt {
     blocks: Vec<Block>,
     norm: LayerNorm,
     head: Linear,
+    context: usize,
     #[module(skip)]
-    hparams: Hyperparameters,
+    config: GptConfig,
 }
 
 impl Gpt {
-    fn new(hparams: Hyperparameters, device: &Device) -> Self {
+    fn new(config: GptConfig, data: &TextData, device: &Device) -> Self {
+        let (vocabulary, context) = (data.text.symbols.len(), data.config.context);
         Self {
-            tokens: EmbeddingConfig::new(hparams.vocabulary, hparams.width).init(device),
-            positions: EmbeddingConfig::new(hparams.context, hparams.width).init(device),
-            blocks: (0..hparams.layers).map(|_| Block::new(&hparams, device)).collect(),
-            norm: LayerNormConfig::new(hparams.width).init(device),
-            head: LinearConfig::new(hparams.width, hparams.vocabulary).with_bias(false).init(device),
-            hparams,
+            tokens: EmbeddingConfig::new(vocabulary, config.width).init(device),
+            positions: EmbeddingConfig::new(context, config.width).init(device),
+            blocks: (0..config.layers).map(|_| Block::new(&config, device)).collect(),
+            norm: LayerNormConfig::new(config.width).init(device),
+            head: LinearConfig::new(config.width, vocabulary).with_bias(false).init(device),
+            context,
+            config,
         }
     }
 
@@ -120,7 +133,7 @@ impl Gpt {
     fn write(&self, text: &Text, begin: &str, count: usize, device: &Device) -> String {
         let mut tokens: Vec<i32> = begin.chars().filter_map(|symbol| text.token(symbol)).collect();
         for _ in 0..count {
-            let context = &tokens[tokens.len().saturating_sub(self.hparams.context)..];
+            let context = &tokens[tokens.len().saturating_sub(self.context)..];
             let logits = self.forward(Tensor::<1, Int>::from_ints(context, device).unsqueeze::<2>());
             let last = logits.slice([0..1, context.len() - 1..context.len()]).argmax(2);
             tokens.extend(last.into_data().iter::<i32>());
@@ -144,11 +157,11 @@ impl LightningModule for Gpt {
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
-        Ok(Optimizer::new(AdamWConfig::new().with_weight_decay(0.1), self.hparams.learning_rate).into())
+        Ok(Optimizer::new(AdamWConfig::new().with_weight_decay(0.1), self.config.lr).into())
     }
 
     fn hparams(&self) -> Result<serde_json::Value> {
-        state::save(&self.hparams)
+        state::save(&self.config)
     }
 }
 
@@ -208,111 +221,85 @@ fn batch(pieces: &[Vec<i32>], device: &Device) -> Batch {
     Batch { tokens: all.clone().narrow(1, 0, length - 1), targets: all.narrow(1, 1, length - 1) }
 }
 
-#[derive(Parser)]
-#[command(about = "Trains a small transformer to write like Shakespeare.")]
-struct Args {
+/// The options of the text.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct TextConfig {
     /// The text to learn.
-    #[arg(long, default_value = "data/shakespeare/shakespeare.txt")]
-    text: PathBuf,
+    file: PathBuf,
     /// Number of characters that the model sees.
-    #[arg(long, default_value_t = 64)]
     context: usize,
-    /// Number of layers.
-    #[arg(long, default_value_t = 4)]
-    layers: usize,
-    /// Width of a layer, a multiple of four.
-    #[arg(long, default_value_t = 128)]
-    width: usize,
-    /// The probability with which an activation is dropped.
-    #[arg(long, default_value_t = 0.0)]
-    dropout: f64,
-    /// The learning rate.
-    #[arg(long, default_value_t = 1e-3)]
-    lr: f64,
     /// Number of pieces of text in a batch.
-    #[arg(long, default_value_t = 32)]
     batch_size: usize,
-    /// Number of passes over the text.
-    #[arg(long, default_value_t = 2)]
-    epochs: usize,
-    /// Maximum number of optimizer steps.
-    #[arg(long)]
-    max_steps: Option<u64>,
-    /// The device to train on: auto, cpu, cuda, cuda:1, wgpu, vulkan, metal.
-    #[arg(long, default_value = "auto")]
-    accelerator: Accelerator,
-    /// Number of threads that share each batch on the CPU: a number, or `auto` for one per core.
-    #[arg(long, default_value = "auto")]
-    devices: String,
-    /// The float types: 32-true, bf16-mixed, 16-mixed, bf16-true, 64-true.
-    #[arg(long, default_value = "32-true")]
-    precision: Precision,
-    /// Compute cheap results again in the backward pass instead of keeping them.
-    #[arg(long)]
-    gradient_checkpointing: bool,
-    /// The random seed. It makes the run repeatable.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
-    /// Resume from a checkpoint: a file, `last` or `best`.
-    #[arg(long)]
-    ckpt_path: Option<String>,
-    /// The folder for logs and checkpoints.
-    #[arg(long, default_value = ".")]
-    root: PathBuf,
-    /// Hide the progress bar.
-    #[arg(long)]
-    no_progress_bar: bool,
+}
+
+impl Default for TextConfig {
+    fn default() -> Self {
+        Self { file: "data/shakespeare/shakespeare.txt".into(), context: 64, batch_size: 32 }
+    }
+}
+
+struct TextData {
+    text: Arc<Text>,
+    config: TextConfig,
+}
+
+impl TextData {
+    fn new(config: TextConfig) -> Result<Self> {
+        Ok(Self { text: Arc::new(Text::read(&config.file)?), config })
+    }
+
+    fn loader(&self, first: usize, count: usize) -> Loader<Batch> {
+        let pieces = Pieces { text: Arc::clone(&self.text), first, count, context: self.config.context };
+        Loader::collate(pieces, |pieces: Vec<Vec<i32>>, device: &Device| batch(&pieces, device)).batch_size(self.config.batch_size)
+    }
+
+    fn pieces(&self) -> usize {
+        self.text.tokens.len().saturating_sub(1) / self.config.context
+    }
+
+    /// The last tenth of the text is for validation.
+    fn train_pieces(&self) -> usize {
+        self.pieces() * 9 / 10
+    }
+}
+
+impl DataModule for TextData {
+    type Batch = Batch;
+
+    fn train_dataloader(&mut self) -> Result<Loader<Batch>, DataError> {
+        Ok(self.loader(0, self.train_pieces()).shuffle(true))
+    }
+
+    fn val_dataloader(&mut self) -> Result<Loaders<Batch>, DataError> {
+        Ok(self.loader(self.train_pieces(), self.pieces() - self.train_pieces()).into())
+    }
 }
 
 fn main() -> Result<Stop> {
-    // A driver that crashes then ends a child process, not the training.
-    Accelerator::serve_probe();
-    stormfire::console::init();
-    let args = Args::parse();
-    let device = args.accelerator.device()?;
-    // Before the first tensor.
-    args.precision.prepare(&device)?;
-    let text = Arc::new(Text::read(&args.text)?);
-    // The last tenth of the text is for validation.
-    let pieces = text.tokens.len().saturating_sub(1) / args.context;
-    let part = |first: usize, count: usize| Pieces { text: Arc::clone(&text), first, count, context: args.context };
-    let loader = |pieces: Pieces| {
-        Loader::collate(pieces, |pieces: Vec<Vec<i32>>, device: &Device| batch(&pieces, device)).batch_size(args.batch_size)
-    };
-    let train = loader(part(0, pieces * 9 / 10)).shuffle(true);
-    let val = loader(part(pieces * 9 / 10, pieces - pieces * 9 / 10));
-
-    let mut trainer = Trainer::new()
-        .accelerator(device.clone())
-        .devices(args.devices.as_str())
-        .precision(args.precision)
-        .gradient_checkpointing(args.gradient_checkpointing)
-        .max_epochs(args.epochs)
-        .seed(args.seed)
-        .log_every_n_steps(10)
-        .val_check_interval(Every::Steps(200))
-        .gradient_clip_val(1.0)
-        .default_root_dir(args.root)
-        .enable_progress_bar(!args.no_progress_bar)
-        .callback(ModelCheckpoint::new().save_on_train_epoch_end(true));
-    if let Some(steps) = args.max_steps {
-        trainer = trainer.max_steps(steps);
-    }
-    if let Some(path) = args.ckpt_path {
-        trainer = trainer.ckpt_path(path);
-    }
-    let hparams = Hyperparameters {
-        vocabulary: text.symbols.len(),
-        context: args.context,
-        width: args.width,
-        heads: 4,
-        layers: args.layers,
-        dropout: args.dropout,
-        learning_rate: args.lr,
-    };
-    let fit = trainer.fit(Gpt::new(hparams, &device), (train, val))?;
-    if !fit.stop.is_interrupted() && stormfire::ranks::here()?.is_global_zero() {
-        println!("\n{}", fit.module.valid().write(&text, "MENENIUS.\n", 300, &device));
-    }
-    Ok(fit.stop)
+    Cli::linked(|model: GptConfig, data: &TextData, device: &Device| Ok(Gpt::new(model, data, device)), |data, _| TextData::new(data))
+        .about("Trains a small transformer to write like Shakespeare.")
+        .alias("epochs", "trainer.max_epochs")
+        .alias("lr", "model.lr")
+        .alias("devices", "trainer.devices")
+        .trainer_defaults(TrainerConfig {
+            max_epochs: Some(2),
+            devices: Devices::Auto,
+            seed: Some(42),
+            log_every_n_steps: 10,
+            val_check_interval: Every::Steps(200),
+            gradient_clip_val: Some(1.0),
+            ..TrainerConfig::default()
+        })
+        .with_devices()
+        .with_precision()
+        .trainer(|trainer| trainer.callback(ModelCheckpoint::new().save_on_train_epoch_end(true)))
+        .after_fit(|_, fit, data| {
+            if stormfire::ranks::here()?.is_global_zero() {
+                let module = fit.module.valid();
+                println!("\n{}", module.write(&data.text, "MENENIUS.\n", 300, &module.norm.gamma.device()));
+            }
+            Ok(())
+        })
+        .run()
 }

@@ -8,12 +8,27 @@ use burn::{
     optim::AdamConfig,
     prelude::*,
 };
-use clap::Parser;
-use stormfire::prelude::*;
-use stormfire_examples::{MnistBatch, MnistData};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stormfire::{cli::Cli, prelude::*};
+use stormfire_examples::{MnistBatch, MnistConfig, MnistData};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The options of the callback: `--stop.threshold=0.8`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct StopConfig {
+    /// The validation accuracy at which to stop.
+    threshold: f64,
+}
+
+impl Default for StopConfig {
+    fn default() -> Self {
+        Self { threshold: 0.9 }
+    }
+}
 
 #[derive(Default)]
 struct GoodEnough {
@@ -76,46 +91,23 @@ impl LightningModule for Digits {
     }
 }
 
-/// Trains on MNIST digits until the validation accuracy is high enough.
-#[derive(Parser)]
-struct Args {
-    /// The validation accuracy at which to stop.
-    #[arg(long, default_value_t = 0.9)]
-    threshold: f64,
-    /// Maximum number of epochs.
-    #[arg(long, default_value_t = 20)]
-    epochs: usize,
-    /// The folder with the idx files, gzipped or not.
-    #[arg(long, default_value = "data/mnist-mini")]
-    data: std::path::PathBuf,
-    /// A checkpoint to resume from, with the threshold saved in it.
-    #[arg(long)]
-    ckpt_path: Option<std::path::PathBuf>,
-    /// The folder for logs and checkpoints.
-    #[arg(long, default_value = ".")]
-    root: std::path::PathBuf,
-    /// Hide the progress bar.
-    #[arg(long)]
-    no_progress_bar: bool,
-}
-
 fn main() -> Result<Stop> {
-    stormfire::console::init();
-    let args = Args::parse();
-    let mut trainer = Trainer::new()
-        .max_epochs(args.epochs)
-        .val_check_interval("0.25 epochs")
-        .num_sanity_val_steps(0)
-        .seed(42)
-        .default_root_dir(args.root)
-        .enable_progress_bar(!args.no_progress_bar)
-        .callback(GoodEnough { threshold: args.threshold, checks: 0 });
-    if let Some(path) = args.ckpt_path {
-        trainer = trainer.ckpt_path(path);
-    }
-    let fit = trainer.fit(Digits::new(&Device::flex()), MnistData::new(args.data))?;
-    if let Some(callback) = trainer.get::<GoodEnough>() {
-        println!("stopped after {} checks: {}", callback.checks, fit.stop);
-    }
-    Ok(fit.stop)
+    Cli::new(|(): (), device: &Device| Ok(Digits::new(device)), |data: MnistConfig| Ok(MnistData::new(data)))
+        .about("Trains on MNIST digits until the validation accuracy is high enough.")
+        .alias("epochs", "trainer.max_epochs")
+        .trainer_defaults(TrainerConfig {
+            max_epochs: Some(20),
+            val_check_interval: Every::Fraction(0.25),
+            num_sanity_val_steps: Some(0),
+            seed: Some(42),
+            ..TrainerConfig::default()
+        })
+        .section("stop", |stop: StopConfig, trainer| Ok(trainer.callback(GoodEnough { threshold: stop.threshold, checks: 0 })))
+        .after_fit(|trainer, fit, _| {
+            if let Some(callback) = trainer.get::<GoodEnough>() {
+                println!("stopped after {} checks: {}", callback.checks, fit.stop);
+            }
+            Ok(())
+        })
+        .run()
 }

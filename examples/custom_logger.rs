@@ -16,10 +16,12 @@ use burn::{
     prelude::*,
     tensor::Distribution,
 };
-use clap::Parser;
 use fs_err::File;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use stormfire::{
+    cli::Cli,
     loggers::{Hyperparams, Metrics, Result as LogResult, Status},
     prelude::*,
 };
@@ -34,6 +36,9 @@ struct JsonLines {
 
 impl JsonLines {
     fn create(path: PathBuf) -> std::io::Result<Self> {
+        if let Some(folder) = path.parent() {
+            fs_err::create_dir_all(folder)?;
+        }
         Ok(Self { file: BufWriter::new(File::create(path.clone())?), path })
     }
 
@@ -71,21 +76,55 @@ impl Logger for JsonLines {
     }
 }
 
+/// The options of the module.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct LineConfig {
+    /// The learning rate of gradient descent.
+    lr: f64,
+}
+
+impl Default for LineConfig {
+    fn default() -> Self {
+        Self { lr: 0.1 }
+    }
+}
+
+/// The options of the logger.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct LinesConfig {
+    /// The file of JSON lines.
+    file: PathBuf,
+}
+
+impl Default for LinesConfig {
+    fn default() -> Self {
+        Self { file: "metrics.jsonl".into() }
+    }
+}
+
+type Points = (Tensor<2>, Tensor<2>);
+
 #[derive(Module, Debug)]
 struct Line {
     layer: Linear,
     #[module(skip)]
-    learning_rate: f64,
+    config: LineConfig,
 }
 
 impl Line {
-    fn loss(&self, (x, y): (Tensor<2>, Tensor<2>)) -> Tensor<1> {
+    fn new(config: LineConfig, device: &Device) -> Self {
+        Self { layer: LinearConfig::new(1, 1).init(device), config }
+    }
+
+    fn loss(&self, (x, y): Points) -> Tensor<1> {
         MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean)
     }
 }
 
 impl LightningModule for Line {
-    type Batch = (Tensor<2>, Tensor<2>);
+    type Batch = Points;
 
     fn training_step(&self, batch: Self::Batch, _batch_idx: usize) -> Result<StepOutput> {
         let loss = self.loss(batch);
@@ -99,52 +138,31 @@ impl LightningModule for Line {
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
-        Ok(Optimizer::new(SgdConfig::new(), self.learning_rate).into())
+        Ok(Optimizer::new(SgdConfig::new(), self.config.lr).into())
     }
 
     fn hparams(&self) -> Result<Value> {
-        Ok(json!({ "learning_rate": self.learning_rate }))
+        state::save(&self.config)
     }
 }
 
-/// Fits a line, and logs to a file of JSON lines and to a table.
-#[derive(Parser)]
-struct Args {
-    /// Maximum number of optimizer steps.
-    #[arg(long, default_value_t = 300)]
-    max_steps: u64,
-    /// The learning rate of gradient descent.
-    #[arg(long, default_value_t = 0.1)]
-    lr: f64,
-    /// The folder for `metrics.jsonl` and `lightning_logs`.
-    #[arg(long, default_value = ".")]
-    root: PathBuf,
-    /// Hide the progress bar.
-    #[arg(long)]
-    no_progress_bar: bool,
-}
-
-fn main() -> Result<Stop> {
-    stormfire::console::init();
-    let args = Args::parse();
-    let path = args.root.join("metrics.jsonl");
-    fs_err::create_dir_all(&args.root)?;
-    let mut trainer = Trainer::new()
-        .max_steps(args.max_steps)
-        .log_every_n_steps(20)
-        .default_root_dir(&args.root)
-        .enable_progress_bar(!args.no_progress_bar)
-        .logger(JsonLines::create(path.clone())?)
-        .logger(CsvLogger::new(&args.root));
-
-    let device = Device::flex();
-    let x = Tensor::<2>::random([6400, 1], Distribution::Uniform(-1.0, 1.0), &device);
+/// A noisy line, in batches: for training and for validation.
+fn points(device: &Device) -> (Loader<Points>, Loader<Points>) {
+    let x = Tensor::<2>::random([6400, 1], Distribution::Uniform(-1.0, 1.0), device);
     let y = x.clone() * 3.0 + 1.0 + x.random_like(Distribution::Normal(0.0, 0.1));
     let mut batches: Vec<_> = x.split(64, 0).into_iter().zip(y.split(64, 0)).collect();
     let val = Loader::from_batches(batches.split_off(90)).items_per_batch(64);
-    let line = Line { layer: LinearConfig::new(1, 1).init(&device), learning_rate: args.lr };
-    let fit = trainer.fit(line, (Loader::from_batches(batches), val))?;
+    (Loader::from_batches(batches), val)
+}
 
-    print!("{}", fs_err::read_to_string(path)?);
-    Ok(fit.stop)
+fn main() -> Result<Stop> {
+    Cli::linked(|config: LineConfig, _, device: &Device| Ok(Line::new(config, device)), |(): (), device: &Device| Ok(points(device)))
+        .about("Fits a line, and logs to a file of JSON lines and to a table.")
+        .alias("lr", "model.lr")
+        .trainer_defaults(TrainerConfig { max_steps: Some(300), log_every_n_steps: 20, ..TrainerConfig::default() })
+        .section("lines", |lines: LinesConfig, trainer| {
+            let root = trainer.config().default_root_dir.clone();
+            Ok(trainer.logger(JsonLines::create(lines.file)?).logger(CsvLogger::new(root)))
+        })
+        .run()
 }

@@ -12,8 +12,7 @@ use burn::{
     prelude::*,
     tensor::{Distribution, activation::softplus},
 };
-use clap::Parser;
-use stormfire::{loggers::Image, prelude::*};
+use stormfire::{cli::Cli, loggers::Image, prelude::*};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -152,52 +151,28 @@ fn read(points: Tensor<2>) -> Result<Vec<[f32; 2]>> {
     Ok(values.chunks_exact(2).map(|point| [point[0], point[1]]).collect())
 }
 
-/// Trains a GAN on points on a ring.
-#[derive(Parser)]
-struct Args {
-    /// Maximum number of steps of both optimizers.
-    #[arg(long, default_value_t = 4000)]
-    max_steps: u64,
-    /// The device to train on: auto, cpu, cuda, cuda:1, wgpu, vulkan, metal.
-    #[arg(long, default_value = "auto")]
-    accelerator: Accelerator,
-    /// The random seed. It makes the run repeatable.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
-    /// The folder for logs, checkpoints and the picture.
-    #[arg(long, default_value = ".")]
-    root: std::path::PathBuf,
-    /// Hide the progress bar.
-    #[arg(long)]
-    no_progress_bar: bool,
-}
-
 fn main() -> Result<Stop> {
-    // A driver that crashes then ends a child process, not the training.
-    Accelerator::serve_probe();
-    stormfire::console::init();
-    let args = Args::parse();
-    let device = args.accelerator.device()?;
-    let mut trainer = Trainer::new()
-        .accelerator(device.clone())
-        .max_steps(args.max_steps)
-        .seed(args.seed)
-        .default_root_dir(args.root)
-        .enable_progress_bar(!args.no_progress_bar);
-
-    let gan = Gan { generator: Mlp::new(NOISE, 2, &device), critic: Mlp::new(2, 1, &device) };
-    let batches = Loader::from_fn(move |_epoch| {
-        let device = device.clone();
-        std::iter::repeat_with(move || ring(BATCH, &device))
-    });
-    let fit = trainer.fit(gan, batches)?;
-
-    let samples = Samples::draw(&fit.module, 2000)?;
-    println!("{:.1}% of the generated points are on the ring, in {} of {MODES} places", 100.0 * samples.on_ring(), samples.modes());
-    if let Some(folder) = trainer.log_dir() {
-        let path = folder.join("samples.png");
-        fs_err::write(&path, samples.image()?.to_png()?)?;
-        println!("see {}", path.display());
-    }
-    Ok(fit.stop)
+    Cli::linked(
+        |(): (), _, device: &Device| Ok(Gan { generator: Mlp::new(NOISE, 2, device), critic: Mlp::new(2, 1, device) }),
+        |(): (), device: &Device| {
+            let device = device.clone();
+            Ok(Loader::from_fn(move |_epoch| {
+                let device = device.clone();
+                std::iter::repeat_with(move || ring(BATCH, &device))
+            }))
+        },
+    )
+    .about("Trains a GAN on points on a ring.")
+    .trainer_defaults(TrainerConfig { max_steps: Some(4000), seed: Some(42), ..TrainerConfig::default() })
+    .after_fit(|trainer, fit, _| {
+        let samples = Samples::draw(&fit.module, 2000)?;
+        println!("{:.1}% of the generated points are on the ring, in {} of {MODES} places", 100.0 * samples.on_ring(), samples.modes());
+        if let Some(folder) = trainer.log_dir() {
+            let path = folder.join("samples.png");
+            fs_err::write(&path, samples.image()?.to_png()?)?;
+            println!("see {}", path.display());
+        }
+        Ok(())
+    })
+    .run()
 }

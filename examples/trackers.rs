@@ -7,8 +7,8 @@
 //! * TensorBoard and CSV files are always written, with the lines of the screen in `training.log` next to them.
 //! * Weights & Biases, Comet and Neptune are written offline, each in its own format. `wandb sync` and `comet upload`
 //!   send them.
-//! * `--mlflow URI` or the variable `MLFLOW_TRACKING_URI` also logs to MLflow.
-//! * `--trackio URL` or `TRACKIO_SERVER_URL` also logs to trackio.
+//! * `--trackers.mlflow URI` or the variable `MLFLOW_TRACKING_URI` also logs to MLflow.
+//! * `--trackers.trackio URL` or `TRACKIO_SERVER_URL` also logs to trackio.
 //!
 //! A tracker skips values that it cannot store, and reports this once.
 
@@ -21,8 +21,10 @@ use burn::{
     prelude::*,
     tensor::activation::softmax,
 };
-use clap::Parser;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use stormfire::{
+    cli::Cli,
     loggers::{
         Artifact, Audio, CometLogger, DEFAULT_NAME, Figure, Graph, Histogram, Image, LogModel, Loggers, MlflowLogger, NeptuneLogger, Node,
         RunDir, Table, Text, TrackioLogger, WandbLogger, plotters::prelude::*,
@@ -30,7 +32,7 @@ use stormfire::{
     module::RunningStage,
     prelude::*,
 };
-use stormfire_examples::{MnistBatch, MnistData};
+use stormfire_examples::{MnistBatch, MnistConfig, MnistData};
 
 const SIDE: usize = 28;
 
@@ -202,63 +204,51 @@ fn figure(counts: &[(usize, usize); 10]) -> Result<Figure> {
     Ok(figure?)
 }
 
-/// Logs one training to several trackers at once.
-#[derive(Parser)]
-struct Args {
-    /// Number of epochs.
-    #[arg(long, default_value_t = 3)]
-    epochs: usize,
-    /// Maximum number of optimizer steps.
-    #[arg(long)]
-    max_steps: Option<u64>,
-    /// The folder with the idx files, gzipped or not.
-    #[arg(long, default_value = "data/mnist-mini")]
-    data: std::path::PathBuf,
-    /// The folder for logs and checkpoints.
-    #[arg(long, default_value = ".")]
-    root: std::path::PathBuf,
-    /// The MLflow server, or `file:` and a folder.
-    #[arg(long)]
+/// The options of the trackers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct TrackersConfig {
+    /// The tracking URI of MLflow. The variable `MLFLOW_TRACKING_URI` has the same effect.
     mlflow: Option<String>,
-    /// The address of a trackio server.
-    #[arg(long)]
+    /// The URL of a trackio server. The variable `TRACKIO_SERVER_URL` has the same effect.
     trackio: Option<String>,
-    /// Hide the progress bar.
-    #[arg(long)]
-    no_progress_bar: bool,
+}
+
+impl TrackersConfig {
+    fn add(self, mut trainer: Trainer<Digits>) -> Trainer<Digits> {
+        let root = trainer.config().default_root_dir.clone();
+        // Both write to the same `version_N`, like the default loggers.
+        let folder = RunDir::new(&root).with_name(DEFAULT_NAME);
+        trainer = trainer
+            .callback(ModelCheckpoint::new().monitor("val_loss"))
+            .logger(TensorBoardLogger::in_dir(folder.clone()))
+            .logger(CsvLogger::in_dir(folder))
+            .logger(WandbLogger::new().offline(true).save_dir(&root).project("trackers").log_model(LogModel::AtEnd))
+            .logger(CometLogger::new().offline(true).save_dir(root.join("comet")).project("trackers").log_model(LogModel::AtEnd))
+            .logger(NeptuneLogger::new(&root).run_name("trackers").log_model(LogModel::AtEnd));
+        if let Some(uri) = self.mlflow.or_else(|| std::env::var("MLFLOW_TRACKING_URI").ok()) {
+            let mlflow = MlflowLogger::new().tracking_uri(uri).experiment("trackers").save_dir(&root).log_model(LogModel::AtEnd);
+            trainer = trainer.logger(mlflow);
+        }
+        if let Some(url) = self.trackio.or_else(|| std::env::var("TRACKIO_SERVER_URL").ok()) {
+            trainer = trainer.logger(TrackioLogger::new().server_url(url).project("trackers").save_dir(&root));
+        }
+        trainer
+    }
 }
 
 fn main() -> Result<Stop> {
     stormfire::console::Builder::new().file().init()?;
-    let args = Args::parse();
-    let device = Device::flex();
-    // Both write to the same `version_N`, like the default loggers.
-    let folder = RunDir::new(&args.root).with_name(DEFAULT_NAME);
-    let mut trainer = Trainer::new()
-        .max_epochs(args.epochs)
-        .seed(42)
-        .log_every_n_steps(10)
-        .default_root_dir(&args.root)
-        .enable_progress_bar(!args.no_progress_bar)
-        .callback(ModelCheckpoint::new().monitor("val_loss"))
-        .logger(TensorBoardLogger::in_dir(folder.clone()))
-        .logger(CsvLogger::in_dir(folder))
-        .logger(WandbLogger::new().offline(true).save_dir(&args.root).project("trackers").log_model(LogModel::AtEnd))
-        .logger(CometLogger::new().offline(true).save_dir(args.root.join("comet")).project("trackers").log_model(LogModel::AtEnd))
-        .logger(NeptuneLogger::new(&args.root).run_name("trackers").log_model(LogModel::AtEnd));
-    if let Some(uri) = args.mlflow.or_else(|| std::env::var("MLFLOW_TRACKING_URI").ok()) {
-        trainer =
-            trainer.logger(MlflowLogger::new().tracking_uri(uri).experiment("trackers").save_dir(&args.root).log_model(LogModel::AtEnd));
-    }
-    if let Some(url) = args.trackio.or_else(|| std::env::var("TRACKIO_SERVER_URL").ok()) {
-        trainer = trainer.logger(TrackioLogger::new().server_url(url).project("trackers").save_dir(&args.root));
-    }
-    if let Some(steps) = args.max_steps {
-        trainer = trainer.max_steps(steps);
-    }
-    let fit = trainer.fit(Digits::new(&device), MnistData::new(&args.data))?;
-    if let Some(folder) = trainer.log_dir() {
-        println!("logged to {}", folder.display());
-    }
-    Ok(fit.stop)
+    Cli::new(|(): (), device: &Device| Ok(Digits::new(device)), |data: MnistConfig| Ok(MnistData::new(data)))
+        .about("Logs one training to several trackers at once.")
+        .alias("epochs", "trainer.max_epochs")
+        .trainer_defaults(TrainerConfig { max_epochs: Some(3), seed: Some(42), log_every_n_steps: 10, ..TrainerConfig::default() })
+        .section("trackers", |trackers: TrackersConfig, trainer| Ok(trackers.add(trainer)))
+        .after_fit(|trainer, _, _| {
+            if let Some(folder) = trainer.log_dir() {
+                println!("logged to {}", folder.display());
+            }
+            Ok(())
+        })
+        .run()
 }

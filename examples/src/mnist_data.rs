@@ -12,6 +12,8 @@ use burn::{
     prelude::*,
 };
 use flate2::read::GzDecoder;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use stormfire::{
     data::Result,
     prelude::{CastBatch, DataError, DataModule, Loader, Loaders, SplitBatch, Stage},
@@ -54,11 +56,26 @@ impl Batcher<Digit, MnistBatch> for MnistBatcher {
     }
 }
 
+/// The options of [`MnistData`].
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MnistConfig {
+    /// The folder with the idx files, gzipped or not.
+    pub folder: PathBuf,
+    /// Number of digits in a batch.
+    pub batch_size: usize,
+}
+
+impl Default for MnistConfig {
+    fn default() -> Self {
+        Self { folder: "data/mnist-mini".into(), batch_size: 64 }
+    }
+}
+
 /// The MNIST files of a folder, gzipped or not. The last tenth of the training digits is the validation set.
 #[derive(Debug)]
 pub struct MnistData {
-    folder: PathBuf,
-    batch_size: usize,
+    config: MnistConfig,
     train: Vec<Digit>,
     val: Vec<Digit>,
     test: Vec<Digit>,
@@ -66,18 +83,17 @@ pub struct MnistData {
 
 impl MnistData {
     /// Nothing is read before `setup`.
-    pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), batch_size: 64, train: Vec::new(), val: Vec::new(), test: Vec::new() }
+    pub fn new(config: MnistConfig) -> Self {
+        Self { config, train: Vec::new(), val: Vec::new(), test: Vec::new() }
     }
 
-    /// Digits in a batch. Default 64.
-    pub fn batch_size(mut self, digits: usize) -> Self {
-        self.batch_size = digits;
-        self
+    /// The digits of this folder, in batches of 64.
+    pub fn of(folder: impl Into<PathBuf>) -> Self {
+        Self::new(MnistConfig { folder: folder.into(), ..MnistConfig::default() })
     }
 
     fn loader(&self, digits: &[Digit]) -> Loader<MnistBatch> {
-        Loader::new(InMemDataset::new(digits.to_vec()), MnistBatcher).batch_size(self.batch_size)
+        Loader::new(InMemDataset::new(digits.to_vec()), MnistBatcher).batch_size(self.config.batch_size)
     }
 }
 
@@ -86,9 +102,9 @@ impl DataModule for MnistData {
 
     fn setup(&mut self, stage: Stage) -> Result<()> {
         if stage == Stage::Test {
-            self.test = read_digits(&self.folder, "t10k")?;
+            self.test = read_digits(&self.config.folder, "t10k")?;
         } else {
-            self.train = read_digits(&self.folder, "train")?;
+            self.train = read_digits(&self.config.folder, "train")?;
             self.val = self.train.split_off(self.train.len() * 9 / 10);
         }
         Ok(())
@@ -139,7 +155,7 @@ fn read_idx(folder: &Path, name: &str, dimensions: u8) -> Result<(PathBuf, Vec<u
     let refused = |reason: &dyn Display| DataError::other(format!("`{}`: {reason}", path.display()));
     let file = File::open(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => DataError::other(format!(
-            "no `{name}` or `{name}.gz` in `{}`: give the folder with `--data`, or fetch all 60,000 digits with `cargo xtask data`",
+            "no `{name}` or `{name}.gz` in `{}`: give the folder with `--data.folder`, or fetch all 60,000 digits with `cargo xtask data`",
             folder.display()
         )),
         _ => refused(&error),

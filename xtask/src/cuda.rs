@@ -51,8 +51,8 @@ fn folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("cuda-run")
 }
 
-/// A cargo command for the examples, without the features that only some of them need. The builds for GPU features share
-/// a folder. The programs for the CPU have another one.
+/// A cargo command for the examples, without the features that only some of them need. The builds for GPU features
+/// share a folder. The programs for the CPU have another one.
 pub(crate) fn cargo(workspace: &Workspace, command: &str) -> Command {
     let mut cargo = workspace.cargo();
     cargo.args([command, "--package", "stormfire-examples"]).args(CHEAP.iter().flat_map(|setting| ["--config", setting]));
@@ -74,8 +74,8 @@ pub(crate) fn stubs(workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
     Ok(stubs)
 }
 
-/// Builds the program for the CPU, wgpu and CUDA, and returns its path. It is not optimized, because an optimized build of
-/// the kernel compilers alone would take longer than all runs here.
+/// Builds the program for the CPU, wgpu and CUDA, and returns its path. It is not optimized, because an optimized build
+/// of the kernel compilers alone would take longer than all runs here.
 pub(crate) fn link(workspace: &Workspace) -> Result<PathBuf> {
     let mut cargo = cargo(workspace, "rustc");
     cargo.args(["--quiet", "--example", "mnist", "--features"]);
@@ -126,8 +126,9 @@ fn train(workspace: &Workspace, program: &Path, accelerator: &str) -> Result<Pat
     system::fresh_folder(&root)?;
     let mut train = workspace.command(program);
     train
-        .args(["--accelerator", accelerator, "--max-steps", &STEPS.to_string(), "--batch-size", "16", "--seed", "1"])
-        .args(["--log-every-n-steps", "1", "--limit-val-batches", "0", "--no-progress-bar", "--root"])
+        .args(["--accelerator", accelerator, "--trainer.max_steps", &STEPS.to_string(), "data.batch_size=16", "trainer.seed=1"])
+        .args(["trainer.log_every_n_steps=1", "trainer.limit_val_batches=0", "trainer.enable_progress_bar=false"])
+        .arg("--trainer.default_root_dir")
         .arg(&root);
     // Autotuning on a software rasterizer takes minutes and does not change the result.
     system::run(train.env("CUBECL_AUTOTUNE_LEVEL", "minimal"))?;

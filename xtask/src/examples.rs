@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::data;
 use crate::step::Verdict;
 use crate::system::{self, Workspace};
 
@@ -20,21 +21,36 @@ struct Run {
     arguments: &'static [&'static str],
     /// Paths below that folder. The last part may begin with `*`.
     leaves: &'static [&'static str],
+    /// A file of metrics below that folder, a metric in it, and the least that its last value must be.
+    quality: &'static [(&'static str, &'static str, f64)],
 }
 
 /// The default data of the MNIST example.
 pub(crate) const MNIST_DATA: &str = "data/mnist-mini";
 
+/// Hides the progress bar.
+const QUIET: &str = "trainer.enable_progress_bar=false";
+
+/// The folder of a run.
+const ROOT: &str = "trainer.default_root_dir={root}";
+
 const MNIST: Run = Run {
     example: "mnist",
-    arguments: &["--max-steps", "60", "--seed", "1", "--log-every-n-steps", "5", "--no-progress-bar", "--root", "{root}"],
+    arguments: &["trainer.max_steps=60", "trainer.seed=1", "trainer.log_every_n_steps=5", QUIET, ROOT],
     leaves: &[
         "lightning_logs/version_0/metrics.csv",
         "lightning_logs/version_0/hparams.yaml",
+        "lightning_logs/version_0/config.yaml",
         "lightning_logs/version_0/*.tfevents.*",
         "lightning_logs/version_0/checkpoints/*.ckpt",
     ],
+    quality: &[],
 };
+
+/// The example whose weights are fetched.
+const FINETUNE: &str = "finetune_text";
+/// Vectors of sentences that `NumPy` has calculated.
+const MINILM_TABLE: &str = "examples/testdata/minilm.json";
 
 /// One row for each example. A missing row fails the step.
 const RUNS: &[Run] = &[
@@ -42,40 +58,46 @@ const RUNS: &[Run] = &[
     Run {
         example: "char_gpt",
         arguments: &[
-            "--max-steps",
-            "4",
-            "--layers",
-            "1",
-            "--width",
-            "16",
-            "--context",
-            "16",
-            "--batch-size",
-            "6",
-            "--devices",
-            "2",
-            "--dropout",
-            "0.1",
-            "--no-progress-bar",
-            "--root",
-            "{root}",
+            "fit",
+            "--trainer.max_steps=4",
+            "--model.layers=1",
+            "--model.width=16",
+            "--data.context=16",
+            "--data.batch_size=6",
+            "--devices=2",
+            "--model.dropout=0.1",
+            QUIET,
+            ROOT,
         ],
         leaves: &["lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/checkpoints/*.ckpt"],
+        quality: &[],
+    },
+    Run {
+        example: FINETUNE,
+        arguments: &["--messages", "640", "--compare", MINILM_TABLE, "--no-progress-bar", "--root", "{root}"],
+        leaves: &["adapters.safetensors", "model.safetensors", "lightning_logs/version_2/checkpoints/*.ckpt"],
+        quality: &[
+            ("lightning_logs/version_0/metrics.csv", "test_f1", 0.55),
+            ("lightning_logs/version_1/metrics.csv", "test_f1", 0.75),
+            ("lightning_logs/version_2/metrics.csv", "test_f1", 0.75),
+        ],
     },
     Run {
         example: "gan",
-        arguments: &["--max-steps", "500", "--no-progress-bar", "--root", "{root}"],
+        arguments: &["trainer.max_steps=500", QUIET, ROOT],
         leaves: &[
             "lightning_logs/version_0/samples.png",
             "lightning_logs/version_0/metrics.csv",
             "lightning_logs/version_0/*.tfevents.*",
             "lightning_logs/version_0/checkpoints/*.ckpt",
         ],
+        quality: &[],
     },
     Run {
         example: "custom_callback",
-        arguments: &["--threshold", "0.8", "--no-progress-bar", "--root", "{root}"],
+        arguments: &["--stop.threshold", "0.8", QUIET, ROOT],
         leaves: &["lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/checkpoints/*.ckpt"],
+        quality: &[],
     },
     Run {
         example: "new_blank",
@@ -115,12 +137,13 @@ const RUNS: &[Run] = &[
     },
     Run {
         example: "custom_logger",
-        arguments: &["--no-progress-bar", "--root", "{root}"],
+        arguments: &[QUIET, ROOT, "lines.file={root}/metrics.jsonl"],
         leaves: &["metrics.jsonl", "lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/hparams.yaml"],
+        quality: &[],
     },
     Run {
         example: "trackers",
-        arguments: &["--epochs", "1", "--no-progress-bar", "--root", "{root}"],
+        arguments: &["--epochs", "1", QUIET, ROOT],
         leaves: &[
             "lightning_logs/version_0/metrics.csv",
             "lightning_logs/version_0/hparams.yaml",
@@ -132,6 +155,7 @@ const RUNS: &[Run] = &[
             "lightning_logs/version_0/*.tfevents.*",
             "lightning_logs/version_0/checkpoints/*.ckpt",
         ],
+        quality: &[],
     },
 ];
 
@@ -142,10 +166,19 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     if known != existing {
         bail!("the table `RUNS` in xtask/src/examples.rs has the examples {known:?}, the package {PACKAGE} has {existing:?}");
     }
+    let mut skipped = None;
     for run in RUNS {
+        if run.example == FINETUNE {
+            if let Err(error) = data::minilm(workspace) {
+                skipped = Some(format!("no weights for the example `{FINETUNE}`, which `cargo xtask data` fetches: {error:#}"));
+                continue;
+            }
+            // The table, with which the example compares itself, is NumPy's.
+            system::run(workspace.script(&data::python(workspace)?, "minilm.py").args([data::MINILM.folder, MINILM_TABLE]))?;
+        }
         run_one(workspace, run)?;
     }
-    Ok(Verdict::Passed)
+    Ok(skipped.map_or(Verdict::Passed, Verdict::Skipped))
 }
 
 /// The folder with the logs of the MNIST example. Runs the example if no earlier step did.
@@ -190,7 +223,7 @@ fn run_as(workspace: &Workspace, mut command: Command, run: &Run) -> Result<()> 
     let root = folder(workspace, run);
     system::fresh_folder(&root)?;
     for argument in run.arguments {
-        command.arg(if *argument == "{root}" { root.as_os_str() } else { argument.as_ref() });
+        command.arg(argument.replace("{root}", &root.display().to_string()));
     }
     system::run(&mut command)?;
     for path in run.leaves {
@@ -198,7 +231,21 @@ fn run_as(workspace: &Workspace, mut command: Command, run: &Run) -> Result<()> 
             bail!("the example `{}` left no `{path}` in `{}`", run.example, root.display());
         }
     }
+    for (path, metric, least) in run.quality {
+        let value = last_value(&fs_err::read_to_string(root.join(path))?, metric);
+        println!("{}: {metric} {value:?} in {path}", run.example);
+        if value.is_none_or(|value| value < *least) {
+            bail!("the example `{}` has {metric} {value:?} in {path}, and at least {least} is usual", run.example);
+        }
+    }
     Ok(())
+}
+
+/// The last value in a column.
+fn last_value(csv: &str, column: &str) -> Option<f64> {
+    let mut lines = csv.lines();
+    let place = lines.next()?.split(',').position(|name| name == column)?;
+    lines.filter_map(|line| line.split(',').nth(place)?.parse().ok()).next_back()
 }
 
 /// Whether the folder has a non-empty file that matches the path. Each `*` in the last part matches any text.
@@ -264,6 +311,12 @@ mod tests {
         ] {
             assert_eq!(exists(root.path(), pattern).unwrap(), expected, "{pattern}");
         }
+    }
+
+    #[test]
+    fn the_last_value_of_a_column_counts() {
+        let csv = "epoch,loss,test_f1\n0,0.5,\n0,,0.25\n1,0.4,0.75\n1,0.3,\n";
+        assert_eq!((last_value(csv, "test_f1"), last_value(csv, "f1"), last_value("", "f1")), (Some(0.75), None, None));
     }
 
     #[test]

@@ -59,8 +59,9 @@ fn char_gpt(workspace: &Workspace) -> Result<()> {
     let mut ranks = workspace.command("mpirun");
     ranks.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", "2"]);
     ranks.arg(target(workspace).join("debug/examples/char_gpt"));
-    ranks.args(["--max-steps", "4", "--layers", "1", "--width", "16", "--context", "16", "--batch-size", "6", "--dropout", "0.1"]);
-    system::run(ranks.args(["--no-progress-bar", "--root"]).arg(&root))?;
+    ranks.args(["trainer.max_steps=4", "model.layers=1", "model.width=16", "data.context=16", "data.batch_size=6", "model.dropout=0.1"]);
+    ranks.args(["trainer.enable_progress_bar=false", "--trainer.default_root_dir"]);
+    system::run(ranks.arg(&root))?;
     let runs = root.join("lightning_logs").read_dir()?.count();
     ensure!(runs == 1, "two ranks left {runs} runs");
     Ok(())

@@ -33,8 +33,9 @@ fn train(workspace: &Workspace, program: &Path, accelerator: &str) -> Result<Pat
     fs_err::create_dir_all(&runtime)?;
     let mut mnist = workspace.command(program);
     mnist
-        .args(["--accelerator", accelerator, "--max-steps", &STEPS.to_string(), "--seed", "1", "--log-every-n-steps", "1"])
-        .args(["--limit-val-batches", "0", "--no-progress-bar", "--root"])
+        .args(["--accelerator", accelerator, "--trainer.max_steps", &STEPS.to_string(), "trainer.seed=1"])
+        .args(["trainer.log_every_n_steps=1", "trainer.limit_val_batches=0", "trainer.enable_progress_bar=false"])
+        .arg("--trainer.default_root_dir")
         .arg(&root)
         // Mesa prints a warning at every start without it.
         .env("XDG_RUNTIME_DIR", &runtime)

@@ -49,8 +49,10 @@
 //! Examples on the pages of single items use the crate that defines the item, like `stormfire_optim::Schedule`. A
 //! program finds the item in the [`prelude`] or in the module of that name, like `stormfire::optim::Schedule`.
 
+#[cfg(feature = "cli")]
+pub use stormfire_cli as cli;
 #[cfg(feature = "console")]
-pub mod console;
+pub use stormfire_console as console;
 
 /// Loading batches: loaders, samplers, splits, streams, augmentation, data modules.
 pub mod data {
@@ -75,9 +77,9 @@ pub mod callbacks {
 /// What a module and a callback are made of: steps, hooks, events, the log.
 pub mod module {
     pub use stormfire_module::{
-        Callback, Context, Error, Event, Hook, LightningModule, LoadOptions, LoadReport, LossScale, Moment, Order, PredictModule, Result,
-        RunningStage, Stage, StepOutput, Stepper, WeightLayout, callback, event, hook, hook_table, hooks, load, log, log_dict, log_error,
-        media, moment, place, prediction_sink, requests, run, state,
+        Callback, Context, Error, Event, ExportOptions, Hook, LightningModule, LoadOptions, LoadReport, LossScale, Moment, Order,
+        PredictModule, Result, RunningStage, Stage, StepOutput, Stepper, WeightLayout, callback, event, hook, hook_table, hooks, load, log,
+        log_dict, log_error, media, moment, place, prediction_sink, requests, run, state,
     };
 }
 
@@ -129,12 +131,12 @@ pub use stormfire_derive::{CastBatch, SplitBatch};
 pub use stormfire_loggers::{CsvLogger, Logger, TensorBoardLogger};
 pub use stormfire_metrics::{Merge, Metric, accuracy, top_k_accuracy};
 pub use stormfire_module::{
-    Callback, Context, Error, Event, FullPrecision, Hook, LightningModule, LoadOptions, LoadReport, PredictModule, Result, StepOutput,
-    Stepper, WeightLayout, log, log::ReduceFx, log_dict, media, state,
+    Callback, Context, Error, Event, ExportOptions, FullPrecision, Hook, LightningModule, LoadOptions, LoadReport, PredictModule, Result,
+    StepOutput, Stepper, WeightLayout, log, log::ReduceFx, log_dict, media, state,
 };
 pub use stormfire_optim::{ClipAlgorithm, OneCycle, Optimizer, Optimizers, ReduceLrOnPlateau, Schedule};
 pub use stormfire_trainer::{
-    Accelerator, AcceleratorError, CkptPath, Fit, Limit, NonFinite, Precision, ProfilerKind, RequeueSignal, Signal, Stop, Trainer,
+    Accelerator, AcceleratorError, CkptPath, Devices, Fit, Limit, NonFinite, Precision, ProfilerKind, RequeueSignal, Signal, Stop, Trainer,
     TrainerConfig, forget_interrupt, seed_everything,
 };
 pub use stormfire_values::{Every, Mode, Scalar};
@@ -147,14 +149,15 @@ pub mod prelude {
     #[cfg(feature = "device-stats")]
     pub use crate::DeviceStatsMonitor;
     pub use crate::{
-        Accelerator, BackboneFinetuning, Callback, CastBatch, ClipAlgorithm, Context, CsvLogger, DataModule, EarlyStopping, Ema, Error,
-        Every, Finetuning, Fit, FullPrecision, Generate, GradientAccumulationScheduler, GradientNorm, GradientNormMonitor,
-        HistogramMonitor, Hook, ImageGridMonitor, LambdaCallback, LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader,
-        Loaders, Logger, Merge, Metric, Mode, ModelCheckpoint, ModelPruning, ModelSummary, NonFinite, OnExceptionCheckpoint, OneCycle,
-        Optimizer, OptimizerMonitor, Optimizers, Precision, PredictModule, PredictionWriter, ProfilerKind, ProgressBar, ReduceFx,
-        ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, SpikeAction, SpikeDetection, SplitBatch, Stage, StepOutput,
-        Stepper, StochasticWeightAveraging, Stop, TensorBoardLogger, ThroughputMonitor, Timer, Trainer, TrainerConfig, WeightAveraging,
-        WeightLayout, accuracy, data::Error as DataError, log, log_dict, media, state, state::Saved, state::Value, top_k_accuracy,
+        Accelerator, BackboneFinetuning, Callback, CastBatch, ClipAlgorithm, Context, CsvLogger, DataModule, Devices, EarlyStopping, Ema,
+        Error, Every, ExportOptions, Finetuning, Fit, FullPrecision, Generate, GradientAccumulationScheduler, GradientNorm,
+        GradientNormMonitor, HistogramMonitor, Hook, ImageGridMonitor, LambdaCallback, LearningRateMonitor, LightningModule, Limit,
+        LoadOptions, Loader, Loaders, Logger, Merge, Metric, Mode, ModelCheckpoint, ModelPruning, ModelSummary, NonFinite,
+        OnExceptionCheckpoint, OneCycle, Optimizer, OptimizerMonitor, Optimizers, Precision, PredictModule, PredictionWriter, ProfilerKind,
+        ProgressBar, ReduceFx, ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, SpikeAction, SpikeDetection, SplitBatch,
+        Stage, StepOutput, Stepper, StochasticWeightAveraging, Stop, TensorBoardLogger, ThroughputMonitor, Timer, Trainer, TrainerConfig,
+        WeightAveraging, WeightLayout, accuracy, data::Error as DataError, log, log_dict, media, state, state::Saved, state::Value,
+        top_k_accuracy,
     };
 }
 
@@ -163,6 +166,9 @@ pub mod prelude {
 mod pages {
     #[doc = include_str!("../../../docs/averaging-and-fine-tuning.md")]
     struct AveragingAndFineTuning;
+    #[cfg(feature = "cli")]
+    #[doc = include_str!("../../../docs/command-line.md")]
+    struct CommandLine;
     #[cfg(feature = "console")]
     #[doc = include_str!("../../../docs/console.md")]
     struct Console;

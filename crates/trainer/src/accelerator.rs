@@ -171,6 +171,12 @@ impl Accelerator {
         }
     }
 
+    /// The accelerator that a Trainer with this option uses in this process: see [`Cuda`](Self::Cuda) for several
+    /// ranks.
+    pub fn of_this_rank(self) -> Self {
+        self.of_rank(stormfire_ranks::launched().map_or(0, |launched| launched.local_rank))
+    }
+
     /// The accelerator of a rank, by its number among those of the same machine: the GPU with the index of
     /// [`Cuda`](Self::Cuda) plus this number. The ranks share every other accelerator.
     pub(crate) fn of_rank(self, local_rank: usize) -> Self {

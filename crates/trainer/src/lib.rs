@@ -21,6 +21,7 @@ mod checkpoint;
 mod checkpoint_names;
 mod checkpoint_writer;
 pub mod config;
+mod config_schema;
 mod data_facts;
 mod devices;
 mod engine;

@@ -190,7 +190,7 @@ fn check_state_keys<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> R
 pub(crate) fn choose_device<M: Module>(chosen: Option<&Device>, config: &TrainerConfig, module: &M) -> Result<Device> {
     let device = match (chosen, &config.accelerator) {
         (Some(device), _) => device.clone(),
-        (None, Some(accelerator)) => accelerator.of_rank(stormfire_ranks::launched().map_or(0, |launched| launched.local_rank)).device()?,
+        (None, Some(accelerator)) => accelerator.of_this_rank().device()?,
         (None, None) => module.devices().into_iter().next().unwrap_or_else(Device::flex),
     };
     Ok(device.inner())

@@ -4,7 +4,10 @@ mod after_fit;
 mod for_tuner;
 mod setters;
 
-use std::{any::Any, path::Path};
+use std::{
+    any::Any,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::Device;
 use stormfire_data::{Caster, DataModule, Splitter};
@@ -290,9 +293,22 @@ impl<M: LightningModule> Trainer<M> {
         })
     }
 
+    /// The file of a checkpoint as this Trainer would find it: see [`CkptPath`]. `None` if `"last"` finds none.
+    ///
+    /// # Errors
+    /// A folder that cannot be read, and no file for `"best"`.
+    pub fn find_checkpoint(&self, wanted: &CkptPath) -> Result<Option<PathBuf>> {
+        self.located(wanted).map(|(found, _)| found)
+    }
+
     /// Reads the requested checkpoint.
     fn checkpoint(&mut self) -> Result<Option<Resume>> {
         let Some(wanted) = self.ckpt_path.take() else { return Ok(None) };
+        let (found, places) = self.located(&wanted)?;
+        found.map(|path| Resume::read(&path, wanted != CkptPath::Last, &places)).transpose()
+    }
+
+    fn located(&self, wanted: &CkptPath) -> Result<(Option<PathBuf>, Places)> {
         let root = &self.config.default_root_dir;
         let (callbacks, runs) = match (&self.session, &self.loggers) {
             (Some(session), _) => (session.callbacks(), session.folders_of_runs()?),
@@ -306,8 +322,8 @@ impl<M: LightningModule> Trainer<M> {
         let places = Places::of(callbacks, &runs, root)?;
         // Rank 0 knows the folders of its logs.
         let ranks = stormfire_ranks::here()?;
-        let found = if ranks.is_global_zero() { places.locate(&wanted, callbacks)? } else { None };
-        of_zero(&ranks, found)?.map(|path| Resume::read(&path, wanted != CkptPath::Last, &places)).transpose()
+        let found = if ranks.is_global_zero() { places.locate(wanted, callbacks)? } else { None };
+        Ok((of_zero(&ranks, found)?, places))
     }
 
     /// The module, with the weights of the requested checkpoint if there is one, and the progress of the fit that wrote

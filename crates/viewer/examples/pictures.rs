@@ -1,5 +1,5 @@
-//! Writes a sample of runs, and how they look: `cargo run -p stormfire-viewer --example pictures -- FOLDER`. The picture
-//! `watch.svg` is that of `docs/`.
+//! Writes a sample of runs, and how they look: `cargo run -p stormfire-viewer --example pictures -- FOLDER`. Its
+//! `watch.svg` is the picture in `docs/`.
 
 #[path = "../src/samples.rs"]
 mod samples;

@@ -11,7 +11,7 @@ use super::module_uses::{Module, Source, Use, uses};
 use super::source;
 
 /// The crates that have a list.
-const CRATES: [&str; 14] = [
+const CRATES: [&str; 15] = [
     "store",
     "values",
     "ranks",
@@ -25,6 +25,7 @@ const CRATES: [&str; 14] = [
     "callbacks",
     "trainer",
     "tuner",
+    "cli",
     "xtask",
 ];
 const LISTS: &str = "ARCHITECTURE.md";

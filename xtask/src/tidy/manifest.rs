@@ -7,7 +7,7 @@ use super::Finding;
 use crate::system::{self, Workspace};
 
 /// The layers, from the bottom. A package may only depend on packages of lower layers.
-const FLOORS: [(&str, u8); 15] = [
+const FLOORS: [(&str, u8); 17] = [
     ("stormfire-derive", 0),
     ("stormfire-store", 0),
     ("stormfire-values", 0),
@@ -20,9 +20,11 @@ const FLOORS: [(&str, u8); 15] = [
     ("stormfire-optim", 2),
     ("stormfire-module", 3),
     ("stormfire-callbacks", 4),
+    ("stormfire-console", 5),
     ("stormfire-trainer", 5),
     ("stormfire-tuner", 6),
-    ("stormfire", 7),
+    ("stormfire-cli", 7),
+    ("stormfire", 8),
 ];
 
 struct Package {

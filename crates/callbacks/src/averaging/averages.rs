@@ -49,7 +49,8 @@ fn plain<const D: usize>(param: &Param<Tensor<D>>) -> (Tensor<D>, bool) {
     (if tensor.is_autodiff() { tensor.inner() } else { tensor }, trains)
 }
 
-/// `old + (new - old) · share`, not in half floats, which would lose small changes. Changes `old` in place, if it has no other handle.
+/// `old + (new - old) · share`, not in half floats, which would lose small changes. Changes `old` in place, if it has
+/// no other handle.
 fn mixed<const D: usize>(old: Tensor<D>, new: Tensor<D>, share: f64) -> Tensor<D> {
     let change = without_halves(new).sub(old.clone()).mul_scalar(share);
     old.add(change)

@@ -4,8 +4,8 @@
 //! a subscriber. [`init`] installs a subscriber that suits training. Any other subscriber works as well.
 //!
 //! ```
-//! fn main() -> stormfire::Result<()> {
-//!     stormfire::console::init();
+//! fn main() -> stormfire_module::Result<()> {
+//!     stormfire_console::init();
 //!     // Trainer::new().fit(..)
 //!     Ok(())
 //! }
@@ -62,9 +62,9 @@ pub fn init() {
 /// Options of the console: levels by target, and a file.
 ///
 /// ```
-/// use stormfire::console::{Builder, Level};
+/// use stormfire_console::{Builder, Level};
 ///
-/// # fn main() -> stormfire::Result<()> {
+/// # fn main() -> stormfire_module::Result<()> {
 /// Builder::new()
 ///     .level("stormfire_loggers", Level::ERROR) // only errors of the loggers
 ///     .level("my_program", Level::DEBUG)
@@ -121,7 +121,7 @@ impl Builder {
         self
     }
 
-    /// Appends every line to `training.log` in the folder of the run ([`Trainer::log_dir`](crate::Trainer::log_dir)),
+    /// Appends every line to `training.log` in the folder of the run (`Trainer::log_dir`),
     /// with the time in UTC and the current epoch. Lines reported before the run has a folder are in the file, too.
     ///
     /// With several ranks, each rank other than 0 has a file `training-rankN.log`.

@@ -1,0 +1,271 @@
+//! The command line. One grammar: the command is a word anywhere, options come in any order.
+
+mod own;
+
+use std::path::PathBuf;
+
+pub(crate) use own::{OWN, Own};
+
+use crate::{
+    assign::Assignment,
+    error::{Problem, Result},
+    nearest::{any_of, did_you_mean, nearest},
+    schema::Schema,
+    secret::HIDDEN,
+    source::Origin,
+};
+
+/// What the program does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Command {
+    /// Trains.
+    #[default]
+    Fit,
+    /// Validates a checkpoint.
+    Validate,
+    /// Tests a checkpoint.
+    Test,
+    /// Predicts with a checkpoint.
+    Predict,
+}
+
+impl Command {
+    /// All commands.
+    pub const ALL: [Self; 4] = [Self::Fit, Self::Validate, Self::Test, Self::Predict];
+
+    /// The word on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fit => "fit",
+            Self::Validate => "validate",
+            Self::Test => "test",
+            Self::Predict => "predict",
+        }
+    }
+}
+
+/// What a user asks the program to print in place of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Print {
+    Help { all: bool },
+    Config { docs: bool },
+    Schema,
+    Completion(String),
+}
+
+/// A shorter name of an option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Alias {
+    /// Without hyphens before it.
+    pub(crate) name: String,
+    pub(crate) path: String,
+    /// The value of an alias that takes none.
+    pub(crate) fixed: Option<String>,
+}
+
+/// A command line in parts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Line {
+    pub(crate) command: Option<Command>,
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) ckpt_path: Option<String>,
+    pub(crate) options: Vec<Assignment>,
+    pub(crate) print: Option<Print>,
+    pub(crate) dry_run: bool,
+    /// The words as they were typed, without secrets.
+    pub(crate) shown: Vec<String>,
+}
+
+/// Splits a command line. The values of options are not read yet.
+pub(crate) fn parse(args: &[String], schema: &Schema, aliases: &[Alias]) -> Result<Line> {
+    let mut parser = Parser { args, next: 0, schema, aliases, line: Line::default() };
+    while parser.next < args.len() {
+        let first = parser.next;
+        let set = parser.line.options.len();
+        parser.word()?;
+        let is_secret = parser.line.options[set..].iter().any(|option| is_secret(&option.path, schema));
+        for word in &args[first..parser.next] {
+            let shown = match word.split_once('=') {
+                _ if !is_secret => word.clone(),
+                Some((name, _)) => format!("{name}={HIDDEN}"),
+                None if word.starts_with("--") => word.clone(),
+                None => HIDDEN.to_owned(),
+            };
+            parser.line.shown.push(shown);
+        }
+    }
+    Ok(parser.line)
+}
+
+/// Whether an option or one below it is a secret.
+fn is_secret(path: &str, schema: &Schema) -> bool {
+    let is_below = |leaf: &str, of: &str| leaf.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    schema.leaves().any(|leaf| leaf.is_secret && (is_below(&leaf.path, path) || is_below(path, &leaf.path)))
+}
+
+struct Parser<'a> {
+    args: &'a [String],
+    next: usize,
+    schema: &'a Schema,
+    aliases: &'a [Alias],
+    line: Line,
+}
+
+impl<'a> Parser<'a> {
+    fn word(&mut self) -> Result<()> {
+        let word = &self.args[self.next];
+        self.next += 1;
+        if let Some(flag) = word.strip_prefix("--") {
+            let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
+            return self.flag(word, name, value);
+        }
+        if let Some(short) = word.strip_prefix('-')
+            && !short.is_empty()
+        {
+            let own = OWN.iter().find(|own| own.short.is_some_and(|own| short.starts_with(own)));
+            let Some(own) = own else { return Err(self.unknown(word, short).into()) };
+            let attached = Some(short[1..].trim_start_matches('=')).filter(|rest| !rest.is_empty());
+            return self.own(own, word, attached);
+        }
+        if let Some((path, value)) = word.split_once('=') {
+            self.set(path, path, Some(value));
+            return Ok(());
+        }
+        self.command(word)
+    }
+
+    fn command(&mut self, word: &str) -> Result<()> {
+        let names = Command::ALL.map(Command::name);
+        let Some(command) = Command::ALL.into_iter().find(|command| command.name() == word) else {
+            let help = did_you_mean(word, names).unwrap_or_else(|| {
+                if word.contains('.') || self.schema.leaf(word).is_some() {
+                    format!("write `{word}=VALUE` or `--{word} VALUE`")
+                } else {
+                    format!("the commands are {}", any_of(names))
+                }
+            });
+            return Err(Problem::general(format!("there is no command `{word}`")).help(help).into());
+        };
+        if let Some(other) = self.line.command.filter(|other| *other != command) {
+            let message = format!("two commands: `{}` and `{}`", other.name(), command.name());
+            return Err(Problem::general(message).help("give one of them".to_owned()).into());
+        }
+        self.line.command = Some(command);
+        Ok(())
+    }
+
+    fn flag(&mut self, word: &str, name: &str, value: Option<&'a str>) -> Result<()> {
+        if let Some(own) = OWN.iter().find(|own| own.name == name.replace('_', "-")) {
+            return self.own(own, word, value);
+        }
+        if let Some(alias) = self.aliases.iter().find(|alias| alias.name == name) {
+            let typed = format!("--{name}");
+            match &alias.fixed {
+                Some(_) if value.is_some() => {
+                    let problem = Problem::new(&Origin::Flag(typed).into(), "the flag takes no value");
+                    return Err(problem.help(format!("write `--{}=VALUE`", alias.path)).into());
+                }
+                Some(fixed) => self.set(&typed, &alias.path, Some(fixed)),
+                None => {
+                    let value = self.value_of(&alias.path, value);
+                    self.set(&typed, &alias.path, value);
+                }
+            }
+            return Ok(());
+        }
+        if !name.contains('.') && self.schema.leaf(name).is_none() {
+            return Err(self.unknown(word, name).into());
+        }
+        let value = self.value_of(name, value);
+        self.set(&format!("--{name}"), name, value);
+        Ok(())
+    }
+
+    fn unknown(&self, word: &str, name: &str) -> Problem {
+        let word = word.split('=').next().unwrap_or(word);
+        let own = OWN.iter().map(|own| own.name).chain(self.aliases.iter().map(|alias| alias.name.as_str()));
+        let near = nearest(name, own).map(str::to_owned).or_else(|| {
+            let last = |path: &'a str| path.rsplit('.').next().unwrap_or(path);
+            let near = nearest(name, self.schema.leaves().map(|leaf| last(&leaf.path)))?;
+            self.schema.leaves().find(|leaf| last(&leaf.path) == near).map(|leaf| leaf.path.clone())
+        });
+        let help = near.map_or_else(|| "`--help` lists the options".to_owned(), |near| format!("did you mean `--{near}`?"));
+        Problem::general(format!("there is no flag `{word}`")).help(help)
+    }
+
+    fn own(&mut self, own: &Own, word: &str, attached: Option<&str>) -> Result<()> {
+        let value = match (own.value, attached) {
+            (None, Some(_)) if !own.may_have_value => {
+                let name = word.split('=').next().unwrap_or(word);
+                return Err(Problem::general(format!("the flag `{name}` takes no value")).into());
+            }
+            (Some(_), None) => self.following().map(str::to_owned),
+            (_, attached) => attached.map(str::to_owned),
+        };
+        let needed = |value: Option<String>| {
+            let name = own.value.unwrap_or("VALUE");
+            let problem = || Problem::general(format!("the flag `{word}` has no value")).help(format!("write `--{} {name}`", own.name));
+            value.ok_or_else(problem)
+        };
+        match own.name {
+            "config" => self.line.files.push(needed(value)?.into()),
+            "ckpt-path" => self.line.ckpt_path = Some(needed(value)?),
+            "dry-run" => self.line.dry_run = true,
+            "print-schema" => self.ask(Print::Schema),
+            "completion" => self.ask(Print::Completion(needed(value)?)),
+            "print-config" => match value.as_deref() {
+                None => self.ask(Print::Config { docs: true }),
+                Some("values") => self.ask(Print::Config { docs: false }),
+                Some(other) => return Err(choose("print-config", other, ["values"]).into()),
+            },
+            _ => match value.as_deref() {
+                None => self.ask(Print::Help { all: false }),
+                Some("all") => self.ask(Print::Help { all: true }),
+                Some(other) => return Err(choose("help", other, ["all"]).into()),
+            },
+        }
+        Ok(())
+    }
+
+    /// The first request counts: `--help` after it changes nothing.
+    fn ask(&mut self, print: Print) {
+        self.line.print.get_or_insert(print);
+    }
+
+    fn value_of(&mut self, path: &str, attached: Option<&'a str>) -> Option<&'a str> {
+        if attached.is_some() {
+            return attached;
+        }
+        let is_flag = self.schema.leaf(path).is_some_and(|leaf| leaf.kinds.is_flag());
+        let next = self.args.get(self.next).map(String::as_str);
+        // `--trainer.barebones fit` has no value, but a command.
+        if is_flag && !next.is_some_and(|next| matches!(next, "true" | "false" | "null")) {
+            return None;
+        }
+        self.following()
+    }
+
+    /// The next word, unless it is a flag. A negative number is not a flag.
+    fn following(&mut self) -> Option<&'a str> {
+        let word = self.args.get(self.next)?;
+        let is_number = word.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || c == '.'));
+        if word.len() > 1 && word.starts_with('-') && !is_number {
+            return None;
+        }
+        self.next += 1;
+        Some(word)
+    }
+
+    fn set(&mut self, typed: &str, path: &str, value: Option<&str>) {
+        let source = Origin::Flag(typed.to_owned()).into();
+        self.line.options.push(Assignment { path: path.to_owned(), text: value.map(str::to_owned), source });
+    }
+}
+
+fn choose<const N: usize>(flag: &str, given: &str, values: [&str; N]) -> Problem {
+    let message = format!("`--{flag}={given}`: expected {}, or no value", any_of(values));
+    Problem::general(message).help(did_you_mean(given, values))
+}
+
+#[cfg(test)]
+mod tests;

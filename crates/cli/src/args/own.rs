@@ -1,0 +1,48 @@
+//! The flags that every program has.
+
+/// A flag that is not an option of the configuration.
+pub(crate) struct Own {
+    /// Without hyphens before it.
+    pub(crate) name: &'static str,
+    pub(crate) short: Option<char>,
+    /// What it takes.
+    pub(crate) value: Option<&'static str>,
+    /// Whether it takes a value after `=`, too.
+    pub(crate) may_have_value: bool,
+    pub(crate) about: &'static str,
+}
+
+const PLAIN: Own = Own { name: "", short: None, value: None, may_have_value: false, about: "" };
+
+/// The only list of them.
+pub(crate) const OWN: [Own; 7] = [
+    Own {
+        name: "config",
+        short: Some('c'),
+        value: Some("FILE"),
+        about: "Read options from a YAML, TOML or JSON file. Of several files a later one wins, and flags win over all.",
+        ..PLAIN
+    },
+    Own {
+        name: "ckpt-path",
+        value: Some("FILE"),
+        about: "Start from a checkpoint: a file, `last` or `best`. It also has the options of the model.",
+        ..PLAIN
+    },
+    Own { name: "dry-run", about: "Build everything, check the data and one batch of each loader, and run nothing.", ..PLAIN },
+    Own {
+        name: "print-config",
+        may_have_value: true,
+        about: "Print all options as YAML for `--config`. `=values` leaves the comments out.",
+        ..PLAIN
+    },
+    Own { name: "print-schema", about: "Print the JSON schema of the options, with which editors complete and check files.", ..PLAIN },
+    Own { name: "completion", value: Some("SHELL"), about: "Print a script that completes options: `bash`, `zsh` or `fish`.", ..PLAIN },
+    Own {
+        name: "help",
+        short: Some('h'),
+        may_have_value: true,
+        about: "Print this page. `=all` lists all options of the Trainer.",
+        ..PLAIN
+    },
+];

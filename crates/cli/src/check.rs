@@ -1,0 +1,317 @@
+//! Compares a configuration with the schema of its type. Each mistake has its source and its path.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::{
+    error::Problem,
+    nearest::{any_of, did_you_mean},
+    node::{Node, Tree},
+    schema::{Kinds, Schema, follow, join, properties, variants},
+};
+
+/// The number of mistakes that are reported at once.
+const MOST: usize = 10;
+
+/// Finds unknown options, missing ones, and values of another kind. What only the type itself knows is left to it.
+pub(crate) fn check(node: &Node, schema: &Schema) -> Vec<Problem> {
+    let mut checker = Checker { schema, problems: Vec::new() };
+    checker.node(node, schema.json(), "", false);
+    let mut problems = checker.problems;
+    // Those of a file in the order of its lines.
+    problems.sort_by_key(|problem| problem.source.as_ref().and_then(crate::source::Source::position));
+    problems
+}
+
+struct Checker<'a> {
+    schema: &'a Schema,
+    problems: Vec<Problem>,
+}
+
+/// What the variants of a schema allow in a section.
+#[derive(Default)]
+struct Fields<'a> {
+    known: BTreeMap<&'a str, &'a Value>,
+    required: Vec<&'a str>,
+    /// The schema of all other names. `None` if there are no others.
+    others: Option<&'a Value>,
+    has_properties: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn and(mut self, more: Self) -> Self {
+        self.known.extend(more.known);
+        self.required.extend(more.required);
+        self.others = self.others.or(more.others);
+        self.has_properties |= more.has_properties;
+        self
+    }
+
+    fn add(&mut self, schema: &'a Value) {
+        for (name, property) in properties(schema) {
+            self.known.insert(name, property);
+            self.has_properties = true;
+        }
+        let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+        self.required.extend(required.filter_map(Value::as_str));
+        match schema.get("additionalProperties") {
+            Some(Value::Bool(false)) => self.has_properties = true,
+            Some(others) => self.others = Some(others),
+            None => {}
+        }
+    }
+}
+
+impl<'a> Checker<'a> {
+    /// `is_closed`: a section without named options takes none.
+    fn node(&mut self, node: &Node, schema: &'a Value, path: &str, is_secret: bool) {
+        if self.problems.len() >= MOST {
+            return;
+        }
+        let root = self.schema.json();
+        let is_secret = is_secret || schema["writeOnly"] == true || follow(root, schema)["writeOnly"] == true;
+        let schema = follow(root, schema);
+        let choice: Vec<&Value> = variants(schema).map(|variant| follow(root, variant)).collect();
+        match &node.value {
+            Tree::Map(fields) => {
+                let Some(allowed) = self.fields_of(node, schema, path) else { return };
+                if !allowed.has_properties && allowed.others.is_none() {
+                    if !self.kinds(schema).has(&node.value) {
+                        self.wrong_kind(node, schema, path, is_secret);
+                    }
+                    return;
+                }
+                for (name, value) in fields {
+                    match allowed.known.get(name.as_str()).copied().or(allowed.others) {
+                        Some(schema) => self.node(value, schema, &join(path, name), is_secret),
+                        None => self.unknown(value, path, name, allowed.known.keys().copied()),
+                    }
+                }
+                for name in allowed.required.iter().filter(|name| !fields.contains_key(**name)) {
+                    let message = format!("the option `{}` is missing", join(path, name));
+                    self.problems.push(Problem::new(&node.source, message));
+                }
+            }
+            value => {
+                let kinds = self.kinds(schema);
+                if !kinds.has(value) && !is_const(schema, &choice, value) {
+                    return self.wrong_kind(node, schema, path, is_secret);
+                }
+                if let Tree::List(items) = value {
+                    self.items(items, node, schema, &choice, path, is_secret);
+                } else {
+                    self.scalar(node, schema, path, is_secret);
+                }
+            }
+        }
+    }
+
+    fn kinds(&self, schema: &Value) -> Kinds {
+        let mut kinds = Kinds::default();
+        for part in crate::schema::parts(self.schema.json(), schema) {
+            kinds |= Kinds::of(part);
+        }
+        kinds
+    }
+
+    /// The options of a section: those of the struct, and those of the variant that its tag names. `None` if the tag is
+    /// wrong, which is reported.
+    fn fields_of(&mut self, node: &Node, schema: &'a Value, path: &str) -> Option<Fields<'a>> {
+        let root = self.schema.json();
+        let mut allowed = Fields::default();
+        allowed.add(schema);
+        for part in schema.get("allOf").and_then(Value::as_array).into_iter().flatten() {
+            allowed.add(follow(root, part));
+        }
+        let sections: Vec<&'a Value> =
+            variants(schema).map(|variant| follow(root, variant)).filter(|variant| self.kinds(variant).has(&node.value)).collect();
+        let Some(tag) = sections.iter().find_map(|variant| tag_of(variant)) else {
+            match sections.as_slice() {
+                [] => {}
+                [only] => return self.fields_of(node, only, path).map(|fields| allowed.and(fields)),
+                several => {
+                    // Without a tag any of them may be meant: the type decides among those that know all names.
+                    let mut best: Option<Fields<'a>> = None;
+                    for variant in several {
+                        let fields = self.fields_of(node, variant, path)?;
+                        let knows = |fields: &Fields<'a>| {
+                            let names = node.fields().into_iter().flatten();
+                            names.filter(|(name, _)| fields.others.is_some() || fields.known.contains_key(name.as_str())).count()
+                        };
+                        if best.as_ref().is_none_or(|best| knows(&fields) > knows(best)) {
+                            best = Some(fields);
+                        }
+                    }
+                    return best.map(|best| allowed.and(best));
+                }
+            }
+            return Some(allowed);
+        };
+        let names: Vec<&str> = sections.iter().filter_map(|variant| const_of(variant, tag)).collect();
+        let given = node.fields().and_then(|fields| fields.get(tag));
+        let Some(given) = given else {
+            let message = format!("the option `{}` is missing", join(path, tag));
+            self.problems.push(Problem::new(&node.source, message).help(format!("it is {}", any_of(names))));
+            return None;
+        };
+        let chosen = sections.iter().find(|variant| const_of(variant, tag).is_some_and(|name| given.text() == Some(name)));
+        let Some(chosen) = chosen else {
+            let message = format!("`{}`: expected {}, not {}", join(path, tag), any_of(names.iter().copied()), given.value.described());
+            let help = given.text().and_then(|text| did_you_mean(text, names));
+            self.problems.push(Problem::new(&given.source, message).help(help));
+            return None;
+        };
+        allowed.add(chosen);
+        Some(allowed)
+    }
+
+    fn unknown<'n>(&mut self, value: &Node, path: &str, name: &str, known: impl Iterator<Item = &'n str>) {
+        let full = join(path, name);
+        if name.contains('.') && self.schema.leaf(&full).is_some() {
+            let nested = name
+                .rsplit('.')
+                .fold("…".to_owned(), |below, name| if below == "…" { format!("{name}: …") } else { format!("{name}: {{{below}}}") });
+            let message = format!("the name `{name}` has a point, which is for command lines");
+            let help = format!("write sections: `{nested}`");
+            self.problems.push(Problem::new(&value.source, message).help(help));
+            return;
+        }
+        if self.schema.leaf(&full).is_some() {
+            let tag = self.schema.leaf(path).and_then(|leaf| leaf.tag.as_deref()).unwrap_or("name");
+            let message = format!("there is no option `{full}` with this `{}`", join(path, tag));
+            let help = format!("it has {}", any_of(known.filter(|name| *name != tag)));
+            self.problems.push(Problem::new(&value.source, message).help(help));
+            return;
+        }
+        let here: Vec<&str> = known.collect();
+        let near = crate::nearest::nearest(name, here.iter().copied()).map(|near| join(path, near));
+        // The option may exist in another section.
+        let last = full.rsplit('.').next().unwrap_or(name);
+        let elsewhere = || {
+            let mut found = self.schema.leaves().filter(|leaf| leaf.path.rsplit('.').next() == Some(last));
+            found.next().map(|leaf| leaf.path.clone())
+        };
+        let help = near
+            .or_else(elsewhere)
+            .map(|near| format!("did you mean `{near}`?"))
+            .or_else(|| (here.len() <= 12 && !here.is_empty()).then(|| format!("{} has {}", section(path), any_of(here.iter().copied()))));
+        self.problems.push(Problem::new(&value.source, format!("there is no option `{full}`")).help(help));
+    }
+
+    fn wrong_kind(&mut self, node: &Node, schema: &Value, path: &str, is_secret: bool) {
+        let expected = self.kinds(schema).described();
+        let found = if is_secret { "another kind of value".to_owned() } else { node.value.described() };
+        self.problems.push(Problem::new(&node.source, format!("{}: expected {expected}, not {found}", option(path))));
+    }
+
+    fn items(&mut self, items: &[Node], node: &Node, schema: &'a Value, choice: &[&'a Value], path: &str, is_secret: bool) {
+        let Some(list) = std::iter::once(schema).chain(choice.iter().copied()).find(|part| Kinds::of(part).has(&node.value)) else {
+            return;
+        };
+        let length = |key: &str| list.get(key).and_then(Value::as_u64);
+        let (least, most) = (length("minItems"), length("maxItems"));
+        if least.is_some_and(|least| (items.len() as u64) < least) || most.is_some_and(|most| items.len() as u64 > most) {
+            let expected = match (least, most) {
+                (Some(least), Some(most)) if least == most => format!("a list of {least}"),
+                (Some(least), None) => format!("a list of at least {least}"),
+                (_, most) => format!("a list of at most {}", most.unwrap_or_default()),
+            };
+            self.problems.push(Problem::new(&node.source, format!("`{path}`: expected {expected}, not {}", node.value.described())));
+            return;
+        }
+        for (index, item) in items.iter().enumerate() {
+            let own = list.get("prefixItems").and_then(|own| own.get(index)).or_else(|| list.get("items"));
+            if let Some(schema) = own {
+                self.node(item, schema, &format!("{path}[{index}]"), is_secret);
+            }
+        }
+    }
+
+    fn scalar(&mut self, node: &Node, schema: &'a Value, path: &str, is_secret: bool) {
+        let root = self.schema.json();
+        let parts = crate::schema::parts(root, schema);
+        // The possible values, if nothing else of this kind is possible.
+        if let Tree::Text(text) = &node.value {
+            let texts: Vec<&&Value> = parts.iter().filter(|part| Kinds::of(part).has(&node.value)).collect();
+            let given = |part: &&&'a Value| part.get("enum").or_else(|| part.get("const")).is_some();
+            if !texts.is_empty() && texts.iter().all(given) {
+                let values = texts.iter().flat_map(|part| {
+                    part.get("enum").and_then(Value::as_array).into_iter().flatten().chain(part.get("const")).filter_map(Value::as_str)
+                });
+                let values: Vec<&str> = values.collect();
+                if !values.contains(&text.as_str()) {
+                    let found = if is_secret { "another value".into() } else { node.value.described() };
+                    let message = format!("{}: expected {}, not {found}", option(path), any_of(values.iter().copied()));
+                    self.problems.push(Problem::new(&node.source, message).help(did_you_mean(text, values)));
+                }
+            }
+            return;
+        }
+        // A number that may be another kind of number fits one of them.
+        let Some(number) = number(&node.value) else { return };
+        let bounded: Vec<&&Value> =
+            parts.iter().filter(|part| Kinds::of(part).has(&node.value) && variants(part).next().is_none()).collect();
+        let fits = |part: &&&'a Value| {
+            let bound = |key: &str| part.get(key).and_then(Value::as_f64);
+            bound("minimum").is_none_or(|least| number >= least)
+                && bound("maximum").is_none_or(|most| number <= most)
+                && bound("exclusiveMinimum").is_none_or(|least| number > least)
+                && bound("exclusiveMaximum").is_none_or(|most| number < most)
+        };
+        if let [first, ..] = bounded.as_slice()
+            && !bounded.iter().any(fits)
+            && !is_secret
+        {
+            let bounds =
+                [("minimum", "at least"), ("maximum", "at most"), ("exclusiveMinimum", "more than"), ("exclusiveMaximum", "less than")];
+            let bounds = bounds.into_iter().filter_map(|(key, words)| Some(format!("{words} {}", first.get(key)?)));
+            let kind =
+                if Kinds::of(first).contains(Kinds::of(&serde_json::json!({ "type": "number" }))) { "a number" } else { "a whole number" };
+            let bounds = bounds.collect::<Vec<_>>().join(" and ");
+            let message = format!("{}: expected {kind} of {bounds}, not {}", option(path), node.value.described());
+            self.problems.push(Problem::new(&node.source, message));
+        }
+    }
+}
+
+/// Whether a schema names exactly this value.
+fn is_const(schema: &Value, choice: &[&Value], value: &Tree) -> bool {
+    std::iter::once(schema).chain(choice.iter().copied()).any(|part| part.get("const").is_some_and(|given| is_equal(given, value)))
+}
+
+fn number(value: &Tree) -> Option<f64> {
+    match value {
+        Tree::Int(value) => Some(*value as f64),
+        Tree::UInt(value) => Some(*value as f64),
+        Tree::Float(value) => Some(*value),
+        _ => None,
+    }
+}
+
+/// The field that distinguishes this variant from others.
+fn tag_of(variant: &Value) -> Option<&str> {
+    properties(variant).find(|(_, property)| property.get("const").is_some()).map(|(name, _)| name.as_str())
+}
+
+fn const_of<'a>(variant: &'a Value, tag: &str) -> Option<&'a str> {
+    variant.get("properties")?.get(tag)?.get("const")?.as_str()
+}
+
+fn is_equal(json: &Value, value: &Tree) -> bool {
+    match (json, value) {
+        (Value::Null, Tree::Null) => true,
+        (Value::Bool(a), Tree::Bool(b)) => a == b,
+        (Value::String(a), Tree::Text(b)) => a == b,
+        (Value::Number(a), value) => a.as_f64().is_some_and(|a| number(value).is_some_and(|b| a.to_bits() == b.to_bits())),
+        _ => false,
+    }
+}
+
+fn option(path: &str) -> String {
+    if path.is_empty() { "the configuration".into() } else { format!("`{path}`") }
+}
+
+fn section(path: &str) -> String {
+    if path.is_empty() { "the program".into() } else { format!("`{path}`") }
+}

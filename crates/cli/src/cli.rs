@@ -1,0 +1,244 @@
+//! A training program: [`Cli`].
+
+mod build;
+mod prepare;
+mod run;
+
+use burn::tensor::Device;
+use serde::{Serialize, de::DeserializeOwned};
+use stormfire_data::{CastBatch, DataModule, SplitBatch};
+use stormfire_module::{LightningModule, Result};
+use stormfire_trainer::{Fit, Trainer, TrainerConfig};
+
+use crate::{
+    args::Alias,
+    error,
+    node::Node,
+    section::{Part, Section},
+};
+use prepare::Ended;
+
+pub use run::Outcome;
+
+/// A change of the Trainer by the program.
+type Change<M> = Box<dyn FnOnce(Trainer<M>) -> Trainer<M>>;
+
+type AddSection<M> = Box<dyn FnOnce(&Node, Trainer<M>) -> Result<Trainer<M>, Ended>>;
+
+/// A section beside those of model and data, and what the program does with its options.
+struct OwnSection<M: LightningModule> {
+    name: &'static str,
+    add: AddSection<M>,
+}
+
+/// What the program does after a fit, with the data once more.
+type AfterFit<M, D> = Box<dyn FnOnce(&mut Trainer<M>, &Fit<M>, D) -> Result<()>>;
+
+/// What the command `predict` does.
+type Predict<M, D> = Box<dyn FnOnce(&mut Trainer<M>, &M, D) -> Result<()>>;
+
+/// The options of a Trainer that need a property of the batches.
+type OfBatches<M> = fn(Trainer<M>, &TrainerConfig) -> Trainer<M>;
+
+/// A training program with one command line and one configuration: a function that makes the module from its options,
+/// and one that makes the data from theirs.
+///
+/// ```no_run
+/// # use burn::{nn::{Linear, LinearConfig}, prelude::*};
+/// # use stormfire_data::Loader;
+/// # use stormfire_module::{LightningModule, Result};
+/// # use stormfire_trainer::Stop;
+/// # #[derive(Module, Debug)]
+/// # struct Mnist { layer: Linear }
+/// # impl Mnist { fn new(config: MnistConfig, device: &Device) -> Self { Self { layer: LinearConfig::new(1, config.hidden).init(device) } } }
+/// # impl LightningModule for Mnist { type Batch = Tensor<2>; }
+/// use schemars::JsonSchema;
+/// use serde::{Deserialize, Serialize};
+/// use stormfire_cli::Cli;
+///
+/// #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+/// #[serde(default, deny_unknown_fields)]
+/// struct MnistConfig {
+///     /// Units of the hidden layer.
+///     hidden: usize,
+/// }
+///
+/// impl Default for MnistConfig {
+///     fn default() -> Self {
+///         Self { hidden: 64 }
+///     }
+/// }
+///
+/// fn main() -> Result<Stop> {
+///     Cli::new(
+///         |model: MnistConfig, device: &Device| Ok(Mnist::new(model, device)),
+///         |(): ()| Ok(Loader::from_batches(vec![Tensor::<2>::ones([4, 1], &Device::flex())])),
+///     )
+///     .run()
+/// }
+/// ```
+///
+/// The program then understands `program -c a.yaml --model.hidden=128 trainer.max_epochs=3`, `program test --ckpt-path
+/// best`, `program --help` and more: `docs/command-line.md`.
+pub struct Cli<M: LightningModule, D, MC, DC> {
+    about: String,
+    prefix: String,
+    aliases: Vec<Alias>,
+    trainer_defaults: TrainerConfig,
+    parts: error::Result<Vec<Part>>,
+    build: build::Build<M, D, MC, DC>,
+    sections: Vec<OwnSection<M>>,
+    changes: Vec<Change<M>>,
+    of_batches: Vec<OfBatches<M>>,
+    predict: Option<Predict<M, D>>,
+    after_fit: Option<AfterFit<M, D>>,
+}
+
+impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, DC: DeserializeOwned> Cli<M, D, MC, DC> {
+    /// A program with the sections `model` and `data`. Their types are those of the functions' arguments. A function
+    /// with the argument `()` has no options.
+    pub fn new(model: impl Fn(MC, &Device) -> Result<M> + 'static, data: impl Fn(DC) -> Result<D> + 'static) -> Self
+    where
+        MC: Section,
+        DC: Section,
+    {
+        Self::of(parts::<MC, DC>(), build::Build::apart(model, data))
+    }
+
+    /// As [`new`](Self::new), for a module that depends on its data, such as on the size of a vocabulary, or data that
+    /// is made on the device. The first function gets the data module before its `setup`.
+    pub fn linked(model: impl Fn(MC, &D, &Device) -> Result<M> + 'static, data: impl Fn(DC, &Device) -> Result<D> + 'static) -> Self
+    where
+        MC: Section,
+        DC: Section,
+    {
+        Self::of(parts::<MC, DC>(), build::Build::linked(model, data))
+    }
+
+    /// As [`new`](Self::new), for types without a schema, such as those with burn's `#[derive(Config)]`. The defaults
+    /// show which options there are.
+    pub fn with_defaults(
+        model_defaults: &MC,
+        data_defaults: &DC,
+        model: impl Fn(MC, &Device) -> Result<M> + 'static,
+        data: impl Fn(DC) -> Result<D> + 'static,
+    ) -> Self
+    where
+        MC: Serialize,
+        DC: Serialize,
+    {
+        let parts = Part::of_value("model", model_defaults).and_then(|model| Ok(vec![model, Part::of_value("data", data_defaults)?]));
+        Self::of(parts, build::Build::apart(model, data))
+    }
+
+    fn of(parts: error::Result<Vec<Part>>, build: build::Build<M, D, MC, DC>) -> Self {
+        Self {
+            about: String::new(),
+            prefix: "STORMFIRE".into(),
+            aliases: Vec::new(),
+            trainer_defaults: TrainerConfig::default(),
+            parts,
+            build,
+            sections: Vec::new(),
+            changes: Vec::new(),
+            of_batches: Vec::new(),
+            predict: None,
+            after_fit: None,
+        }
+    }
+
+    /// What the program does, for `--help`.
+    pub fn about(mut self, text: impl Into<String>) -> Self {
+        self.about = text.into();
+        self
+    }
+
+    /// A shorter flag for an option: `.alias("epochs", "trainer.max_epochs")` makes `--epochs 3` possible. With a value
+    /// the flag takes none: `.alias("quiet", "trainer.enable_progress_bar=false")`.
+    pub fn alias(mut self, name: impl Into<String>, option: impl Into<String>) -> Self {
+        let option = option.into();
+        let (path, fixed) = option.split_once('=').map_or((option.as_str(), None), |(path, value)| (path, Some(value.to_owned())));
+        self.aliases.push(Alias { name: name.into(), path: path.to_owned(), fixed });
+        self
+    }
+
+    /// Defaults of the Trainer's options in this program, below those of files and flags.
+    pub fn trainer_defaults(mut self, config: TrainerConfig) -> Self {
+        self.trainer_defaults = config;
+        self
+    }
+
+    /// Completes the Trainer with callbacks, loggers and everything that no file changes. It is called after the
+    /// options were set. If it sets an option that a file or flag sets as well, the run is refused:
+    /// [`trainer_defaults`](Self::trainer_defaults) are for options.
+    pub fn trainer(mut self, change: impl FnOnce(Trainer<M>) -> Trainer<M> + 'static) -> Self {
+        self.changes.push(Box::new(change));
+        self
+    }
+
+    /// Adds a section of options, such as for a callback of the program: with `.section("stop", |stop: StopConfig,
+    /// trainer| Ok(trainer.callback(GoodEnough::new(stop))))`, the flag `--stop.threshold=0.9` is known. It is called
+    /// before the functions of [`trainer`](Self::trainer).
+    pub fn section<C: Section>(mut self, name: &'static str, add: impl FnOnce(C, Trainer<M>) -> Result<Trainer<M>> + 'static) -> Self {
+        self.parts = self.parts.and_then(|mut parts| {
+            if parts.iter().any(|part| part.name == name) || name == "trainer" {
+                return Err(error::Problem::general(format!("the program has two sections `{name}`")).into());
+            }
+            parts.push(Part::of::<C>(name)?);
+            Ok(parts)
+        });
+        let add = move |config: &Node, trainer| {
+            let options: C = prepare::options_of(config, name)?;
+            Ok(add(options, trainer)?)
+        };
+        self.sections.push(OwnSection { name, add: Box::new(add) });
+        self
+    }
+
+    /// Allows the option `trainer.devices`: several threads share each batch.
+    pub fn with_devices(mut self) -> Self
+    where
+        M::Batch: SplitBatch,
+    {
+        self.of_batches.push(|trainer, config| trainer.devices(config.devices));
+        self
+    }
+
+    /// Allows the option `trainer.precision`.
+    pub fn with_precision(mut self) -> Self
+    where
+        M::Batch: CastBatch,
+    {
+        self.of_batches.push(|trainer, config| match config.precision {
+            Some(precision) => trainer.precision(precision),
+            None => trainer,
+        });
+        self
+    }
+
+    /// What follows a fit that no signal has ended, such as a test. It gets a new data module.
+    pub fn after_fit(mut self, then: impl FnOnce(&mut Trainer<M>, &Fit<M>, D) -> Result<()> + 'static) -> Self {
+        self.after_fit = Some(Box::new(then));
+        self
+    }
+
+    /// Adds the command `predict`, such as with `trainer.predict_each(module, data, PredictionWriter::new("out"))`.
+    pub fn predict(mut self, with: impl FnOnce(&mut Trainer<M>, &M, D) -> Result<()> + 'static) -> Self {
+        self.predict = Some(Box::new(with));
+        self
+    }
+
+    /// The start of the names of environment variables, `STORMFIRE` by default: `STORMFIRE__MODEL__LR` is `model.lr`.
+    /// Give each of several programs in one environment its own.
+    pub fn env_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+}
+
+fn parts<MC: Section, DC: Section>() -> error::Result<Vec<Part>> {
+    Ok(vec![Part::of::<MC>("model")?, Part::of::<DC>("data")?])
+}
+
+#[cfg(test)]
+mod tests;

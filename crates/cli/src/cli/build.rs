@@ -1,0 +1,35 @@
+//! The functions that make the module and the data.
+
+use burn::tensor::Device;
+use stormfire_module::Result;
+
+type BuildModel<M, D, MC> = Box<dyn Fn(MC, &D, &Device) -> Result<M>>;
+
+type BuildData<D, DC> = Box<dyn Fn(DC, &Device) -> Result<D>>;
+
+/// The functions that make the module and the data.
+pub(super) struct Build<M, D, MC, DC> {
+    model: BuildModel<M, D, MC>,
+    data: BuildData<D, DC>,
+}
+
+impl<M, D, MC, DC> Build<M, D, MC, DC> {
+    pub(super) fn apart(model: impl Fn(MC, &Device) -> Result<M> + 'static, data: impl Fn(DC) -> Result<D> + 'static) -> Self {
+        Self::linked(move |config, _, device| model(config, device), move |config, _| data(config))
+    }
+
+    pub(super) fn linked(
+        model: impl Fn(MC, &D, &Device) -> Result<M> + 'static,
+        data: impl Fn(DC, &Device) -> Result<D> + 'static,
+    ) -> Self {
+        Self { model: Box::new(model), data: Box::new(data) }
+    }
+
+    pub(super) fn model(&self, config: MC, data: &D, device: &Device) -> Result<M> {
+        (self.model)(config, data, device)
+    }
+
+    pub(super) fn data(&self, config: DC, device: &Device) -> Result<D> {
+        (self.data)(config, device)
+    }
+}

@@ -1,0 +1,251 @@
+//! From a command line to a Trainer and a configuration.
+
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use stormfire_data::DataModule;
+use stormfire_module::LightningModule;
+use stormfire_trainer::{CkptPath, Trainer, TrainerConfig};
+
+use super::Cli;
+use crate::{
+    args::{self, Command, Line, Print},
+    completion,
+    error::{Error, Problem, Result},
+    help::Page,
+    layers::Layers,
+    node::{Node, Tree},
+    print::print_config,
+    saved_config::{SavedConfig, of_checkpoint},
+    schema::{Schema, join},
+    source::Source,
+    typed,
+};
+
+/// Why a program ends before its run.
+pub(super) enum Ended {
+    /// It has printed what the user asked for.
+    Printed(String),
+    /// The command line or the configuration is wrong.
+    Usage(Error),
+    /// Something failed.
+    Failed(stormfire_module::Error),
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        Self::Usage(error)
+    }
+}
+
+impl From<stormfire_module::Error> for Ended {
+    fn from(error: stormfire_module::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// All that a run needs but the module and the data.
+pub(super) struct Prepared<M: LightningModule> {
+    pub(super) command: Command,
+    pub(super) dry_run: bool,
+    pub(super) trainer: Trainer<M>,
+    /// The result of all layers.
+    pub(super) config: Node,
+    pub(super) schema: Schema,
+    pub(super) checkpoint: Option<PathBuf>,
+}
+
+impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, DC: DeserializeOwned> Cli<M, D, MC, DC> {
+    fn commands(&self) -> Vec<Command> {
+        Command::ALL.into_iter().filter(|command| *command != Command::Predict || self.predict.is_some()).collect()
+    }
+
+    /// `args` are without the name of the program.
+    pub(super) fn prepare(&mut self, program: &str, args: &[String], variables: Vec<(String, String)>) -> Result<Prepared<M>, Ended> {
+        let parts = std::mem::replace(&mut self.parts, Ok(Vec::new())).map_err(Ended::Usage)?;
+        let mut sections = Vec::new();
+        let mut defaults = Node::empty(&Source::default_value());
+        for part in parts {
+            if let (Some(schema), Some(fields)) = (part.schema, defaults.fields_mut()) {
+                fields.insert(part.name.to_owned(), part.defaults);
+                sections.push((part.name.to_owned(), schema));
+            }
+        }
+        let trainer = Node::of(&self.trainer_defaults, &Source::default_value()).map_err(|error| Problem::general(error.to_string()));
+        if let Some(fields) = defaults.fields_mut() {
+            fields.insert("trainer".into(), trainer.map_err(Error::from)?);
+        }
+        sections.push(("trainer".into(), trainer_schema()));
+        let schema = Schema::of_sections(program, sections);
+        self.check_aliases(&schema)?;
+
+        let line = args::parse(args, &schema, &self.aliases)?;
+        let mut layers = Layers::new(schema.clone(), &defaults)?;
+        match &line.print {
+            Some(Print::Help { all }) => return Err(Ended::Printed(self.help(program, &schema, &defaults, *all))),
+            Some(Print::Schema) => return Err(Ended::Printed(format!("{:#}\n", schema.json()))),
+            Some(Print::Completion(shell)) => {
+                let script = completion::script(shell, program, &self.commands(), &self.aliases, &schema)?;
+                return Err(Ended::Printed(script));
+            }
+            Some(Print::Config { .. }) | None => {}
+        }
+        for file in &line.files {
+            layers = layers.file(file)?;
+        }
+        layers = layers.env(&self.prefix, variables)?.flags(line.options.iter().cloned());
+        let command = line.command.unwrap_or_default();
+        if command == Command::Predict && self.predict.is_none() {
+            return Err(Problem::general("this program cannot predict").help("add `Cli::predict`".to_owned()).into_ended());
+        }
+        self.with_checkpoint(program, &line, layers, command)
+    }
+
+    /// The module's options may be those of a checkpoint, which only the Trainer finds.
+    fn with_checkpoint(&mut self, program: &str, line: &Line, mut layers: Layers, command: Command) -> Result<Prepared<M>, Ended> {
+        let schema = layers.schema().clone();
+        if line.ckpt_path.is_none() {
+            // All mistakes at once, before anything is built.
+            layers.checked()?;
+        }
+        let merged = layers.merged()?;
+        let trainer = merged.get(["trainer"]).cloned().unwrap_or_else(|| Node::empty(&Source::default_value()));
+        // All but the model, which the checkpoint may change.
+        let mut others = merged.clone();
+        others.fields_mut().map(|fields| fields.shift_remove("model"));
+        Error::all(crate::check::check(&others, &schema)).map_err(|error| crate::secret::redacted(error, &merged, &schema))?;
+        let given: TrainerConfig = typed::read(&trainer, "trainer")?;
+        given.check().map_err(|error| in_source(error, &merged, &schema, "trainer"))?;
+        let trainer = self.trainer_of(&given, &merged, &schema)?;
+        let checkpoint = match &line.ckpt_path {
+            Some(path) => trainer.find_checkpoint(&CkptPath::from(path.as_str()))?,
+            None => None,
+        };
+        if let Some(layer) = checkpoint.as_deref().map(|path| of_checkpoint(path, &schema)).transpose()?.flatten() {
+            layers = layers.checkpoint(layer);
+        }
+        let mut config = layers.checked()?;
+        // What the program has set beside the options.
+        let effective =
+            Node::of(trainer.config(), &Source::default_value()).map_err(|error| Error::from(Problem::general(error.to_string())))?;
+        if let (Some(fields), Tree::Map(now)) =
+            (config.fields_mut().and_then(|fields| fields.get_mut("trainer")?.fields_mut()), effective.value)
+        {
+            for (name, value) in now {
+                if fields.get(&name).is_none_or(|before| !before.is_same(&value)) {
+                    fields.insert(name, value);
+                }
+            }
+        }
+        if let Some(Print::Config { docs }) = line.print {
+            return Err(Ended::Printed(print_config(&config, &schema, docs)));
+        }
+        let saved = SavedConfig {
+            config: crate::secret::without(&config, &schema),
+            schema: schema.clone(),
+            header: header(program, &line.shown),
+            is_written: false,
+        };
+        let trainer = trainer.callback(saved);
+        Ok(Prepared { command, dry_run: line.dry_run, trainer, config, schema, checkpoint })
+    }
+
+    /// The Trainer with its options, and with what the program adds in code.
+    fn trainer_of(&mut self, given: &TrainerConfig, merged: &Node, schema: &Schema) -> Result<Trainer<M>, Ended> {
+        let mut trainer = Trainer::from_config(given.clone());
+        for change in &self.of_batches {
+            trainer = change(trainer, given);
+        }
+        let before = option_values(given)?;
+        for section in std::mem::take(&mut self.sections) {
+            let located = |ended| match ended {
+                Ended::Failed(error) => in_source(error, merged, schema, section.name),
+                Ended::Usage(error) => Ended::Usage(crate::secret::redacted(error, merged, schema)),
+                printed @ Ended::Printed(_) => printed,
+            };
+            trainer = (section.add)(merged, trainer).map_err(located)?;
+        }
+        for change in std::mem::take(&mut self.changes) {
+            trainer = change(trainer);
+        }
+        let after = option_values(trainer.config())?;
+        let options = merged.get(["trainer"]).and_then(Node::fields);
+        for (name, value) in options.into_iter().flatten().filter(|(name, _)| before.get(*name) != after.get(*name)) {
+            if !value.source.is_default() {
+                let message = format!("`trainer.{name}` is set in the code of the program, with `Cli::trainer`");
+                let help = "set its default with `Cli::trainer_defaults`, so that files and flags can change it";
+                return Err(Problem::new(&value.source, message).help(help.to_owned()).into_ended());
+            }
+        }
+        Ok(trainer)
+    }
+
+    fn check_aliases(&self, schema: &Schema) -> Result<()> {
+        match self.aliases.iter().find(|alias| schema.leaf(&alias.path).is_none()) {
+            None => Ok(()),
+            Some(alias) => {
+                let message = format!("the alias `--{}`: there is no option `{}`", alias.name, alias.path);
+                let near = crate::nearest::did_you_mean(&alias.path, schema.leaves().map(|leaf| leaf.path.as_str()));
+                Err(Problem::general(message).help(near).into())
+            }
+        }
+    }
+
+    fn help(&self, program: &str, schema: &Schema, defaults: &Node, all: bool) -> String {
+        let commands = self.commands();
+        let (about, aliases, prefix) = (self.about.as_str(), self.aliases.as_slice(), self.prefix.as_str());
+        Page { program, about, commands: &commands, aliases, schema, defaults, prefix }.text(all)
+    }
+}
+
+fn trainer_schema() -> Value {
+    let mut schema = TrainerConfig::json_schema();
+    schema["description"] = json!("the options of the Trainer");
+    schema
+}
+
+fn option_values(config: &TrainerConfig) -> Result<Value, Ended> {
+    serde_json::to_value(config).map_err(|error| Ended::Usage(Problem::general(error.to_string()).into()))
+}
+
+impl Problem {
+    fn into_ended(self) -> Ended {
+        Ended::Usage(self.into())
+    }
+}
+
+/// An error of an option with the source of its value. Other errors stay as they are.
+pub(super) fn in_source(error: stormfire_module::Error, config: &Node, schema: &Schema, section: &str) -> Ended {
+    let stormfire_module::Error::Config(refused) = &error else { return Ended::Failed(error) };
+    let paths = [refused.option.clone(), join(section, &refused.option)];
+    let found = paths.iter().find_map(|path| schema.leaf(path).and(config.get(path.split('.'))).map(|node| (path, node)));
+    match found {
+        Some((path, node)) => {
+            let problem = Problem::new(&node.source, format!("`{path}`: {}", refused.reason)).help(refused.hint.clone());
+            Ended::Usage(crate::secret::redacted(problem.into(), config, schema))
+        }
+        None => Ended::Failed(error),
+    }
+}
+
+/// What a comment of YAML cannot have, or what ends it.
+fn is_no_text(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+}
+
+/// Comments that say how the run was started.
+fn header(program: &str, words: &[String]) -> String {
+    let quoted = |word: &String| {
+        let is_simple = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./,:+@%".contains(c));
+        if is_simple { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''").replace(is_no_text, " ")) }
+    };
+    let line: Vec<String> = std::iter::once(program.to_owned()).chain(words.iter().map(quoted)).collect();
+    format!("# {}\n# by Stormfire {}\n", line.join(" "), env!("CARGO_PKG_VERSION"))
+}
+
+/// The options of a section. One without options is `()`.
+pub(super) fn options_of<T: DeserializeOwned>(config: &Node, name: &str) -> Result<T> {
+    let none = Node::new(Tree::Null, &Source::default_value());
+    typed::read(config.get([name]).unwrap_or(&none), name)
+}

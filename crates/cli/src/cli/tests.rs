@@ -1,0 +1,385 @@
+use std::path::Path;
+
+use burn::{
+    nn::{
+        Linear, LinearConfig,
+        loss::{MseLoss, Reduction},
+    },
+    optim::SgdConfig,
+    prelude::*,
+};
+use insta::assert_snapshot;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stormfire_data::Loader;
+use stormfire_module::{Error, StepOutput, state};
+use stormfire_optim::{Optimizer, Optimizers};
+
+use super::*;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct LineConfig {
+    /// Inputs of the line.
+    inputs: usize,
+    /// The learning rate.
+    lr: f64,
+    /// The key of a service.
+    #[schemars(extend("writeOnly" = true))]
+    key: String,
+}
+
+impl Default for LineConfig {
+    fn default() -> Self {
+        Self { inputs: 1, lr: 0.1, key: String::new() }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct PointsConfig {
+    /// Number of batches.
+    batches: Option<usize>,
+}
+
+#[derive(Module, Debug)]
+struct Line {
+    layer: Linear,
+    #[module(skip)]
+    config: LineConfig,
+}
+
+impl Line {
+    fn new(config: LineConfig, device: &Device) -> Result<Self> {
+        if config.inputs == 0 {
+            return Err(Error::config("inputs", "a line needs inputs", "use 1 or more"));
+        }
+        Ok(Self { layer: LinearConfig::new(config.inputs, 1).init(device), config })
+    }
+}
+
+impl LightningModule for Line {
+    type Batch = (Tensor<2>, Tensor<2>);
+
+    fn training_step(&self, (x, y): Self::Batch, _: usize) -> Result<StepOutput> {
+        Ok(MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean).into())
+    }
+
+    fn test_step(&self, (x, y): Self::Batch, _: usize) -> Result<StepOutput> {
+        self.log("test_loss", MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean));
+        self.log("inputs", self.config.inputs as f64);
+        Ok(StepOutput::none())
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Ok(Optimizer::new(SgdConfig::new(), self.config.lr).into())
+    }
+
+    fn hparams(&self) -> Result<state::Value> {
+        Ok(serde_json::json!({ "inputs": self.config.inputs, "other": 1 }))
+    }
+}
+
+struct Points(Loader<(Tensor<2>, Tensor<2>)>);
+
+impl DataModule for Points {
+    type Batch = (Tensor<2>, Tensor<2>);
+
+    fn train_dataloader(&mut self) -> stormfire_data::Result<Loader<Self::Batch>> {
+        Ok(self.0.clone())
+    }
+
+    fn test_dataloader(&mut self) -> stormfire_data::Result<stormfire_data::Loaders<Self::Batch>> {
+        Ok(self.0.clone().into())
+    }
+}
+
+type Program = Cli<Line, Points, LineConfig, PointsConfig>;
+
+fn program_of(inputs: usize) -> Program {
+    Cli::new(Line::new, move |data: PointsConfig| {
+        let batch = || (Tensor::ones([4, inputs], &Device::flex()), Tensor::ones([4, 1], &Device::flex()));
+        Ok(Points(Loader::from_batches((0..data.batches.unwrap_or(2)).map(|_| batch()).collect::<Vec<_>>()).items_per_batch(4)))
+    })
+    .about("Fits a line.")
+    .alias("epochs", "trainer.max_epochs")
+    .alias("quiet", "trainer.enable_progress_bar=false")
+    .trainer_defaults(TrainerConfig { max_epochs: Some(1), ..TrainerConfig::default() })
+}
+
+/// The options of every run in a test.
+fn in_folder<'a>(root: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+    [&["--quiet", "trainer.enable_model_summary=false", "--trainer.default_root_dir", root], args].concat()
+}
+
+fn run(program: Program, root: &Path, args: &[&str]) -> Result<Outcome> {
+    program.try_run(&in_folder(root.to_str().unwrap(), args), &[])
+}
+
+fn printed(outcome: Result<Outcome>) -> String {
+    match outcome {
+        Ok(Outcome::Printed(text)) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    fs_err::read_to_string(path.as_ref()).unwrap()
+}
+
+/// The command line in the header has a path of this test.
+fn shown(text: &str, root: &Path) -> String {
+    text.replace(&root.display().to_string(), "ROOT")
+}
+
+#[test]
+fn a_fit_writes_its_configuration_beside_its_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    run(program_of(2), root, &["--model.inputs=2", "fit", "--model.key", "geheim", "data.batches=3"]).unwrap();
+    let logs = root.join("lightning_logs/version_0");
+    let config = read(logs.join("config.yaml"));
+    assert!(config.starts_with(&format!(
+        "# program --quiet trainer.enable_model_summary=false --trainer.default_root_dir {} --model.inputs=2 fit --model.key '[secret]' data.batches=3\n# by Stormfire ",
+        root.display()
+    )), "{config}");
+    assert!(config.contains("\nmodel:\n  inputs: 2\n  lr: 0.1\ndata:\n  batches: 3\ntrainer:\n  accelerator: "), "{config}");
+    for entry in walk(root) {
+        assert!(!String::from_utf8_lossy(&fs_err::read(&entry).unwrap()).contains("geheim"), "{}", entry.display());
+    }
+    // It is a valid input, and a second run has a folder of its own.
+    let again = logs.join("config.yaml");
+    run(program_of(2), root, &["-c", again.to_str().unwrap(), "--model.lr=0.2"]).unwrap();
+    assert!(read(root.join("lightning_logs/version_1/config.yaml")).contains("inputs: 2\n  lr: 0.2\n"));
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn a_test_builds_the_module_from_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    run(program_of(3), root, &["--model.inputs=3", "--model.lr=0.01", "--model.key=geheim"]).unwrap();
+    let Outcome::Evaluated(metrics) = run(program_of(3), root, &["test", "--ckpt-path", "last"]).unwrap() else { panic!("no metrics") };
+    assert_eq!(metrics[0].get("inputs"), Some(3.0));
+    // Flags are on top of the checkpoint, and files, too.
+    let print = |args: &[&str]| printed(run(program_of(3), root, &[&["--print-config=values", "--ckpt-path=last"], args].concat()));
+    assert!(print(&[]).starts_with("model:\n  inputs: 3\n  lr: 0.01\n"), "{}", print(&[]));
+    assert!(print(&["--model.lr=5"]).starts_with("model:\n  inputs: 3\n  lr: 5\n"));
+    let error = run(program_of(3), root, &["test", "--ckpt-path", "last", "--model.inputs=2"]).unwrap_err().to_string();
+    assert!(error.contains("layer.weight"), "{error}");
+    let error = run(program_of(3), root, &["test", "--ckpt-path", "missing.ckpt"]).unwrap_err().to_string();
+    assert!(error.contains("missing.ckpt"), "{error}");
+}
+
+#[test]
+fn a_checkpoint_of_another_program_gives_its_hyperparameters() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let path = root.join("a.ckpt");
+    let manifest = stormfire_checkpoint::Manifest { hparams: serde_json::json!({ "inputs": 7, "other": 1 }), ..Default::default() };
+    stormfire_checkpoint::write(&path, &manifest, &[]).unwrap();
+    let print = printed(run(program_of(7), root, &["--print-config=values", "--ckpt-path", path.to_str().unwrap()]));
+    assert!(print.starts_with("model:\n  inputs: 7\n  lr: 0.1\n"), "{print}");
+}
+
+#[test]
+fn a_continued_run_notes_what_differs() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    run(program_of(1), root, &[]).unwrap();
+    run(program_of(1), root, &["--ckpt-path=last", "--epochs=3"]).unwrap();
+    let logs = root.join("lightning_logs/version_0");
+    let second = read(logs.join("config-2.yaml"));
+    assert!(second.contains("# differs from the run until here in\n#   trainer.max_epochs: 1 -> 3\nmodel:"), "{second}");
+    run(program_of(1), root, &["--ckpt-path=last", "--epochs=3"]).unwrap();
+    assert!(!logs.join("config-3.yaml").exists());
+}
+
+#[test]
+fn mistakes_are_named_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |args: &[&str]| shown(&run(program_of(1), folder.path(), args).unwrap_err().to_string(), folder.path());
+    assert_snapshot!(told(&["--model.inptus=3"]), @r"
+    --model.inptus: there is no option `model.inptus`
+      help: did you mean `model.inputs`?
+    ");
+    assert_snapshot!(told(&["--epochs=many"]), @"--epochs: `trainer.max_epochs`: expected a whole number or null, not the string `many`");
+    assert_snapshot!(told(&["trainer.val_check_interval=5 parsecs"]), @r"trainer.val_check_interval: `trainer.val_check_interval`: cannot read `5 parsecs` as a period: `parsecs` is not one of steps, batches, epochs, seconds, minutes, hours, days; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`");
+    assert_snapshot!(told(&["trainer.limit_train_batches=1.5"]), @r"
+    trainer.limit_train_batches: `trainer.limit_train_batches`: 1.5 is not a fraction between 0 and 1
+      help: a whole number counts batches: `10`, not `10.0`
+    ");
+    assert_snapshot!(told(&["--model.inputs", "0"]), @r"
+    --model.inputs: `model.inputs`: a line needs inputs
+      help: use 1 or more
+    ");
+    assert_snapshot!(told(&["predict"]), @r"
+    this program cannot predict
+      help: add `Cli::predict`
+    ");
+    assert_snapshot!(told(&["-c", "missing.yaml"]), @"missing.yaml: the file does not exist");
+    assert!(!folder.path().join("lightning_logs").exists());
+    let error = program_of(1).trainer(|trainer| trainer.max_epochs(7)).try_run(&["--epochs", "3"], &[]).unwrap_err();
+    assert_snapshot!(error.to_string(), @r"
+    --epochs: `trainer.max_epochs` is set in the code of the program, with `Cli::trainer`
+      help: set its default with `Cli::trainer_defaults`, so that files and flags can change it
+    ");
+    let error = program_of(1).alias("e", "trainer.max_epoch").try_run(&[], &[]).unwrap_err();
+    assert_snapshot!(error.to_string(), @r"
+    the alias `--e`: there is no option `trainer.max_epoch`
+      help: did you mean `trainer.max_epochs`?
+    ");
+}
+
+#[test]
+fn a_dry_run_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = printed(run(program_of(1), folder.path(), &["--dry-run", "--epochs=3"]));
+    assert!(text.starts_with("`fit` would run with\nmodel:\n") && text.contains("max_epochs: 3\n"), "{text}");
+    assert_eq!(walk(folder.path()), Vec::<std::path::PathBuf>::new());
+    // The batches do not fit the module.
+    let error = run(program_of(2), folder.path(), &["--dry-run"]).unwrap_err();
+    assert!(matches!(error, Error::Panic { .. }), "{error:?}");
+}
+
+#[test]
+fn sections_of_the_program_and_variables_are_options() {
+    #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(default, deny_unknown_fields)]
+    struct StopConfig {
+        after: u64,
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    let program = || program_of(1).env_prefix("LINE").section("stop", |stop: StopConfig, trainer| Ok(trainer.max_steps(stop.after)));
+    let outcome = program().try_run(&in_folder(root, &["--stop.after=1"]), &[("LINE__DATA__BATCHES", "5")]).unwrap();
+    assert!(matches!(outcome, Outcome::Fit(stormfire_trainer::Stop::MaxSteps(1))), "{outcome:?}");
+    let error = program().try_run(&in_folder(root, &[]), &[("LINE__STOP__AFTR", "5")]).unwrap_err().to_string();
+    assert_eq!(error, "LINE__STOP__AFTR: there is no option `stop.aftr`\n  help: did you mean `LINE__STOP__AFTER`?");
+}
+
+#[test]
+fn a_value_without_a_schema_shows_its_options() {
+    #[derive(burn::config::Config, Debug)]
+    struct BurnConfig {
+        inputs: usize,
+        #[config(default = 0.1)]
+        lr: f64,
+        layer: Option<LinearConfig>,
+    }
+    let program = || {
+        let build = |config: BurnConfig, device: &Device| {
+            Line::new(LineConfig { inputs: config.inputs, lr: config.lr, ..LineConfig::default() }, device)
+        };
+        let batch = (Tensor::ones([4, 2], &Device::flex()), Tensor::ones([4, 1], &Device::flex()));
+        Cli::with_defaults(&BurnConfig::new(1), &(), build, move |()| Ok(Loader::from_batches(vec![batch.clone()]).items_per_batch(4)))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    let args = ["trainer.max_epochs=1", "trainer.enable_progress_bar=false", "--model.inputs=2", "--trainer.default_root_dir", root];
+    program().try_run(&args, &[]).unwrap();
+    let error = program().try_run(&["--model.inpts=2"], &[]).unwrap_err().to_string();
+    assert_eq!(error, "--model.inpts: there is no option `model.inpts`\n  help: did you mean `model.inputs`?");
+}
+
+#[test]
+fn a_page_of_help_has_the_users_options() {
+    assert_snapshot!(printed(program_of(1).try_run(&["--help"], &[])), @r#"
+    Fits a line.
+
+    Usage: program [fit|validate|test] [-c FILE]... [--section.option=VALUE]...
+
+      -c, --config FILE           Read options from a YAML, TOML or JSON file. Of several files a later
+                                  one wins, and flags win over all.
+      --ckpt-path FILE            Start from a checkpoint: a file, `last` or `best`. It also has the
+                                  options of the model.
+      --dry-run                   Build everything, check the data and one batch of each loader, and run
+                                  nothing.
+      --print-config              Print all options as YAML for `--config`. `=values` leaves the
+                                  comments out.
+      --print-schema              Print the JSON schema of the options, with which editors complete and
+                                  check files.
+      --completion SHELL          Print a script that completes options: `bash`, `zsh` or `fish`.
+      -h, --help                  Print this page. `=all` lists all options of the Trainer.
+
+    model
+      --model.inputs              Inputs of the line. [default 1]
+      --model.lr                  The learning rate. [default 0.1]
+      --model.key                 The key of a service. [a secret]
+
+    data
+      --data.batches              Number of batches.
+
+    trainer: the options of the Trainer
+      --trainer.accelerator       The device to train on: an `Accelerator`, its name (`"cpu"`,
+                                  `"cuda:1"`), or, for the setter, a device.
+      --trainer.devices           How many devices to use: `Devices`, a number, or `"auto"`. On the CPU
+                                  (burn's `flex`) they are threads that divide each batch of the loaders
+                                  among them; `"auto"` takes one for each core. Other accelerators have
+                                  one. [default 1]
+      --trainer.precision         The float types of parameters and steps: a `Precision`, or its name as
+                                  in Lightning: `"32-true"`, `"bf16-mixed"`, `"16-mixed"`,
+                                  `"bf16-true"`, `"64-true"`.
+      --trainer.max_epochs        Maximum number of epochs. [default 1]
+      --trainer.max_steps         Maximum number of optimizer steps. The fit may end within an epoch.
+      --trainer.limit_train_batches
+                                  Maximum number of training batches per epoch: a number such as `10`, a
+                                  share such as `0.1`, or a string with one of these. 0 trains nothing.
+                                  [default 1.0]
+      --trainer.fast_dev_run      Number of batches of each loop to run, once, without logging,
+                                  checkpoints and early stopping. This shows whether the code runs.
+                                  [default 0]
+      --trainer.default_root_dir  The folder for the files of runs. [default "."]
+      --trainer.enable_progress_bar
+                                  Whether to show progress. [default true]
+      --trainer.seed              Makes parameters, dropout, shuffling and the draws of batches from
+                                  `random` reproducible.
+      … and 26 more: `--help=all`
+
+    short
+      --epochs                    `--trainer.max_epochs`
+      --quiet                     `--trainer.enable_progress_bar=false`
+
+    `--a.b=1`, `--a.b 1` and `a.b=1` are the same, and so is a variable like `STORMFIRE__TRAINER__SEED`.
+    "#);
+    let all = printed(program_of(1).try_run(&["--help=all"], &[]));
+    assert!(all.contains("--trainer.detect_anomaly"), "{all}");
+}
+
+#[test]
+fn the_schema_describes_the_printed_configuration() {
+    let schema: serde_json::Value = serde_json::from_str(&printed(program_of(1).try_run(&["--print-schema"], &[]))).unwrap();
+    assert_eq!(schema["properties"]["model"]["properties"]["inputs"]["description"], "Inputs of the line.");
+    assert_eq!(schema["properties"]["trainer"]["additionalProperties"], false);
+}
+
+#[test]
+fn bash_completes_flags_and_values() {
+    let script = printed(program_of(1).try_run(&["--completion", "bash"], &[]));
+    let complete = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let words = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+        let count = line.split(' ').count() - 1;
+        let code = format!("{script}\nCOMP_WORDS=({words}); COMP_CWORD={count}; _program; echo \"${{COMPREPLY[@]}}\"");
+        let output = std::process::Command::new("bash").args(["-c", &code]).output().unwrap();
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(complete("program te"), "test");
+    assert_eq!(complete("program --model.in"), "--model.inputs");
+    assert_eq!(complete("program --trainer.gradient_clip_algorithm "), "norm value");
+    assert_eq!(complete("program --trainer.barebones = t"), "true");
+    assert_eq!(complete("program trainer.max_ep"), "trainer.max_epochs");
+    // Bash proposes files.
+    assert_eq!(complete("program -c "), "");
+    assert_eq!(complete("program --trainer.default_root_dir "), "");
+    for shell in ["zsh", "fish"] {
+        assert!(printed(program_of(1).try_run(&["--completion", shell], &[])).contains("model.inputs"));
+    }
+    let error = program_of(1).try_run(&["--completion", "csh"], &[]).unwrap_err().to_string();
+    assert_eq!(error, "`--completion csh`: expected `bash`, `zsh` or `fish`\n  help: did you mean `zsh`?");
+}

@@ -1,0 +1,156 @@
+//! Scripts that complete the options in a shell.
+
+use std::fmt::Write as _;
+
+use crate::{
+    args::{Alias, Command, OWN},
+    error::{Problem, Result},
+    nearest::{any_of, did_you_mean},
+    schema::{Schema, first_sentences},
+};
+
+const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
+
+/// What follows a flag.
+enum Takes {
+    Nothing,
+    /// One of these.
+    Values(Vec<String>),
+    /// Anything. It may be a file.
+    Any,
+}
+
+/// A word of the command line.
+struct Word {
+    flag: String,
+    short: Option<char>,
+    about: String,
+    takes: Takes,
+}
+
+/// The script for a shell.
+pub(crate) fn script(shell: &str, program: &str, commands: &[Command], aliases: &[Alias], schema: &Schema) -> Result<String> {
+    let words = words(aliases, schema);
+    let commands: Vec<&str> = commands.iter().map(|command| command.name()).collect();
+    match shell {
+        "bash" => Ok(bash(program, &commands, &words)),
+        "zsh" => Ok(zsh(program, &commands, &words)),
+        "fish" => Ok(fish(program, &commands, &words)),
+        _ => {
+            let message = format!("`--completion {shell}`: expected {}", any_of(SHELLS));
+            Err(Problem::general(message).help(did_you_mean(shell, SHELLS)).into())
+        }
+    }
+}
+
+fn words(aliases: &[Alias], schema: &Schema) -> Vec<Word> {
+    let own = OWN.iter().map(|own| Word {
+        flag: format!("--{}", own.name),
+        short: own.short,
+        about: own.about.into(),
+        takes: match own.name {
+            "completion" => Takes::Values(SHELLS.map(String::from).into()),
+            _ if own.value.is_some() => Takes::Any,
+            _ => Takes::Nothing,
+        },
+    });
+    let takes = |path: &str| match schema.leaf(path) {
+        Some(leaf) if leaf.kinds.is_flag() => Takes::Values(vec!["true".into(), "false".into()]),
+        Some(leaf) if !leaf.values.is_empty() => Takes::Values(leaf.values.clone()),
+        _ => Takes::Any,
+    };
+    let aliases = aliases.iter().map(|alias| Word {
+        flag: format!("--{}", alias.name),
+        short: None,
+        about: schema.leaf(&alias.path).map(|leaf| first_sentences(&leaf.doc)).unwrap_or_default(),
+        takes: if alias.fixed.is_some() { Takes::Nothing } else { takes(&alias.path) },
+    });
+    let options = schema.leaves().filter(|leaf| leaf.path.contains('.') && !leaf.is_section).map(|leaf| Word {
+        flag: format!("--{}", leaf.path),
+        short: None,
+        about: first_sentences(&leaf.doc),
+        takes: takes(&leaf.path),
+    });
+    own.chain(aliases).chain(options).collect()
+}
+
+/// The name of a function for a program.
+fn function(program: &str) -> String {
+    program.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
+/// In single quotes of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+fn bash(program: &str, commands: &[&str], words: &[Word]) -> String {
+    let name = function(program);
+    let mut cases = String::new();
+    for word in words {
+        let flags = word.short.map_or_else(|| word.flag.clone(), |short| format!("-{short}|{}", word.flag));
+        let _ = match &word.takes {
+            Takes::Nothing => Ok(()),
+            Takes::Values(values) => {
+                writeln!(cases, "    {flags}) COMPREPLY=($(compgen -W {} -- \"$cur\")); return ;;", quoted(&values.join(" ")))
+            }
+            // Without a proposal, bash proposes files.
+            Takes::Any => writeln!(cases, "    {flags}) return ;;"),
+        };
+    }
+    let flags: Vec<&str> = words.iter().map(|word| word.flag.as_str()).collect();
+    let bare: Vec<&str> = flags.iter().filter(|flag| flag.contains('.')).map(|flag| flag.trim_start_matches('-')).collect();
+    // A `=` is a word of its own in bash.
+    format!(
+        "_{name}() {{
+  local cur=\"${{COMP_WORDS[COMP_CWORD]}}\" prev=\"${{COMP_WORDS[COMP_CWORD-1]}}\" words
+  if [ \"$cur\" = = ]; then cur=; elif [ \"$prev\" = = ]; then prev=\"${{COMP_WORDS[COMP_CWORD-2]}}\"; fi
+  COMPREPLY=()
+  case \"$prev\" in
+{cases}  esac
+  case \"$cur\" in
+    -*) words={} ;;
+    *.*) words={} ;;
+    *) words={} ;;
+  esac
+  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))
+}}
+complete -o default -F _{name} {}
+",
+        quoted(&flags.join(" ")),
+        quoted(&bare.join(" ")),
+        quoted(&commands.join(" ")),
+        quoted(program),
+    )
+}
+
+fn zsh(program: &str, commands: &[&str], words: &[Word]) -> String {
+    let escaped = |text: &str| text.replace('\\', r"\\").replace('[', r"\[").replace(']', r"\]").replace(':', r"\:");
+    let mut specs = String::new();
+    for word in words {
+        let (equals, action) = match &word.takes {
+            Takes::Nothing => ("", String::new()),
+            Takes::Values(values) => ("=", format!(":value:({})", values.join(" "))),
+            Takes::Any => ("=", ":value:_files".to_owned()),
+        };
+        let spec = format!("*{}{equals}[{}]{action}", word.flag, escaped(&word.about));
+        let _ = writeln!(specs, "  {} \\", quoted(&spec));
+    }
+    format!("#compdef {program}\n_arguments \\\n{specs}  {}\n", quoted(&format!("*:command:({})", commands.join(" "))))
+}
+
+fn fish(program: &str, commands: &[&str], words: &[Word]) -> String {
+    let program = quoted(program);
+    let mut out = format!("complete -c {program} -f -a {}\n", quoted(&commands.join(" ")));
+    for word in words {
+        let values = match &word.takes {
+            Takes::Nothing => String::new(),
+            Takes::Values(values) => format!(" -x -a {}", quoted(&values.join(" "))),
+            Takes::Any => " -r -F".to_owned(),
+        };
+        let short = word.short.map_or_else(String::new, |short| format!(" -s {short}"));
+        let flag = word.flag.trim_start_matches('-');
+        let _ = writeln!(out, "complete -c {program}{short} -l {} -d {}{values}", quoted(flag), quoted(&word.about));
+    }
+    out
+}

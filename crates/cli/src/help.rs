@@ -1,0 +1,126 @@
+//! The pages of `--help`.
+
+use std::fmt::Write as _;
+
+use crate::{
+    args::{Alias, Command, OWN},
+    node::{Node, Tree},
+    print::{inline, wrap},
+    schema::{Leaf, Schema, first_sentences},
+};
+
+/// Columns of a page.
+const WIDTH: usize = 100;
+
+/// The first column of a description.
+const MARGIN: usize = 30;
+
+/// The options of the Trainer on the short page.
+const FREQUENT: [&str; 10] = [
+    "trainer.max_epochs",
+    "trainer.max_steps",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.precision",
+    "trainer.seed",
+    "trainer.default_root_dir",
+    "trainer.limit_train_batches",
+    "trainer.fast_dev_run",
+    "trainer.enable_progress_bar",
+];
+
+/// What a page of help is about.
+pub(crate) struct Page<'a> {
+    pub(crate) program: &'a str,
+    pub(crate) about: &'a str,
+    pub(crate) commands: &'a [Command],
+    pub(crate) aliases: &'a [Alias],
+    pub(crate) schema: &'a Schema,
+    /// The values without flags.
+    pub(crate) defaults: &'a Node,
+    pub(crate) prefix: &'a str,
+}
+
+impl Page<'_> {
+    /// `all`: with every option.
+    pub(crate) fn text(&self, all: bool) -> String {
+        let mut out = String::new();
+        for line in wrap(self.about, WIDTH) {
+            let _ = writeln!(out, "{line}");
+        }
+        let commands: Vec<&str> = self.commands.iter().map(|command| command.name()).collect();
+        let _ = writeln!(out, "\nUsage: {} [{}] [-c FILE]... [--section.option=VALUE]...\n", self.program, commands.join("|"));
+        for own in &OWN {
+            let short = own.short.map_or(String::new(), |short| format!("-{short}, "));
+            let value = own.value.map_or(String::new(), |value| format!(" {value}"));
+            entry(&mut out, &format!("{short}--{}{value}", own.name), own.about, "");
+        }
+        let mut left_out = 0;
+        let mut section = "";
+        for leaf in self.schema.leaves() {
+            let Some((of, _)) = leaf.path.split_once('.') else { continue };
+            let is_rare = of == "trainer" && !FREQUENT.contains(&leaf.path.as_str());
+            if is_rare && !all {
+                left_out += 1;
+                continue;
+            }
+            if of != section {
+                section = of;
+                let doc = self.schema.leaf(of).map(|leaf| first_sentences(&leaf.doc)).unwrap_or_default();
+                let colon = if doc.is_empty() { String::new() } else { format!(": {doc}") };
+                let _ = writeln!(out, "\n{section}{colon}");
+            }
+            self.option(&mut out, leaf);
+        }
+        if left_out > 0 {
+            let _ = writeln!(out, "  … and {left_out} more: `--help=all`");
+        }
+        if !self.aliases.is_empty() {
+            let _ = writeln!(out, "\nshort");
+            for alias in self.aliases {
+                let fixed = alias.fixed.as_ref().map_or(String::new(), |fixed| format!("={fixed}"));
+                entry(&mut out, &format!("--{}", alias.name), &format!("`--{}{fixed}`", alias.path), "");
+            }
+        }
+        let variable = crate::env::variable(self.prefix, "trainer.seed");
+        let _ = writeln!(out, "\n`--a.b=1`, `--a.b 1` and `a.b=1` are the same, and so is a variable like `{variable}`.");
+        out
+    }
+
+    fn option(&self, out: &mut String, leaf: &Leaf) {
+        // A section has no value of its own, unless it can be chosen or left out.
+        if leaf.is_section && leaf.values.is_empty() {
+            return;
+        }
+        let mut notes = Vec::new();
+        if !leaf.values.is_empty() {
+            notes.push(leaf.values.join(", "));
+        }
+        let node = self.defaults.get(leaf.path.split('.'));
+        match node.map(|node| (&node.value, node)) {
+            _ if leaf.is_secret => notes.push("a secret".into()),
+            None | Some((Tree::Null, _)) => {}
+            Some((Tree::Map(_), _)) if leaf.is_section => {}
+            Some((_, node)) => notes.push(format!("default {}", inline(node))),
+        }
+        let notes = if notes.is_empty() { String::new() } else { format!("[{}]", notes.join("; ")) };
+        entry(out, &format!("--{}", leaf.path), &first_sentences(&leaf.doc), &notes);
+    }
+}
+
+/// A name, and behind it a description in a column.
+fn entry(out: &mut String, name: &str, about: &str, notes: &str) {
+    let about = format!("{about} {notes}");
+    let lines = wrap(&about, WIDTH - MARGIN);
+    let mut lines = lines.iter();
+    let _ = write!(out, "  {name}");
+    if name.chars().count() + 4 <= MARGIN
+        && let Some(first) = lines.next()
+    {
+        let _ = write!(out, "{}{first}", " ".repeat(MARGIN - 2 - name.chars().count()));
+    }
+    out.push('\n');
+    for line in lines {
+        let _ = writeln!(out, "{}{line}", " ".repeat(MARGIN));
+    }
+}

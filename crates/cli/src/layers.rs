@@ -1,0 +1,168 @@
+//! The layers of a configuration, and their one result.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    assign::Assignment,
+    check::check,
+    env,
+    error::{Error, Problem, Result},
+    merge::merge,
+    node::Node,
+    read,
+    schema::Schema,
+    secret,
+    source::{Origin, Source},
+    typed,
+};
+
+/// The layers of a configuration. Later ones win: defaults, a checkpoint, files in their order, environment variables,
+/// flags. Their result is checked against the schema, and becomes a value of the type once.
+///
+/// ```
+/// use schemars::JsonSchema;
+/// use serde::{Deserialize, Serialize};
+/// use stormfire_cli::Layers;
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// #[serde(default, deny_unknown_fields)]
+/// struct Config {
+///     /// Units of the hidden layer.
+///     hidden: usize,
+///     name: Option<String>,
+/// }
+///
+/// impl Default for Config {
+///     fn default() -> Self {
+///         Self { hidden: 64, name: None }
+///     }
+/// }
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("a.yaml");
+/// std::fs::write(&file, "hidden: 128\nname: a")?;
+/// let config: Config = Layers::of(&Config::default())?.file(&file)?.flag("--name", "b").resolve()?;
+/// assert_eq!(config, Config { hidden: 128, name: Some("b".into()) });
+///
+/// let error = Layers::of(&Config::default())?.flag("--hiden", "1").resolve::<Config>().unwrap_err();
+/// assert_eq!(error.to_string(), "--hiden: there is no option `hiden`\n  help: did you mean `hidden`?");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Layers {
+    schema: Schema,
+    defaults: Node,
+    checkpoint: Option<Node>,
+    files: Vec<Node>,
+    env: Vec<Assignment>,
+    flags: Vec<Assignment>,
+}
+
+impl Layers {
+    /// The layer of defaults. Its type describes the options.
+    ///
+    /// # Errors
+    /// If the defaults are not plain data.
+    pub fn of<T: JsonSchema + Serialize>(defaults: &T) -> Result<Self> {
+        Self::new(Schema::of::<T>(), defaults)
+    }
+
+    /// The layer of defaults, with the options of this schema.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn new(schema: Schema, defaults: &impl Serialize) -> Result<Self> {
+        let source = Source::default_value();
+        let defaults = Node::of(defaults, &source).map_err(|error| Problem::new(&source, error.to_string()))?;
+        Ok(Self { schema, defaults, checkpoint: None, files: Vec::new(), env: Vec::new(), flags: Vec::new() })
+    }
+
+    /// The options.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Puts the configuration of a checkpoint over the defaults. Its secrets and unknown names are left out.
+    pub(crate) fn checkpoint(mut self, layer: Node) -> Self {
+        self.checkpoint = Some(layer);
+        self
+    }
+
+    /// Puts a file over the layers below: YAML, TOML or JSON by its ending.
+    ///
+    /// # Errors
+    /// If it cannot be read, with line and column.
+    pub fn file(mut self, path: impl AsRef<Path>) -> Result<Self> {
+        self.files.push(read::file(path.as_ref())?);
+        Ok(self)
+    }
+
+    /// Puts environment variables over the files: `PREFIX__MODEL__LR` is the option `model.lr`.
+    ///
+    /// # Errors
+    /// For a variable with this prefix that is not an option.
+    pub fn env(mut self, prefix: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+        self.env = env::assignments(prefix, variables, &self.schema)?;
+        Ok(self)
+    }
+
+    /// Puts a flag over all other layers, as `--model.lr` with `1e-3`.
+    pub fn flag(mut self, name: &str, value: impl Into<String>) -> Self {
+        let path = name.trim_start_matches('-').to_owned();
+        self.flags.push(Assignment { path, text: Some(value.into()), source: Origin::Flag(name.to_owned()).into() });
+        self
+    }
+
+    pub(crate) fn flags(mut self, flags: impl IntoIterator<Item = Assignment>) -> Self {
+        self.flags.extend(flags);
+        self
+    }
+
+    /// All layers as one value, unchecked.
+    ///
+    /// # Errors
+    /// If the text of a flag or variable is not a value.
+    pub fn merged(&self) -> Result<Node> {
+        let mut result = self.defaults.clone();
+        for layer in self.checkpoint.iter().chain(&self.files) {
+            merge(&mut result, layer.clone(), "", &self.schema);
+        }
+        let mut problems = Vec::new();
+        for assignments in [&self.env, &self.flags] {
+            let mut ordered: Vec<&Assignment> = assignments.iter().collect();
+            ordered.sort_by_key(|assignment| assignment.precedence(&self.schema));
+            for assignment in ordered {
+                match assignment.layer(&self.schema) {
+                    Ok(layer) => merge(&mut result, layer, "", &self.schema),
+                    Err(error) => problems.extend(error.problems().iter().cloned()),
+                }
+            }
+        }
+        Error::all(problems).map(|()| result)
+    }
+
+    /// All layers as one value that fits the schema.
+    ///
+    /// # Errors
+    /// With all mistakes: unknown and missing options, and values of a wrong kind.
+    pub fn checked(&self) -> Result<Node> {
+        let node = self.merged()?;
+        Error::all(check(&node, &self.schema)).map_err(|error| secret::redacted(error, &node, &self.schema))?;
+        Ok(node)
+    }
+
+    /// The result as a value of the type.
+    ///
+    /// # Errors
+    /// As [`checked`](Self::checked), and what the type itself refuses.
+    pub fn resolve<T: DeserializeOwned>(&self) -> Result<T> {
+        let node = self.checked()?;
+        typed::read(&node, "").map_err(|error| secret::redacted(error, &node, &self.schema))
+    }
+}
+
+#[cfg(test)]
+mod tests;

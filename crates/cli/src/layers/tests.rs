@@ -1,0 +1,420 @@
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use insta::assert_snapshot;
+use proptest::prelude::*;
+use serde::Deserialize;
+
+use super::*;
+use crate::{
+    node::Tree,
+    print::{inline, print_config},
+};
+
+/// How to change the weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
+enum Optim {
+    Adam {
+        #[serde(default)]
+        beta_1: f32,
+    },
+    Sgd {
+        #[serde(default)]
+        momentum: Option<f64>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Act {
+    Relu,
+    Gelu,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Crop {
+    size: u16,
+    pad: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Model {
+    /// Units of the hidden layer.
+    hidden: usize,
+    lr: f64,
+    act: Act,
+    optim: Optim,
+    crop: Option<Crop>,
+    note: String,
+    path: Option<std::path::PathBuf>,
+    layers: Vec<u8>,
+    names: Vec<String>,
+    weights: BTreeMap<String, f64>,
+    /// The key of the service.
+    #[schemars(extend("writeOnly" = true))]
+    key: String,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            hidden: 64,
+            lr: 1e-3,
+            act: Act::Relu,
+            optim: Optim::Adam { beta_1: 0.9 },
+            crop: None,
+            note: String::new(),
+            path: None,
+            layers: vec![1, 2],
+            names: Vec::new(),
+            weights: BTreeMap::new(),
+            key: String::new(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    model: Model,
+    fast: bool,
+}
+
+fn layers() -> Layers {
+    static LAYERS: LazyLock<Layers> = LazyLock::new(|| Layers::of(&Config::default()).unwrap());
+    LAYERS.clone()
+}
+
+fn flags(given: &[(&str, &str)]) -> Result<Config> {
+    given.iter().fold(layers(), |layers, (name, value)| layers.flag(name, *value)).resolve()
+}
+
+fn file(text: &str, name: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    fs_err::write(&path, text).unwrap();
+    (folder, path)
+}
+
+/// The error of a file, without its folder.
+fn file_error(text: &str, name: &str) -> String {
+    let (folder, path) = file(text, name);
+    let result = layers().file(&path).and_then(|layers| layers.resolve::<Config>());
+    result.unwrap_err().to_string().replace(&format!("{}/", folder.path().display()), "")
+}
+
+#[test]
+fn later_layers_win() {
+    let (_a, a) = file("model: {hidden: 1, lr: 1.0, note: a}\nfast: true", "a.yaml");
+    let (_b, b) = file("[model]\nhidden = 2\nlr = 2.0", "b.toml");
+    let env = [("APP__MODEL__HIDDEN".to_owned(), "3".to_owned()), ("OTHER".into(), "1".into())];
+    // The order of the calls is not that of the layers.
+    let layers = layers().flag("--model.hidden", "4").env("APP", env).unwrap().file(&a).unwrap().file(&b).unwrap();
+    let config: Config = layers.resolve().unwrap();
+    assert_eq!((config.model.hidden, config.model.lr, config.model.note.as_str(), config.fast), (4, 2.0, "a", true));
+    let from = |path: [&str; 2]| layers.checked().unwrap().get(path).unwrap().source.to_string();
+    assert!(from(["model", "lr"]).ends_with("b.toml:3:1") && from(["model", "note"]).ends_with("a.yaml:1:29"));
+    assert_eq!((from(["model", "hidden"]).as_str(), from(["model", "act"]).as_str()), ("--model.hidden", "default"));
+}
+
+#[test]
+fn the_text_of_a_string_is_kept_as_it_is() {
+    for text in ["no", "1", "1e3", "null ", "{a: b", "[1]", "# x", "", " a", "0.5 epochs", "a: b", "日本", "'"] {
+        assert_eq!(flags(&[("--model.note", text)]).unwrap().model.note, text);
+        assert_eq!(flags(&[("--model.path", text)]).unwrap().model.path, Some(text.into()));
+    }
+    assert_eq!(flags(&[("--model.path", "a"), ("--model.path", "null")]).unwrap().model.path, None);
+    let set = flags(&[("--model.names", "[no, 'a b', x]"), ("--model.layers", "[3, 4]")]).unwrap().model;
+    assert_eq!((set.names, set.layers), (vec!["no".to_owned(), "a b".into(), "x".into()], vec![3, 4]));
+}
+
+#[test]
+fn another_variant_replaces_the_options_of_the_first() {
+    let sgd = |momentum| Optim::Sgd { momentum };
+    assert_eq!(flags(&[("--model.optim.name", "sgd")]).unwrap().model.optim, sgd(None));
+    // The order of the flags does not matter.
+    for order in [[1, 0], [0, 1]] {
+        let given = [("--model.optim.name", "sgd"), ("--model.optim.momentum", "0.5")];
+        assert_eq!(flags(&order.map(|index| given[index])).unwrap().model.optim, sgd(Some(0.5)), "{order:?}");
+        let given = [("--model.optim", "{name: sgd}"), ("--model.optim.momentum", "0.5")];
+        assert_eq!(flags(&order.map(|index| given[index])).unwrap().model.optim, sgd(Some(0.5)), "{order:?}");
+    }
+    assert_eq!(flags(&[("--model.optim.beta_1", "0.5")]).unwrap().model.optim, Optim::Adam { beta_1: 0.5 });
+    assert_eq!(flags(&[("--model.optim.name", "adam")]).unwrap().model.optim, Optim::Adam { beta_1: 0.9 });
+}
+
+#[test]
+fn options_of_a_missing_section_exist() {
+    assert_eq!(flags(&[("--model.crop.size", "3")]).unwrap().model.crop, Some(Crop { size: 3, pad: 0 }));
+    assert_eq!(flags(&[("--model.weights.a", "1"), ("--model.weights", "{b: 2}")]).unwrap().model.weights.len(), 2);
+    let env = [("APP__MODEL__WEIGHTS__B".to_owned(), "2".to_owned())];
+    let config: Config = layers().env("APP", env).unwrap().resolve().unwrap();
+    assert_eq!(config.model.weights, BTreeMap::from([("b".to_owned(), 2.0)]));
+}
+
+#[test]
+fn errors_name_source_path_expectation_and_nearest() {
+    let told = |given: &[(&str, &str)]| flags(given).unwrap_err().to_string();
+    assert_snapshot!(told(&[("--model.hiden", "1")]), @r"
+    --model.hiden: there is no option `model.hiden`
+      help: did you mean `model.hidden`?
+    ");
+    assert_snapshot!(told(&[("--hidden", "1")]), @r"
+    --hidden: there is no option `hidden`
+      help: did you mean `model.hidden`?
+    ");
+    assert_snapshot!(told(&[("--model.hidden", "many")]), @"--model.hidden: `model.hidden`: expected a whole number, not the string `many`");
+    assert_snapshot!(told(&[("--model.hidden", "1.5")]), @"--model.hidden: `model.hidden`: expected a whole number, not the number `1.5`");
+    assert_snapshot!(told(&[("--model.hidden", "-1")]), @"--model.hidden: `model.hidden`: expected a whole number of at least 0, not the number `-1`");
+    assert_snapshot!(told(&[("--model.act", "gelo")]), @r"
+    --model.act: `model.act`: expected `relu` or `gelu`, not the string `gelo`
+      help: did you mean `gelu`?
+    ");
+    assert_snapshot!(told(&[("--model.optim.name", "adm")]), @r"
+    --model.optim.name: `model.optim.name`: expected `adam` or `sgd`, not the string `adm`
+      help: did you mean `adam`?
+    ");
+    assert_snapshot!(told(&[("--model.optim.momentum", "1")]), @r"
+    --model.optim.momentum: there is no option `model.optim.momentum` with this `model.optim.name`
+      help: it has `beta_1`
+    ");
+    assert_snapshot!(told(&[("--model.layers", "[1, 300]")]), @"--model.layers: `model.layers[1]`: expected a whole number of at least 0 and at most 255, not the number `300`");
+    assert_snapshot!(told(&[("--model.layers", "[1, 2")]), @"--model.layers: not valid YAML: unclosed bracket '['");
+    assert_snapshot!(told(&[("--model.crop", "3")]), @"--model.crop: `model.crop`: expected a section or null, not the number `3`");
+    assert_snapshot!(told(&[("--model.key", "geheim"), ("--model.hidden", "geheim")]), @"--model.hidden: `model.hidden`: expected a whole number, not the string `[secret]`");
+}
+
+#[test]
+fn errors_of_files_have_line_and_column() {
+    assert_snapshot!(file_error("model:\n  lr: 0.1\n  hiden: 3\n", "bad.yaml"), @r"
+    bad.yaml:3:3: there is no option `model.hiden`
+      help: did you mean `model.hidden`?
+    ");
+    assert_snapshot!(file_error("[model]\nlr = 0.1\nhiden = 3\n", "bad.toml"), @r"
+    bad.toml:3:1: there is no option `model.hiden`
+      help: did you mean `model.hidden`?
+    ");
+    assert_snapshot!(file_error("{\"model\": {\"lr\": 0.1,\n  \"hiden\": 3}}", "bad.json"), @r"
+    bad.json:2:3: there is no option `model.hiden`
+      help: did you mean `model.hidden`?
+    ");
+    assert_snapshot!(file_error("model:\n  hidden: 1\n  hidden: 2\n", "bad.yaml"), @"bad.yaml:3:3: `hidden` is given twice in one section");
+    assert_snapshot!(file_error("model: [", "bad.yaml"), @"bad.yaml:1:8: not valid YAML: unclosed bracket '['");
+    assert_snapshot!(file_error("model = ", "bad.toml"), @"bad.toml:1:9: not valid TOML: string values must be quoted, expected literal string");
+    assert_snapshot!(file_error("{\"model\": }", "bad.json"), @"bad.json:1:11: not valid JSON: expected value");
+    assert_snapshot!(file_error("- 1", "bad.yaml"), @"bad.yaml:1:1: a configuration has sections, and this is a list of 1");
+    assert_snapshot!(file_error("a: 1", "bad.ini"), @r"
+    bad.ini: the file has no known ending
+      help: name it `*.yaml`, `*.yml`, `*.toml` or `*.json`
+    ");
+    assert_snapshot!(file_error("fast: 1\nmodel: {hiden: 1, lr: x}", "bad.yaml"), @r"
+    bad.yaml:1:1: `fast`: expected `true` or `false`, not the number `1`
+    bad.yaml:2:9: there is no option `model.hiden`
+      help: did you mean `model.hidden`?
+    bad.yaml:2:19: `model.lr`: expected a number, not the string `x`
+    ");
+    let (folder, path) = file("", "model.yaml");
+    let error = layers().file(path.with_file_name("modell.yaml")).unwrap_err().to_string();
+    assert_eq!(
+        error.replace(&format!("{}/", folder.path().display()), ""),
+        "modell.yaml: the file does not exist\n  help: did you mean `model.yaml`?"
+    );
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    let env = [("APP__MODEL__LRR".to_owned(), "0.5".to_owned())];
+    assert_snapshot!(layers().env("APP", env).unwrap_err().to_string(), @r"
+    APP__MODEL__LRR: there is no option `model.lrr`
+      help: did you mean `APP__MODEL__LR`?
+    ");
+    let env = [("APP__MODEL__LR".to_owned(), "fast".to_owned())];
+    let error = layers().env("APP", env).unwrap().resolve::<Config>().unwrap_err();
+    assert_eq!(error.to_string(), "APP__MODEL__LR: `model.lr`: expected a number, not the string `fast`");
+}
+
+#[test]
+fn printed_options_have_their_docs_and_no_secret() {
+    let layers = layers().flag("--model.key", "geheim").flag("--model.optim.name", "sgd");
+    let printed = print_config(&layers.checked().unwrap(), layers.schema(), true);
+    assert_snapshot!(printed, @r#"
+    model:
+      # Units of the hidden layer.
+      hidden: 64
+      lr: 0.001
+      act: relu
+      # How to change the weights.
+      optim:
+        name: sgd
+      crop: null
+      note: ""
+      path: null
+      layers: [1, 2]
+      names: []
+      weights: {}
+      # The key of the service.
+      # key: a secret, which is not shown
+    fast: false
+    "#);
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![any::<String>(), "[a-z0-9_.:# -]{0,8}", Just("inf".to_owned()), Just("~".to_owned()), Just("text:NaN".to_owned())]
+}
+
+fn float() -> impl Strategy<Value = f64> {
+    prop_oneof![any::<f64>().prop_map(|value| if value.is_nan() { 0.5 } else { value }), Just(f64::INFINITY), Just(1.0), Just(1e16)]
+}
+
+prop_compose! {
+    fn config()(
+        hidden: usize, lr in float(), is_gelu: bool, is_sgd: bool, beta_1 in -10.0_f32..10.0, momentum in proptest::option::of(float()),
+        crop in proptest::option::of((any::<u16>(), any::<i64>())), note in text(), path in proptest::option::of(text()),
+        layers: Vec<u8>, names in proptest::collection::vec(text(), 0..4),
+        weights in proptest::collection::btree_map(text(), float(), 0..4), fast: bool,
+    ) -> Config {
+        let optim = if is_sgd { Optim::Sgd { momentum } } else { Optim::Adam { beta_1 } };
+        let act = if is_gelu { Act::Gelu } else { Act::Relu };
+        let crop = crop.map(|(size, pad)| Crop { size, pad });
+        let model = Model { hidden, lr, act, optim, crop, note, path: path.map(Into::into), layers, names, weights, key: String::new() };
+        Config { model, fast }
+    }
+}
+
+/// Each option that is not a section, with its path and value.
+fn options(node: &Node, path: &str, found: &mut Vec<(String, Node)>) {
+    for (name, value) in node.fields().into_iter().flatten() {
+        let path = crate::schema::join(path, name);
+        // A map or variant is one option here: a part of it would merge with another one.
+        let is_whole = ["model.weights", "model.optim", "model.crop"].contains(&path.as_str());
+        match &value.value {
+            Tree::Map(_) if !is_whole => options(value, &path, found),
+            _ => found.push((path, value.clone())),
+        }
+    }
+}
+
+fn layer_of(options: &[(String, Node)]) -> Node {
+    let mut layer = Node::empty(&Source::default_value());
+    for (path, value) in options {
+        let below = path.split('.').rev().fold(value.clone(), |below, name| {
+            Node::new(Tree::Map([(name.to_owned(), below)].into_iter().collect()), &Source::default_value())
+        });
+        merge(&mut layer, below, "", layers().schema());
+    }
+    layer
+}
+
+proptest! {
+    #[test]
+    fn a_printed_configuration_is_read_as_the_same(config in config(), docs: bool) {
+        let node = Node::of(&config, &Source::default_value()).unwrap();
+        let printed = print_config(&node, layers().schema(), docs);
+        let (_folder, path) = file(&printed, "config.yaml");
+        let again: Config = layers().file(&path).unwrap().resolve().map_err(|error| TestCaseError::fail(format!("{error}\n{printed}")))?;
+        prop_assert_eq!(&again, &config, "{}", printed);
+        // The file says the same without the program.
+        let read = read::file(&path).unwrap();
+        prop_assert!(read.get(["model", "lr"]).unwrap().is_same(node.get(["model", "lr"]).unwrap()));
+    }
+
+    #[test]
+    fn any_division_into_layers_has_the_same_result(config in config(), decoy in config(), places in proptest::collection::vec(0_usize..4, 16)) {
+        let node = Node::of(&config, &Source::default_value()).unwrap();
+        let decoy = Node::of(&decoy, &Source::default_value()).unwrap();
+        let (mut all, mut wrong) = (Vec::new(), Vec::new());
+        options(&node, "", &mut all);
+        options(&decoy, "", &mut wrong);
+        // An empty map would merge with the values below it instead of replacing them.
+        wrong.retain(|(path, _)| !["model.weights", "model.crop"].contains(&path.as_str()));
+        all.retain(|(path, _)| path != "model.key");
+        wrong.retain(|(path, _)| path != "model.key");
+        let place = |index: usize| places[index % places.len()];
+        let of = |at: usize| -> Vec<(String, Node)> {
+            all.iter().enumerate().filter(|(index, _)| place(*index) == at).map(|(_, option)| option.clone()).collect()
+        };
+        // Each option has a wrong value in each layer below its own.
+        let below = |at: usize| -> Vec<(String, Node)> {
+            let is_below = |path: &str| all.iter().position(|(other, _)| other == path).is_some_and(|index| place(index) > at);
+            wrong.iter().filter(|(path, _)| is_below(path)).cloned().collect()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let mut given = layers();
+        for at in 0..2 {
+            let path = folder.path().join(format!("{at}.yaml"));
+            let layer = layer_of(&[of(at), below(at)].concat());
+            fs_err::write(&path, print_config(&layer, layers().schema(), false)).unwrap();
+            given = given.file(&path).unwrap();
+        }
+        let text = |(path, value): &(String, Node)| {
+            let is_text = layers().schema().leaf(path).is_some_and(|leaf| leaf.kinds.is_text());
+            let text = if is_text { value.text().map(str::to_owned) } else { None };
+            (path.clone(), text.unwrap_or_else(|| inline(value)))
+        };
+        // `null` for an optional string stands for no value, so that only a file can give this word.
+        let is_word = all.iter().any(|(path, value)| path == "model.path" && value.text() == Some("null"));
+        prop_assume!(!is_word);
+        let env = [of(2), below(2)].concat();
+        let env = env.iter().map(text).map(|(path, text)| (env::variable("APP", &path), text));
+        given = given.env("APP", env).unwrap();
+        for (path, text) in of(3).iter().rev().map(text) {
+            given = given.flag(&format!("--{path}"), text);
+        }
+        let result: Config = given.resolve().map_err(|error| TestCaseError::fail(error.to_string()))?;
+        prop_assert_eq!(result, config);
+    }
+
+    #[test]
+    fn no_text_makes_the_readers_panic(text: String, ending in 0_usize..3) {
+        let (_folder, path) = file(&text, ["a.yaml", "a.toml", "a.json"][ending]);
+        let _ = layers().file(&path).and_then(|layers| layers.resolve::<Config>());
+        let _ = flags(&[("--model.optim", &text), ("--model.weights", &text), (&text, &text)]);
+    }
+}
+
+#[test]
+fn a_text_without_a_value_is_no_null() {
+    for text in ["", " ", "# none", "---"] {
+        let error = flags(&[("model.crop", text)]).unwrap_err().to_string();
+        assert_eq!(error, "model.crop: the option `model.crop` has no value\n  help: `null` is no value", "{text:?}");
+    }
+    for text in ["null", "~"] {
+        assert_eq!(flags(&[("model.crop", text)]).unwrap().model.crop, None);
+    }
+    assert_eq!(flags(&[("model.note", "")]).unwrap().model.note, "");
+}
+
+#[test]
+fn a_section_with_all_options_commented_out_changes_nothing() {
+    let (_folder, path) = file("model:\n  # hidden: 3\n", "a.yaml");
+    assert_eq!(layers().file(&path).unwrap().resolve::<Config>().unwrap(), Config::default());
+    assert!(file_error("model: {hidden: null}", "a.yaml").contains("model.hidden"));
+}
+
+#[test]
+fn a_name_with_a_point_in_a_file_is_explained() {
+    assert_snapshot!(file_error("model.crop.size: 3", "a.yaml"), @"
+    a.yaml:1:1: the name `model.crop.size` has a point, which is for command lines
+      help: write sections: `model: {crop: {size: …}}`
+    ");
+}
+
+#[test]
+fn a_variable_with_one_underscore_too_few_is_an_error() {
+    let of = |name: &str| layers().env("APP", [(name.to_owned(), "3".to_owned())]).and_then(|layers| layers.resolve::<Config>());
+    assert_eq!(of("APP__MODEL__HIDDEN").unwrap().model.hidden, 3);
+    for name in ["APP_MODEL_HIDDEN", "APP_MODEL__HIDDEN"] {
+        let error = of(name).unwrap_err().to_string();
+        assert!(error.starts_with(name) && error.contains("did you mean `APP__MODEL__HIDDEN`?"), "{error}");
+    }
+    assert_eq!(of("APP_HOME").unwrap(), Config::default());
+}
+
+#[test]
+fn printed_numbers_are_numbers_for_every_reader() {
+    let source = crate::source::Source::default_value();
+    let print = |value: f64| inline(&Node::new(Tree::Float(value), &source));
+    assert_eq!([1e-5, 1.5e-7, 1e20, 0.5].map(print), ["1.0e-5", "1.5e-7", "1.0e+20", "0.5"]);
+}

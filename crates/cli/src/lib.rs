@@ -1,0 +1,37 @@
+//! One command line and one configuration for a training program.
+//!
+//! [`Cli`] is a whole program. [`Layers`] reads and merges configurations without one.
+
+mod args;
+mod assign;
+mod check;
+mod cli;
+mod completion;
+mod env;
+mod error;
+mod help;
+mod layers;
+mod merge;
+mod nearest;
+mod node;
+mod print;
+mod read;
+mod saved_config;
+mod schema;
+mod secret;
+mod section;
+mod source;
+mod typed;
+
+/// The crate whose derive macro `JsonSchema` describes the options.
+pub use schemars;
+
+pub use args::Command;
+pub use cli::{Cli, Outcome};
+pub use error::{Error, Problem, Result};
+pub use layers::Layers;
+pub use node::{Node, Tree};
+pub use print::print_config;
+pub use schema::{Leaf, Schema};
+pub use section::Section;
+pub use source::{Origin, Source};

@@ -1,0 +1,209 @@
+//! The options of a program, from the JSON schema of its configuration.
+
+mod doc;
+mod kinds;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+pub(crate) use doc::first_sentences;
+pub(crate) use kinds::Kinds;
+
+/// References within references that are followed, and levels of options.
+const DEEPEST: usize = 32;
+
+/// An option, or a section of options.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Leaf {
+    /// The names from the outside, with dots: `model.optimizer.lr`.
+    pub path: String,
+    /// Its documentation, without links.
+    pub doc: String,
+    /// Its possible values, if it has only a few.
+    pub values: Vec<String>,
+    /// Whether it has options below it.
+    pub is_section: bool,
+    /// Whether its value is never shown.
+    pub is_secret: bool,
+    pub(crate) kinds: Kinds,
+    /// The option below it that chooses among its variants.
+    pub(crate) tag: Option<String>,
+}
+
+impl Leaf {
+    /// Whether every name is an option below it.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.is_section && self.kinds.has_map()
+    }
+}
+
+/// All options of a program.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    root: Value,
+    leaves: BTreeMap<String, Leaf>,
+    /// In the order of the source.
+    order: Vec<String>,
+}
+
+impl Schema {
+    /// The options of a type.
+    pub fn of<T: schemars::JsonSchema>() -> Self {
+        Self::from_json(schemars::schema_for!(T).to_value())
+    }
+
+    /// The options of a JSON schema.
+    pub fn from_json(root: Value) -> Self {
+        let mut schema = Self { leaves: BTreeMap::new(), order: Vec::new(), root: Value::Null };
+        walk(&mut schema, &root, &root, "", 0);
+        schema.leaves.remove("");
+        schema.order.retain(|path| !path.is_empty());
+        Self { root, ..schema }
+    }
+
+    /// Options that are those of several schemas, each in a section.
+    pub(crate) fn of_sections(title: &str, sections: impl IntoIterator<Item = (String, Value)>) -> Self {
+        let (mut properties, mut definitions) = (Map::new(), Map::new());
+        for (name, mut section) in sections {
+            // Two sections may have different types of one name.
+            if let Some(Value::Object(own)) = section.as_object_mut().and_then(|section| section.remove("$defs")) {
+                definitions.extend(own.into_iter().map(|(key, mut value)| {
+                    rename_references(&mut value, &name);
+                    (format!("{name}.{key}"), value)
+                }));
+            }
+            rename_references(&mut section, &name);
+            if let Some(section) = section.as_object_mut() {
+                section.remove("$schema");
+            }
+            properties.insert(name, section);
+        }
+        Self::from_json(json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": title,
+            "type": "object",
+            "properties": properties,
+            "additionalProperties": false,
+            "$defs": definitions,
+        }))
+    }
+
+    /// The JSON schema.
+    pub fn json(&self) -> &Value {
+        &self.root
+    }
+
+    /// The options and sections, in the order of the source.
+    pub fn leaves(&self) -> impl Iterator<Item = &Leaf> {
+        self.order.iter().filter_map(|path| self.leaves.get(path))
+    }
+
+    /// An option or section.
+    pub fn leaf(&self, path: &str) -> Option<&Leaf> {
+        self.leaves.get(path)
+    }
+}
+
+fn rename_references(schema: &mut Value, section: &str) {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(Value::String(target)) = fields.get_mut("$ref") {
+                if let Some(name) = target.strip_prefix("#/$defs/") {
+                    *target = format!("#/$defs/{section}.{name}");
+                } else if target == "#" {
+                    *target = format!("#/properties/{section}");
+                }
+            }
+            fields.values_mut().for_each(|value| rename_references(value, section));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| rename_references(item, section)),
+        _ => {}
+    }
+}
+
+/// The path of an option in a section.
+pub(crate) fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// The schema behind references.
+pub(crate) fn follow<'a>(root: &'a Value, mut schema: &'a Value) -> &'a Value {
+    for _ in 0..DEEPEST {
+        let Some(target) = schema.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix('#')) else { break };
+        let Some(found) = root.pointer(target) else { break };
+        schema = found;
+    }
+    schema
+}
+
+/// A schema and those that it combines.
+pub(crate) fn parts<'a>(root: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
+    let mut parts = Vec::new();
+    add_parts(root, schema, 0, &mut parts);
+    parts
+}
+
+fn add_parts<'a>(root: &'a Value, schema: &'a Value, depth: usize, parts: &mut Vec<&'a Value>) {
+    let schema = follow(root, schema);
+    parts.push(schema);
+    if depth < DEEPEST {
+        for part in variants(schema).chain(list(schema, "allOf")) {
+            add_parts(root, part, depth + 1, parts);
+        }
+    }
+}
+
+/// The schemas of which a value fits one.
+pub(crate) fn variants(schema: &Value) -> impl Iterator<Item = &Value> {
+    list(schema, "anyOf").chain(list(schema, "oneOf"))
+}
+
+fn list<'a>(schema: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    schema.get(key).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// The fields of a struct.
+pub(crate) fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    schema.get("properties").and_then(Value::as_object).into_iter().flatten()
+}
+
+fn walk(schema: &mut Schema, root: &Value, node: &Value, path: &str, depth: usize) {
+    let mut leaf = Leaf { path: path.to_owned(), ..Leaf::default() };
+    // The doc of the field is better than that of its type.
+    leaf.doc = doc::of(node).or_else(|| doc::of(follow(root, node))).unwrap_or_default();
+    leaf.is_secret = node["writeOnly"] == true || follow(root, node)["writeOnly"] == true;
+    if !schema.leaves.contains_key(path) {
+        schema.order.push(path.to_owned());
+        schema.leaves.insert(path.to_owned(), leaf.clone());
+    }
+    for part in parts(root, node) {
+        leaf.kinds |= Kinds::of(part);
+        let given = list(part, "enum").chain(part.get("const"));
+        leaf.values.extend(given.filter_map(Value::as_str).map(String::from));
+        for (name, child) in properties(part) {
+            leaf.is_section = true;
+            if child.get("const").is_some() {
+                leaf.tag = Some(name.clone());
+            }
+            // A type that contains itself has no end.
+            if depth < DEEPEST / 4 {
+                walk(schema, root, child, &join(path, name), depth + 1);
+            }
+        }
+    }
+    // The same path in two variants.
+    let known = schema.leaves.entry(path.to_owned()).or_default();
+    known.kinds |= leaf.kinds;
+    known.is_section |= leaf.is_section;
+    known.is_secret |= leaf.is_secret;
+    known.tag = known.tag.take().or(leaf.tag);
+    for value in leaf.values {
+        if !known.values.contains(&value) {
+            known.values.push(value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
