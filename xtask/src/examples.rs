@@ -83,6 +83,15 @@ const RUNS: &[Run] = &[
         leaves: &["metrics.jsonl", "lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/hparams.yaml"],
     },
     Run {
+        example: "custom_logger",
+        arguments: &[QUIET, ROOT, "-m", "model.lr=0.1,0.2", "--jobs=2", "lines.file={root}/metrics.jsonl"],
+        leaves: &[
+            "multirun_0/job_1/lightning_logs/version_0/config.yaml",
+            "multirun_0/job_1/lightning_logs/version_0/metrics.csv",
+            "multirun_0/job_1/output.log",
+        ],
+    },
+    Run {
         example: "trackers",
         arguments: &["--epochs", "1", QUIET, ROOT],
         leaves: &[
