@@ -1,5 +1,11 @@
-//! Shared parts of the examples: reading MNIST.
+//! Shared parts of the examples: MNIST, the text encoder `MiniLM`, and short messages.
 
+pub mod minilm;
 pub mod mnist_data;
+mod sms_data;
+mod word_pieces;
 
+pub use minilm::MiniLm;
 pub use mnist_data::{Digit, MnistBatch, MnistBatcher, MnistConfig, MnistData};
+pub use sms_data::{SmsBatch, sms_loaders};
+pub use word_pieces::WordPieces;

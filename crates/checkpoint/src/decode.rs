@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 use crate::{
     Error, FORMAT_VERSION, FileKind, Manifest, Result, dtype,
     encode::{CHUNK, checksum},
-    header::{CHECKSUM_LEN, Header, MAX_LEN, Slot},
+    header::{CHECKSUM_LEN, Header, MAX_LEN, Metadata, Slot},
     storage, tensor_names,
 };
 
@@ -103,28 +103,13 @@ pub fn verify(path: impl AsRef<Path>) -> Result<()> {
 pub(crate) fn examine(path: &Path) -> Result<(u64, Manifest, Vec<Slot>)> {
     let mut source = Source::open(path)?;
     let (manifest, slots) = source.header()?;
-    let mut chunk = vec![0; CHUNK];
-    let mut odd = None;
-    for slot in &slots {
-        let mut left = slot.len;
-        while left > 0 {
-            let len = left.min(CHUNK as u64) as usize;
-            source.fill(&mut chunk[..len])?;
-            if has_odd_bool(slot.dtype, &chunk[..len]) {
-                odd.get_or_insert(&slot.name);
-            }
-            left -= len as u64;
-        }
-    }
-    source.check_end()?;
-    match odd {
-        Some(name) => Err(source.odd_bool(name)),
-        None => Ok((source.len, manifest, slots)),
-    }
+    let len = source.len;
+    source.examine(&slots)?;
+    Ok((len, manifest, slots))
 }
 
 /// Whether a byte is not a valid bool.
-fn has_odd_bool(dtype: DType, bytes: &[u8]) -> bool {
+pub(crate) fn has_odd_bool(dtype: DType, bytes: &[u8]) -> bool {
     matches!(dtype, DType::Bool(_)) && bytes.iter().any(|byte| *byte > 1)
 }
 
@@ -146,11 +131,11 @@ impl<'a> Source<'a, storage::Reader> {
 }
 
 impl<'a, R: BufRead> Source<'a, R> {
-    fn new(path: &'a Path, reader: R, len: u64) -> Self {
+    pub(crate) fn new(path: &'a Path, reader: R, len: u64) -> Self {
         Self { path, reader, len, read: 0, hash: Xxh3Default::new() }
     }
 
-    pub(crate) fn malformed(&self, reason: impl Into<String>) -> Error {
+    fn malformed(&self, reason: impl Into<String>) -> Error {
         Error::Malformed { path: self.path.into(), reason: reason.into() }
     }
 
@@ -182,7 +167,7 @@ impl<'a, R: BufRead> Source<'a, R> {
     }
 
     /// The manifest and the tensors. Checks that the bytes that follow have the size in the header.
-    fn header(&mut self) -> Result<(Manifest, Vec<Slot>)> {
+    pub(crate) fn header(&mut self) -> Result<(Manifest, Vec<Slot>)> {
         let header = self.description()?;
         let Some(manifest) = &header.metadata.stormfire else {
             return Err(Error::Foreign { path: self.path.into() });
@@ -193,15 +178,51 @@ impl<'a, R: BufRead> Source<'a, R> {
         Ok((manifest, slots))
     }
 
+    /// Reads the rest in constant memory and verifies it.
+    pub(crate) fn examine(mut self, slots: &[Slot]) -> Result<()> {
+        let mut chunk = vec![0; CHUNK];
+        let mut odd = None;
+        for slot in slots {
+            let mut left = slot.len;
+            while left > 0 {
+                let len = left.min(CHUNK as u64) as usize;
+                self.fill(&mut chunk[..len])?;
+                if has_odd_bool(slot.dtype, &chunk[..len]) {
+                    odd.get_or_insert(&slot.name);
+                }
+                left -= len as u64;
+            }
+        }
+        self.check_end()?;
+        odd.map_or(Ok(()), |name| Err(self.odd_bool(name)))
+    }
+
+    /// Number of bytes that were read.
+    pub(crate) fn position(&self) -> u64 {
+        self.read
+    }
+
     /// The header of the file.
-    pub(crate) fn description(&mut self) -> Result<Header> {
+    fn description(&mut self) -> Result<Header> {
         let mut json = vec![0; self.header_length()?];
         self.fill(&mut json)?;
         Header::parse(&json).map_err(|reason| self.malformed(reason))
     }
 
+    /// The metadata and the tensors of a file of another program, which has no checksum.
+    pub(crate) fn foreign_header(&mut self) -> Result<(Metadata, Vec<Slot>)> {
+        let mut header = self.description()?;
+        if let Some((tensor, dtype)) = header.unknown_dtype() {
+            return Err(Error::UnsupportedDtype { tensor: tensor.to_owned(), dtype: dtype.to_owned() });
+        }
+        let metadata = std::mem::take(&mut header.metadata);
+        let slots = header.into_foreign_slots().map_err(|reason| self.malformed(reason))?;
+        self.check_len(&slots, 0)?;
+        Ok((metadata, slots))
+    }
+
     /// Checks that the bytes of these tensors and `others` further bytes follow, and nothing else.
-    pub(crate) fn check_len(&self, slots: &[Slot], others: usize) -> Result<()> {
+    fn check_len(&self, slots: &[Slot], others: usize) -> Result<()> {
         // The sum of all lengths cannot overflow: this was checked with the offsets of the slots.
         let tensors: u64 = slots.iter().map(|slot| slot.len).sum();
         let expected = tensors.checked_add(self.read + others as u64).ok_or_else(|| self.malformed("its tensors are too large"))?;
@@ -281,13 +302,13 @@ impl<'a, R: BufRead> Source<'a, R> {
         Ok(tensors)
     }
 
-    /// Reads the tensors of a file without a checksum.
-    pub(crate) fn into_tensors(mut self, slots: Vec<Slot>) -> Result<BTreeMap<String, TensorData>> {
-        self.check_len(&slots, 0)?;
+    /// The metadata and the tensors of a file of another program.
+    pub(crate) fn into_foreign(mut self) -> Result<(Metadata, BTreeMap<String, TensorData>)> {
+        let (metadata, slots) = self.foreign_header()?;
         let tensors = self.tensors(slots)?;
         match tensors.iter().find(|(_, data)| has_odd_bool(data.dtype(), data.as_bytes())) {
             Some((name, _)) => Err(self.odd_bool(name)),
-            None => Ok(tensors),
+            None => Ok((metadata, tensors)),
         }
     }
 }

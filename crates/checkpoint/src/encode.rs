@@ -1,6 +1,7 @@
 //! Encodes a manifest and tensors as the bytes of a checkpoint.
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     io::{self, BufWriter, Write},
     path::Path,
@@ -45,14 +46,46 @@ pub fn write_snapshot<E: From<Error> + From<WeightsError>>(
     snapshot: &Snapshot,
     mut is_good: impl FnMut(&str, &TensorData) -> bool,
 ) -> Result<bool, E> {
-    let plan = Plan::new(manifest, snapshot.entries().iter().map(|entry| (entry.name.as_str(), entry.dtype, entry.shape.as_slice())))?;
+    let plan = Plan::of_checkpoint(manifest, described(snapshot))?;
+    write_planned(path.as_ref(), &plan, snapshot, |name, data| Ok(is_good(name, data).then_some(Cow::Borrowed(data))))
+}
+
+/// Writes a safetensors file for other programs, without a manifest and a checksum. `prepare` converts a tensor as
+/// `shape` says.
+pub(crate) fn write_foreign<E: From<Error> + From<WeightsError>>(
+    path: &Path,
+    metadata: &Metadata,
+    snapshot: &Snapshot,
+    shape: impl Fn(&str, &[usize]) -> Vec<usize>,
+    prepare: impl for<'a> Fn(&str, &'a TensorData) -> Result<Cow<'a, TensorData>, WeightsError>,
+) -> Result<(), E> {
+    let shapes: Vec<_> = described(snapshot).map(|(name, dtype, own)| (name, dtype, shape(name, own))).collect();
+    let plan = Plan::new(metadata, shapes.iter().map(|(name, dtype, shape)| (*name, *dtype, shape.as_slice())), false)?;
+    write_planned(path, &plan, snapshot, |name, data| prepare(name, data).map(Some)).map(drop)
+}
+
+fn described(snapshot: &Snapshot) -> impl Iterator<Item = (&str, DType, &[usize])> {
+    snapshot.entries().iter().map(|entry| (entry.name.as_str(), entry.dtype, entry.shape.as_slice()))
+}
+
+/// Writes what `prepare` makes of each tensor. Once it has returned `None`, nothing more is written.
+fn write_planned<E: From<Error> + From<WeightsError>>(
+    path: &Path,
+    plan: &Plan,
+    snapshot: &Snapshot,
+    mut prepare: impl for<'a> FnMut(&str, &'a TensorData) -> Result<Option<Cow<'a, TensorData>>, WeightsError>,
+) -> Result<bool, E> {
     let (mut all_good, mut unread) = (true, None);
-    let written = storage::write(path.as_ref(), plan.len, |out| {
+    let written = storage::write(path, plan.len, |out| {
         let mut out = Hashing::new(out);
         out.put(&plan.header)?;
         let read = snapshot.read_in_pieces(&plan.order, |name, data| {
-            all_good &= is_good(name, data);
-            if all_good { out.put_tensor(data).map_err(Failure::Disk) } else { Ok(()) }
+            let prepared = prepare(name, data)?;
+            all_good &= prepared.is_some();
+            match prepared.filter(|_| all_good) {
+                Some(data) => out.put_tensor(&data).map_err(Failure::Disk),
+                None => Ok(()),
+            }
         });
         match read {
             Err(Failure::Disk(error)) => Err(error),
@@ -60,7 +93,8 @@ pub fn write_snapshot<E: From<Error> + From<WeightsError>>(
                 unread = Some(error);
                 Err(io::Error::other("the device failed"))
             }
-            Ok(()) if all_good => out.finish(),
+            Ok(()) if all_good && plan.has_checksum => out.finish(),
+            Ok(()) if all_good => out.flush(),
             Ok(()) => Err(io::Error::other("refused")),
         }
     });
@@ -101,7 +135,7 @@ impl<'a> Encoder<'a> {
     ///   `stormfire/checksum`, and a header of more than 100 MB.
     pub fn new(manifest: &Manifest, tensors: &'a [(String, TensorData)]) -> Result<Self> {
         let entries = tensors.iter().map(|(name, data)| (name.as_str(), data.dtype(), data.shape().as_slice()));
-        Ok(Self { plan: Plan::new(manifest, entries)?, tensors })
+        Ok(Self { plan: Plan::of_checkpoint(manifest, entries)?, tensors })
     }
 
     /// The size of the file in bytes.
@@ -129,18 +163,24 @@ struct Plan {
     /// The order of the tensors, as indices.
     order: Vec<usize>,
     len: u64,
+    has_checksum: bool,
 }
 
 impl Plan {
-    fn new<'a>(manifest: &Manifest, tensors: impl Iterator<Item = (&'a str, DType, &'a [usize])>) -> Result<Self> {
+    fn of_checkpoint<'a>(manifest: &Manifest, tensors: impl Iterator<Item = (&'a str, DType, &'a [usize])>) -> Result<Self> {
+        let json = serde_json::to_string(manifest)
+            .map_err(|error| Error::Unwritable { reason: format!("the manifest is not valid JSON: {error}") })?;
+        let metadata = Metadata { format: Some("stormfire".to_owned()), stormfire: Some(json), producer: None };
+        Self::new(&metadata, tensors, true)
+    }
+
+    fn new<'a>(metadata: &Metadata, tensors: impl Iterator<Item = (&'a str, DType, &'a [usize])>, has_checksum: bool) -> Result<Self> {
         let unwritable = |reason: String| Error::Unwritable { reason };
         let mut ordered: Vec<_> = tensors.enumerate().collect();
         // Large elements come first, so that each tensor starts at a multiple of its element's size. Memory maps need
         // this alignment.
         ordered.sort_by_key(|(_, (_, dtype, _))| std::cmp::Reverse(dtype::stored_size(*dtype)));
-        let json = serde_json::to_string(manifest).map_err(|error| unwritable(format!("the manifest is not valid JSON: {error}")))?;
-        let metadata = Metadata { format: Some("stormfire".to_owned()), stormfire: Some(json), producer: None };
-        let mut header = Map::from_iter([(METADATA.to_owned(), to_value(&metadata)?)]);
+        let mut header = Map::from_iter([(METADATA.to_owned(), to_value(metadata)?)]);
         let mut names = HashSet::from([METADATA, CHECKSUM]);
         let mut end = 0;
         for &(_, (name, dtype, shape)) in &ordered {
@@ -154,12 +194,15 @@ impl Plan {
             let entry = Entry { dtype: known.to_owned(), shape: shape.to_vec(), data_offsets: (begin, end) };
             header.insert(name.to_owned(), to_value(&entry)?);
         }
-        let checksum_end = end + CHECKSUM_LEN as u64;
-        let checksum = Entry { dtype: "U8".to_owned(), shape: vec![CHECKSUM_LEN], data_offsets: (end, checksum_end) };
-        header.insert(CHECKSUM.to_owned(), to_value(&checksum)?);
+        if has_checksum {
+            let begin = end;
+            end += CHECKSUM_LEN as u64;
+            let checksum = Entry { dtype: "U8".to_owned(), shape: vec![CHECKSUM_LEN], data_offsets: (begin, end) };
+            header.insert(CHECKSUM.to_owned(), to_value(&checksum)?);
+        }
         let header = framed(&Value::Object(header))?;
-        let len = header.len() as u64 + checksum_end;
-        Ok(Self { header, order: ordered.into_iter().map(|(index, _)| index).collect(), len })
+        let len = header.len() as u64 + end;
+        Ok(Self { header, order: ordered.into_iter().map(|(index, _)| index).collect(), len, has_checksum })
     }
 }
 
@@ -215,6 +258,10 @@ impl<W: Write> Hashing<W> {
     fn finish(mut self) -> io::Result<()> {
         let checksum = checksum(&self.hash);
         self.out.write_all(&checksum)?;
+        self.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 }

@@ -10,6 +10,8 @@ pub enum FileKind {
     Zip,
     /// A Python pickle, as written by old versions of `torch.save`.
     Pickle,
+    /// A tar archive, as written by the first versions of `torch.save`.
+    Tar,
     /// burn's own format of records.
     Burnpack,
     /// A file compressed with gzip.
@@ -45,6 +47,9 @@ impl FileKind {
         if let Some((_, kind)) = magics.iter().find(|(magic, _)| start.starts_with(magic)) {
             return *kind;
         }
+        if start.get(257..262) == Some(b"ustar") {
+            return Self::Tar;
+        }
         if text.starts_with(b"<!doctype html") || text.starts_with(b"<html") {
             return Self::Html;
         }
@@ -53,8 +58,8 @@ impl FileKind {
 
     pub(crate) fn hint(self) -> &'static str {
         match self {
-            Self::Zip | Self::Pickle => {
-                "import the weights of a PyTorch or PyTorch Lightning file with `import_pytorch` (cargo feature `pytorch`)"
+            Self::Zip | Self::Pickle | Self::Tar => {
+                "load the weights of a PyTorch or PyTorch Lightning file on a disk with `load_weights` (cargo feature `pytorch`)"
             }
             Self::Burnpack => "load it with burn's own `load_file`, or save the run with Stormfire's checkpoints",
             Self::Gzip => "unpack it first",
@@ -62,7 +67,7 @@ impl FileKind {
             Self::GitLfsPointer => "fetch the file itself with `git lfs pull`",
             Self::Zeros => "the machine stopped before the file was on the disk; use an older checkpoint",
             Self::Special => "write its contents to a file first",
-            Self::Folder => "name a file in it",
+            Self::Folder => "name a file in it; `load_weights` also takes a folder with `model.safetensors` or its index",
             Self::Hdf5 | Self::Unknown => "give a `.ckpt` file that Stormfire wrote",
         }
     }
@@ -73,6 +78,7 @@ impl fmt::Display for FileKind {
         f.write_str(match self {
             Self::Zip => "a zip archive, as PyTorch writes",
             Self::Pickle => "a Python pickle",
+            Self::Tar => "a tar archive",
             Self::Burnpack => "a record of burn",
             Self::Gzip => "a gzip archive",
             Self::Hdf5 => "an HDF5 file",

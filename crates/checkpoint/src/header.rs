@@ -24,6 +24,7 @@ pub(crate) const METADATA: &str = "__metadata__";
 #[serde(default)]
 pub(crate) struct Metadata {
     pub(crate) format: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stormfire: Option<String>,
     /// The producer. burn writes its name here.
     #[serde(skip_serializing)]

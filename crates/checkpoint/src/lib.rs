@@ -55,6 +55,7 @@ pub use manifest_views::{Progress, SavedOptimizer, SavedSchedule};
 pub use neighbours::{Found, neighbourhood, newest_good};
 
 // The contents.
+pub mod export;
 mod fill;
 mod load_options;
 mod load_report;
@@ -62,18 +63,21 @@ pub mod optimizer_state;
 pub mod origin;
 pub mod param_paths;
 #[cfg(feature = "pytorch")]
-pub mod pytorch;
+mod pytorch;
+mod pytorch_names;
 pub mod restore;
 mod saved;
 pub mod scalars;
+mod similar_names;
 pub mod snapshot;
 pub mod tensor_names;
+mod unread;
+mod unread_file;
 pub mod weights_error;
 mod weights_file;
 
+pub use export::{ExportOptions, export};
 pub use param_paths::ParamPaths;
-#[cfg(feature = "pytorch")]
-pub use pytorch::{ImportOptions, import_pytorch, import_tensors};
 pub use restore::{LoadOptions, LoadReport, WeightLayout, restore};
 pub use saved::Saved;
 pub use snapshot::{NamedTensors, Snapshot};

@@ -26,16 +26,17 @@ pub struct LoadOptions {
     except: Vec<String>,
     rename: Vec<(String, String)>,
     layout: Option<WeightLayout>,
+    key: Option<String>,
+    renumber: bool,
 }
 
-/// The layout of weights in a file.
+/// The layout of weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WeightLayout {
     /// The layout of burn, which Stormfire's checkpoints also have.
     Burn,
-    /// The layout of PyTorch, which most files on Hugging Face have. Requires the cargo feature `pytorch`. The
-    /// differences to burn:
+    /// The layout of PyTorch, which most files on Hugging Face have. The differences to burn:
     ///
     /// |  | PyTorch | burn |
     /// |---|---|---|
@@ -48,7 +49,16 @@ pub enum WeightLayout {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { strict: true, adopt_dtype: false, only: Vec::new(), except: Vec::new(), rename: Vec::new(), layout: None }
+        Self {
+            strict: true,
+            adopt_dtype: false,
+            only: Vec::new(),
+            except: Vec::new(),
+            rename: Vec::new(),
+            layout: None,
+            key: None,
+            renumber: true,
+        }
     }
 }
 
@@ -91,16 +101,38 @@ impl LoadOptions {
     }
 
     /// Sets the layout of the file's weights. Default: the layout that the file declares. Checkpoints of Stormfire and
-    /// files of burn have [`WeightLayout::Burn`]. A safetensors file with `format: pt` in its metadata, as written by
-    /// Hugging Face's programs, has [`WeightLayout::PyTorch`]. A file without a declaration is refused unless this
-    /// option is set.
+    /// files of burn have [`WeightLayout::Burn`]. A file of PyTorch, and a safetensors file with `format: pt` in its
+    /// metadata, as written by Hugging Face's programs, have [`WeightLayout::PyTorch`]. A file without a declaration is
+    /// refused unless this option is set.
     pub fn layout(mut self, layout: WeightLayout) -> Self {
         self.layout = Some(layout);
         self
     }
 
+    /// Sets the key of the weights in the dictionary of a PyTorch file. Default: `state_dict` or `model_state_dict` if
+    /// one exists (a checkpoint of Lightning has the first), otherwise the whole file.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Whether the layers of a list with PyTorch's layout are counted without the gaps of layers without weights
+    /// (default): the layers `0`, `2` and `4` of an `nn.Sequential` become `0`, `1` and `2` of a `Vec`.
+    pub fn renumber(mut self, renumber: bool) -> Self {
+        self.renumber = renumber;
+        self
+    }
+
     pub(crate) fn own_layout(&self) -> Option<WeightLayout> {
         self.layout
+    }
+
+    pub(crate) fn own_key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    pub(crate) fn renumbers(&self) -> bool {
+        self.renumber
     }
 
     pub(crate) fn is_strict(&self) -> bool {
@@ -112,17 +144,11 @@ impl LoadOptions {
     }
 
     pub(crate) fn compile(&self) -> Result<Names> {
-        let regex =
-            |pattern: &String| Regex::new(pattern).map_err(|e| WeightsError::Pattern { pattern: pattern.clone(), error: Box::new(e) });
-        Ok(Names {
-            only: self.only.iter().map(regex).collect::<Result<_>>()?,
-            except: self.except.iter().map(regex).collect::<Result<_>>()?,
-            rename: self.rename.iter().map(|(from, to)| Ok((regex(from)?, to.clone()))).collect::<Result<_>>()?,
-        })
+        Names::compile(&self.only, &self.except, &self.rename)
     }
 }
 
-/// The compiled patterns of [`LoadOptions`].
+/// The compiled patterns of options.
 pub(crate) struct Names {
     only: Vec<Regex>,
     except: Vec<Regex>,
@@ -130,6 +156,16 @@ pub(crate) struct Names {
 }
 
 impl Names {
+    pub(crate) fn compile(only: &[String], except: &[String], rename: &[(String, String)]) -> Result<Self> {
+        let regex =
+            |pattern: &String| Regex::new(pattern).map_err(|e| WeightsError::Pattern { pattern: pattern.clone(), error: Box::new(e) });
+        Ok(Self {
+            only: only.iter().map(regex).collect::<Result<_>>()?,
+            except: except.iter().map(regex).collect::<Result<_>>()?,
+            rename: rename.iter().map(|(from, to)| Ok((regex(from)?, to.clone()))).collect::<Result<_>>()?,
+        })
+    }
+
     /// Whether a parameter is selected.
     pub(crate) fn selects(&self, path: &str) -> bool {
         let finds = |patterns: &[Regex]| patterns.iter().any(|pattern| pattern.is_match(path));

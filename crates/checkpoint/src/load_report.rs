@@ -19,6 +19,11 @@ pub struct LoadReport {
     pub mismatched: Vec<Misfit>,
     /// Loaded parameters whose values were cast to the dtype of the module.
     pub cast: Vec<Cast>,
+    /// Missing and mismatched parameters with the unexpected tensor that may be meant: it has the most similar name of
+    /// those with a fitting shape.
+    pub similar: Vec<(String, String)>,
+    /// A further [`rename`](crate::LoadOptions::rename) with which most of the missing parameters would be found.
+    pub rename: Option<(String, String)>,
 }
 
 /// A parameter with another shape or kind in the file.
@@ -66,6 +71,10 @@ impl std::fmt::Display for LoadReport {
             let each = |m: &Misfit| format!("`{}` ({} in the file, {} in the module)", m.path, described(&m.file), described(&m.module));
             let each: Vec<_> = self.mismatched.iter().map(each).collect();
             parts.push(format!("{} that do not fit: {}", each.len(), shorten(&each, SHOWN)));
+        }
+        if !self.similar.is_empty() {
+            let each: Vec<_> = self.similar.iter().map(|(path, name)| format!("`{path}` may be `{name}`")).collect();
+            parts.push(shorten(&each, SHOWN));
         }
         if !self.cast.is_empty() {
             let each = |c: &Cast| format!("`{}` ({} to {})", c.path, c.file.name(), c.module.name());

@@ -1,12 +1,17 @@
 //! Loads named tensors into a module.
 
+use std::collections::BTreeMap;
+
 use burn::{module::Module, tensor::TensorData};
 
 pub use crate::load_options::{LoadOptions, WeightLayout};
 pub use crate::load_report::{Cast, LoadReport, Misfit};
-#[cfg(not(feature = "pytorch"))]
-use crate::weights_error::WeightsError;
-use crate::{fill::fill, weights_error::Result};
+use crate::{
+    fill::fill,
+    pytorch_names::{BATCH_COUNTER, Translated, renumber, translate},
+    unread::Unread,
+    weights_error::Result,
+};
 
 /// Loads tensors into a module by parameter path, and reports the result. The tensors must have burn's layout unless
 /// [`LoadOptions::layout`] is set.
@@ -27,37 +32,34 @@ use crate::{fill::fill, weights_error::Result};
 /// ```
 ///
 /// # Errors
-/// * [`WeightsError::Misfit`] with all missing, unexpected and mismatched tensors, unless `strict(false)`.
-/// * [`WeightsError::NothingSelected`], [`WeightsError::Pattern`] and [`WeightsError::RenamedTwice`] for the options.
-/// * [`WeightsError::Layout`] for PyTorch's layout without the feature `pytorch`.
+/// * [`Misfit`](crate::WeightsError::Misfit) with all missing, unexpected and mismatched tensors, unless
+///   `strict(false)`.
+/// * [`NothingSelected`](crate::WeightsError::NothingSelected), [`Pattern`](crate::WeightsError::Pattern) and
+///   [`RenamedTwice`](crate::WeightsError::RenamedTwice) for the options.
+/// * [`Overflow`](crate::WeightsError::Overflow) for a number that the dtype of its parameter cannot represent.
 pub fn restore<M: Module>(
     module: M,
     tensors: impl IntoIterator<Item = (String, TensorData)>,
     options: &LoadOptions,
 ) -> Result<(M, LoadReport)> {
-    if options.own_layout() == Some(WeightLayout::PyTorch) {
-        return translated(module, tensors, options);
-    }
-    let names = options.compile()?;
-    let tensors = names.rename(tensors)?;
-    fill(module, tensors, Vec::new(), options, &names)
+    restore_unread(module, tensors.into_iter().map(|(name, data)| (name, data.into())), options)
 }
 
-#[cfg(feature = "pytorch")]
-fn translated<M: Module>(
+/// As [`restore`], for tensors that are read one at a time.
+pub(crate) fn restore_unread<M: Module>(
     module: M,
-    tensors: impl IntoIterator<Item = (String, TensorData)>,
+    tensors: impl IntoIterator<Item = (String, Unread)>,
     options: &LoadOptions,
 ) -> Result<(M, LoadReport)> {
-    crate::pytorch::import_tensors(module, tensors, &crate::ImportOptions::new().load(options.clone()))
-}
-
-#[cfg(not(feature = "pytorch"))]
-fn translated<M>(_: M, _: impl IntoIterator<Item = (String, TensorData)>, _: &LoadOptions) -> Result<(M, LoadReport)> {
-    Err(WeightsError::Layout {
-        reason: "the weights have PyTorch's layout, and this program cannot convert it".into(),
-        hint: "build it with the cargo feature `pytorch`".into(),
-    })
+    let names = options.compile()?;
+    if options.own_layout() != Some(WeightLayout::PyTorch) {
+        let found = names.rename(tensors)?;
+        return fill(module, Translated { found, others: BTreeMap::new(), wanted: BTreeMap::new() }, options, &names);
+    }
+    let tensors = names.rename(tensors.into_iter().filter(|(name, _)| name.rsplit('.').next() != Some(BATCH_COUNTER)))?;
+    let tensors = if options.renumbers() { renumber(tensors) } else { tensors };
+    let translated = translate(&module, tensors);
+    fill(module, translated, options, &names)
 }
 
 #[cfg(test)]

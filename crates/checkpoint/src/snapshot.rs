@@ -112,6 +112,10 @@ impl Snapshot {
         &self.entries
     }
 
+    pub(crate) fn entries_mut(&mut self) -> &mut [Entry] {
+        &mut self.entries
+    }
+
     /// Sorts the tensors after the first `first` by name.
     pub fn sort_after(&mut self, first: usize) {
         if let Some(others) = self.entries.get_mut(first..) {
@@ -123,6 +127,23 @@ impl Snapshot {
     #[must_use]
     pub fn take_under(&mut self, folder: &str) -> Self {
         Self { entries: self.entries.extract_if(.., |entry| entry.name.starts_with(folder)).collect() }
+    }
+
+    /// Parts of at most `limit` bytes in the order of the tensors. A larger tensor is alone.
+    pub(crate) fn shards(self, limit: u64) -> Vec<Self> {
+        let (mut shards, mut bytes) = (Vec::<Self>::new(), 0);
+        for entry in self.entries {
+            let len = (entry.shape.num_elements() * entry.dtype.size()) as u64;
+            bytes += len;
+            match shards.last_mut() {
+                Some(shard) if bytes <= limit => shard.entries.push(entry),
+                _ => {
+                    bytes = len;
+                    shards.push(Self { entries: vec![entry] });
+                }
+            }
+        }
+        shards
     }
 
     /// Reads all tensors in one transaction, in the order of their addition. Waits for the device.

@@ -106,6 +106,11 @@ pub(crate) fn open(path: &Path) -> Result<(Reader, u64)> {
     Ok(files::open(path)?)
 }
 
+/// Opens a file on a disk, to be read at several places.
+pub(crate) fn open_on_disk(path: &Path) -> Result<(std::fs::File, u64)> {
+    Ok(files::open_on_disk(path)?)
+}
+
 /// Gives a file a second name: a hard link where these are supported, otherwise a copy, also between a disk and a
 /// store. Replaces an existing file.
 ///

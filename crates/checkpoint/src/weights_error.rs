@@ -81,7 +81,33 @@ pub enum WeightsError {
         /// The value.
         value: String,
     },
-    /// Weights of another program cannot be converted to burn's layout.
+    /// The values of a tensor cannot be read from its file.
+    #[error("the values of `{path}` cannot be read: {reason}")]
+    Values {
+        /// The parameter.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A value does not fit into the dtype of its parameter.
+    #[error("`{path}` contains {value} in the file ({file}), which does not fit into the {module} of the module")]
+    Overflow {
+        /// The parameter.
+        path: String,
+        /// The value.
+        value: String,
+        /// The name of the file's dtype.
+        file: &'static str,
+        /// The name of the module's dtype.
+        module: &'static str,
+    },
+    /// An adapter or another reparameterization, which files of PyTorch cannot contain.
+    #[error("`{path}` is a part of an adapter, and other programs know only whole weights")]
+    Adapter {
+        /// The path of the part.
+        path: String,
+    },
+    /// The file does not say the layout of its weights.
     #[error("{reason}")]
     Layout {
         /// What is wrong.
@@ -108,6 +134,12 @@ impl WeightsError {
             Self::Part { .. } => Some("request it as it was saved: check the code that saves and restores this state".into()),
             Self::Read { .. } => Some("the device is lost for this process: start again from the last checkpoint".into()),
             Self::Quantized { .. } => Some("save before `quantize_weights`, and quantize again after loading".into()),
+            Self::Misfit(report) if report.rename.is_some() => report.rename.as_ref().map(|(from, to)| {
+                format!(
+                    "build the module as it was when it was saved; most names fit with `LoadOptions::rename(r\"{from}\", \"{to}\")`, and \
+                     `strict(false)` loads what fits"
+                )
+            }),
             Self::Misfit(_) => {
                 Some("build the module as it was when it was saved; `rename` maps other names, `strict(false)` loads what fits".into())
             }
@@ -115,6 +147,9 @@ impl WeightsError {
             Self::Pattern { .. } => Some("write a literal dot as `\\.`, and see the documentation of the crate `regex`".into()),
             Self::RenamedTwice { .. } => Some("anchor the pattern with `^`, or rename one of the two first".into()),
             Self::Optimizer { hint, .. } | Self::Layout { hint, .. } | Self::PyTorch { hint, .. } => Some(hint.clone()),
+            Self::Values { .. } => Some("was the file copied completely, or is another program writing it?".into()),
+            Self::Overflow { .. } => Some("load it with `LoadOptions::adopt_dtype(true)`, or leave it out with `except`".into()),
+            Self::Adapter { .. } => Some("export `module.clone().materialize()`, which adds the adapters to their weights".into()),
             Self::Record(_) | Self::Scalar { .. } => Some("the checkpoint is damaged or was edited manually: use another one".into()),
         }
     }

@@ -52,4 +52,4 @@ pub use precision::FullPrecision;
 pub use predict_module::PredictModule;
 pub use step_output::StepOutput;
 pub use stepper::Stepper;
-pub use stormfire_checkpoint::{LoadOptions, LoadReport, WeightLayout};
+pub use stormfire_checkpoint::{ExportOptions, LoadOptions, LoadReport, WeightLayout};

@@ -1,9 +1,9 @@
-//! Loads the weights of a checkpoint into a module, without a Trainer.
+//! Loads weights into a module, and exports them, without a Trainer.
 //!
 //! ```no_run
 //! use burn::{nn::{Linear, LinearConfig}, prelude::*};
 //! use serde::{Deserialize, Serialize};
-//! use stormfire_module::{LightningModule, LoadOptions, Result, state::{self, Value}};
+//! use stormfire_module::{ExportOptions, LightningModule, LoadOptions, Result, state::{self, Value}};
 //!
 //! #[derive(Clone, Debug, Serialize, Deserialize)]
 //! struct LineConfig { inputs: usize }
@@ -37,17 +37,20 @@
 //! let (line, report) = Line::new(LineConfig { inputs: 2 }, &device).load_weights("pretrained.ckpt", &options)?;
 //! println!("{report}");
 //!
-//! // A model from Hugging Face, whose network is `bert` (cargo feature `pytorch`).
+//! // A model from Hugging Face, whose network is `bert`.
 //! # let line = Line::new(LineConfig { inputs: 2 }, &device);
 //! let (line, _) = line.load_weights("model.safetensors", &LoadOptions::new().rename(r"^bert\.", ""))?;
+//!
+//! // For PyTorch.
+//! line.export_weights("exported/model.safetensors", &ExportOptions::new())?;
 //! # Ok::<(), stormfire_module::Error>(())
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use serde::de::DeserializeOwned;
-use stormfire_checkpoint::{Checkpoint, LoadOptions, LoadReport, WeightsFile, restore};
+use stormfire_checkpoint::{Checkpoint, ExportOptions, LoadOptions, LoadReport, WeightsFile, export, restore};
 
 use stormfire_loggers::json;
 
@@ -72,6 +75,11 @@ pub(crate) fn from_checkpoint<M: Module, H: DeserializeOwned>(path: &Path, build
 /// [`LightningModule::load_weights`](crate::LightningModule::load_weights).
 pub(crate) fn weights<M: Module>(module: M, path: &Path, options: &LoadOptions) -> Result<(M, LoadReport)> {
     Ok(WeightsFile::read(path)?.restore(module, options)?)
+}
+
+/// [`LightningModule::export_weights`](crate::LightningModule::export_weights).
+pub(crate) fn export_weights<M: Module>(module: &M, path: &Path, options: &ExportOptions) -> Result<Vec<PathBuf>> {
+    export(module, path, options)
 }
 
 fn refuse(path: &Path, reason: impl std::fmt::Display, hint: &str) -> Error {

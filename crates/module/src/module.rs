@@ -1,11 +1,14 @@
 //! The trait that a user implements: [`LightningModule`].
 
-use std::{borrow::Cow, path::Path};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
 
 use burn::module::Module;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use stormfire_checkpoint::{LoadOptions, LoadReport};
+use stormfire_checkpoint::{ExportOptions, LoadOptions, LoadReport};
 use stormfire_loggers::Loggers;
 
 use stormfire_metrics::Loggable;
@@ -152,19 +155,29 @@ pub trait LightningModule: Module + 'static {
         load::from_checkpoint(path.as_ref(), build)
     }
 
-    /// This module with all or some of the weights of a checkpoint, for fine-tuning. The report lists the loaded
-    /// parameters.
+    /// This module with all or some of the weights of a file, for fine-tuning. The report lists the loaded parameters.
     ///
-    /// Files of other programs are also supported: `model.safetensors` of Hugging Face, and
-    /// `model.safetensors.index.json` of a model in shards. The layouts of PyTorch and burn differ.
-    /// [`LoadOptions::layout`] explains how the layout is detected. Weights in `bf16` or `f16` are cast to the module's
-    /// own dtype.
+    /// The file may be a checkpoint, or of another program: a safetensors file, one of `torch.save` or Lightning (cargo
+    /// feature `pytorch`), or a folder of Hugging Face with weights in one file or in shards with an index:
+    /// [`WeightsFile::read`](stormfire_checkpoint::WeightsFile::read). The layouts of PyTorch and burn differ.
+    /// [`LoadOptions::layout`] explains how the layout is detected. Numbers are cast to the module's own dtypes, which
+    /// the report tells. Beside the module's parameters, the memory holds one tensor of the file at a time.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] for a file that cannot be read. [`Error::Weights`] with all mismatches, unless the options
     /// are not strict.
     fn load_weights(self, path: impl AsRef<Path>, options: &LoadOptions) -> Result<(Self, LoadReport)> {
         load::weights(self, path.as_ref(), options)
+    }
+
+    /// Writes all or some of the weights into a safetensors file for PyTorch and the programs of Hugging Face:
+    /// [`export`](fn@stormfire_checkpoint::export). Returns the paths of the written files.
+    ///
+    /// # Errors
+    /// [`Error::CheckpointFile`] for a file that cannot be written. [`Error::Weights`] for weights that other programs
+    /// cannot read.
+    fn export_weights(&self, path: impl AsRef<Path>, options: &ExportOptions) -> Result<Vec<PathBuf>> {
+        load::export_weights(self, path.as_ref(), options)
     }
 
     /// The number of items in a batch: the weight of its metrics in a mean over the epoch.

@@ -124,19 +124,27 @@ pub fn write(path: &Path, len: u64, write: impl FnOnce(&mut dyn Write) -> io::Re
 /// # Errors
 /// [`Error::Url`], [`Error::NotFound`], [`Error::NotAFile`], [`Error::Read`].
 pub fn open(path: &Path) -> Result<(Reader, u64)> {
-    let io = |error| Error::read(path, error);
     match Place::of(path)? {
         Place::Disk(on_disk) => {
-            // Checked before opening, because opening a pipe would wait for a writer.
-            let metadata = fs::metadata(&on_disk).map_err(io)?;
-            if !metadata.is_file() {
-                return Err(Error::NotAFile { path: path.into(), is_folder: metadata.is_dir() });
-            }
-            let file = File::open(on_disk).map_err(io)?;
-            Ok((Box::new(BufReader::with_capacity(BUFFER, file)), metadata.len()))
+            let (file, len) = open_on_disk(&on_disk)?;
+            Ok((Box::new(BufReader::with_capacity(BUFFER, file)), len))
         }
-        Place::Store(object) => object.open().map_err(io),
+        Place::Store(object) => object.open().map_err(|error| Error::read(path, error)),
     }
+}
+
+/// Opens a file on a disk. Returns it with its length in bytes.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::NotAFile`], [`Error::Read`].
+pub fn open_on_disk(path: &Path) -> Result<(File, u64)> {
+    let io = |error| Error::read(path, error);
+    // Checked before opening, because opening a pipe would wait for a writer.
+    let metadata = fs::metadata(path).map_err(io)?;
+    if !metadata.is_file() {
+        return Err(Error::NotAFile { path: path.into(), is_folder: metadata.is_dir() });
+    }
+    Ok((File::open(path).map_err(io)?, metadata.len()))
 }
 
 /// Gives a file a second name: a hard link if the file system supports it, else a copy. Also copies from a disk to a

@@ -77,9 +77,9 @@ pub mod callbacks {
 /// What a module and a callback are made of: steps, hooks, events, the log.
 pub mod module {
     pub use stormfire_module::{
-        Callback, Context, Error, Event, Hook, LightningModule, LoadOptions, LoadReport, LossScale, Moment, Order, PredictModule, Result,
-        RunningStage, Stage, StepOutput, Stepper, WeightLayout, callback, event, hook, hook_table, hooks, load, log, log_dict, log_error,
-        media, moment, place, prediction_sink, requests, run, state,
+        Callback, Context, Error, Event, ExportOptions, Hook, LightningModule, LoadOptions, LoadReport, LossScale, Moment, Order,
+        PredictModule, Result, RunningStage, Stage, StepOutput, Stepper, WeightLayout, callback, event, hook, hook_table, hooks, load, log,
+        log_dict, log_error, media, moment, place, prediction_sink, requests, run, state,
     };
 }
 
@@ -131,8 +131,8 @@ pub use stormfire_derive::{CastBatch, SplitBatch};
 pub use stormfire_loggers::{CsvLogger, Logger, TensorBoardLogger};
 pub use stormfire_metrics::{Merge, Metric, accuracy, top_k_accuracy};
 pub use stormfire_module::{
-    Callback, Context, Error, Event, FullPrecision, Hook, LightningModule, LoadOptions, LoadReport, PredictModule, Result, StepOutput,
-    Stepper, WeightLayout, log, log::ReduceFx, log_dict, media, state,
+    Callback, Context, Error, Event, ExportOptions, FullPrecision, Hook, LightningModule, LoadOptions, LoadReport, PredictModule, Result,
+    StepOutput, Stepper, WeightLayout, log, log::ReduceFx, log_dict, media, state,
 };
 pub use stormfire_optim::{ClipAlgorithm, OneCycle, Optimizer, Optimizers, ReduceLrOnPlateau, Schedule};
 pub use stormfire_trainer::{
@@ -150,13 +150,14 @@ pub mod prelude {
     pub use crate::DeviceStatsMonitor;
     pub use crate::{
         Accelerator, BackboneFinetuning, Callback, CastBatch, ClipAlgorithm, Context, CsvLogger, DataModule, Devices, EarlyStopping, Ema,
-        Error, Every, Finetuning, Fit, FullPrecision, Generate, GradientAccumulationScheduler, GradientNorm, GradientNormMonitor,
-        HistogramMonitor, Hook, ImageGridMonitor, LambdaCallback, LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader,
-        Loaders, Logger, Merge, Metric, Mode, ModelCheckpoint, ModelPruning, ModelSummary, NonFinite, OnExceptionCheckpoint, OneCycle,
-        Optimizer, OptimizerMonitor, Optimizers, Precision, PredictModule, PredictionWriter, ProfilerKind, ProgressBar, ReduceFx,
-        ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, SpikeAction, SpikeDetection, SplitBatch, Stage, StepOutput,
-        Stepper, StochasticWeightAveraging, Stop, TensorBoardLogger, ThroughputMonitor, Timer, Trainer, TrainerConfig, WeightAveraging,
-        WeightLayout, accuracy, data::Error as DataError, log, log_dict, media, state, state::Saved, state::Value, top_k_accuracy,
+        Error, Every, ExportOptions, Finetuning, Fit, FullPrecision, Generate, GradientAccumulationScheduler, GradientNorm,
+        GradientNormMonitor, HistogramMonitor, Hook, ImageGridMonitor, LambdaCallback, LearningRateMonitor, LightningModule, Limit,
+        LoadOptions, Loader, Loaders, Logger, Merge, Metric, Mode, ModelCheckpoint, ModelPruning, ModelSummary, NonFinite,
+        OnExceptionCheckpoint, OneCycle, Optimizer, OptimizerMonitor, Optimizers, Precision, PredictModule, PredictionWriter, ProfilerKind,
+        ProgressBar, ReduceFx, ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, SpikeAction, SpikeDetection, SplitBatch,
+        Stage, StepOutput, Stepper, StochasticWeightAveraging, Stop, TensorBoardLogger, ThroughputMonitor, Timer, Trainer, TrainerConfig,
+        WeightAveraging, WeightLayout, accuracy, data::Error as DataError, log, log_dict, media, state, state::Saved, state::Value,
+        top_k_accuracy,
     };
 }
 

@@ -159,7 +159,7 @@ mod tests {
         ");
         assert_snapshot!(explained(folder.path()), @"
         error: `[folder]` is not a checkpoint: it is a folder
-        hint: name a file in it
+        hint: name a file in it; `load_weights` also takes a folder with `model.safetensors` or its index
         the newest good checkpoint in it is `[folder]/good.ckpt`, step 50
         ");
     }

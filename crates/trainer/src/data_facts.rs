@@ -14,6 +14,8 @@ pub(crate) struct DataFacts {
     is_shuffled: bool,
     /// The Trainer's seed, which determines the order of the data.
     pub(crate) seed: Option<u64>,
+    /// The options of the loader that decide which items are in which batch, as text.
+    order: String,
 }
 
 impl DataFacts {
@@ -22,7 +24,7 @@ impl DataFacts {
             Length::Batches(n) => Some(n),
             Length::Unknown => None,
         };
-        Self { batches, items: train.dataset_len(), is_shuffled: train.is_shuffled(), seed }
+        Self { batches, items: train.dataset_len(), is_shuffled: train.is_shuffled(), seed, order: train.order() }
     }
 
     /// Describes the first difference.
@@ -38,6 +40,9 @@ impl DataFacts {
             let is = |shuffled| if shuffled { "shuffled" } else { "not shuffled" };
             return Some(format!("it is {}, the checkpoint's was {}", is(now.is_shuffled), is(self.is_shuffled)));
         }
-        (self.is_shuffled && self.seed != now.seed).then(|| "it is shuffled with another `seed` than the checkpoint's".to_owned())
+        if self.is_shuffled && self.seed != now.seed {
+            return Some("it is shuffled with another `seed` than the checkpoint's".to_owned());
+        }
+        (self.order != now.order).then(|| format!("its loader has {}, the checkpoint's had {}", now.order, self.order))
     }
 }

@@ -9,7 +9,7 @@ use burn::{
     prelude::*,
 };
 use insta::assert_snapshot;
-use stormfire::{loggers::MemoryLogger, module::requests::SaveRequest, prelude::*};
+use stormfire::{data::WeightedSampler, loggers::MemoryLogger, module::requests::SaveRequest, prelude::*};
 
 use crate::{
     error_text::error_text,
@@ -151,6 +151,22 @@ fn another_shuffle_seed_is_refused_in_mid_epoch() {
     ");
 }
 
+/// The numbers of items and batches are the same.
+#[test]
+fn other_batches_of_as_many_items_are_refused_in_mid_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ckpt");
+    let weighted = |last: f64| line_data(9, 5).sampler(WeightedSampler::new([[1.0; 8].as_slice(), &[last]].concat()));
+    for (saved, other) in [(line_data(9, 5), line_data(9, 6)), (weighted(1.0), weighted(9.0))] {
+        let save = SaveAfter(1, path.clone());
+        let _ = quiet().seed(1).max_epochs(1).callback(save).fit(Line::new(), saved.clone()).unwrap();
+        let again = |data| quiet().max_epochs(1).ckpt_path(&path).fit(Line::new(), data);
+        let _ = again(saved).unwrap();
+        let error = error_text(again(other));
+        assert!(error.contains("the training data is not the same: its loader has batch_size"), "{error}");
+    }
+}
+
 /// A line with other optimizers.
 #[derive(Module, Debug)]
 struct Other {
@@ -183,12 +199,12 @@ fn a_different_module_is_refused_with_all_its_paths() {
     let other = Other { line: Line::new(), optimizers: || sgd().into() };
     let errors =
         [saved.refused(quiet().max_epochs(2), wide, line_data(8, 2)), saved.refused(quiet().max_epochs(2), other, line_data(8, 2))];
-    assert_snapshot!(errors.concat(), @"
+    assert_snapshot!(errors.concat(), @r#"
     the weights do not fit the module: 0 parameters loaded; 2 that do not fit: `layer.weight` (f32 [1, 1] in the file, f32 [2, 3] in the module), `layer.bias` (f32 [1] in the file, f32 [3] in the module)
       hint: build the module as it was when it was saved; `rename` maps other names, `strict(false)` loads what fits
     the weights do not fit the module: 0 parameters loaded; 2 missing: `line.layer.weight`, `line.layer.bias`; 2 unexpected: `layer.bias`, `layer.weight`
-      hint: build the module as it was when it was saved; `rename` maps other names, `strict(false)` loads what fits
-    ");
+      hint: build the module as it was when it was saved; most names fit with `LoadOptions::rename(r"^", "line.")`, and `strict(false)` loads what fits
+    "#);
 }
 
 #[test]

@@ -1,16 +1,17 @@
 use std::path::PathBuf;
 
 use burn::{
+    module::Module,
     nn::{
         BatchNorm, BatchNormConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, LinearLayout,
         conv::{Conv1d, Conv1dConfig},
     },
-    tensor::{Device, Tolerance, activation::relu},
+    tensor::{Device, Int, Tensor, Tolerance, activation::relu},
 };
 use serde::Deserialize;
 
 use super::*;
-use crate::Snapshot;
+use crate::{ExportOptions, LoadOptions, LoadReport, Snapshot, WeightLayout, WeightsFile, export, restore};
 
 #[derive(Module, Debug)]
 struct Block {
@@ -75,8 +76,19 @@ struct Answers {
     outputs: Vec<[f32; 4]>,
 }
 
-fn lightning() -> ImportOptions {
-    ImportOptions::new().load(LoadOptions::new().rename(r"^net\.", ""))
+fn lightning() -> LoadOptions {
+    LoadOptions::new().rename(r"^net\.", "")
+}
+
+fn load(module: Net, path: impl AsRef<Path>, options: &LoadOptions) -> Result<(Net, LoadReport), Box<dyn std::error::Error>> {
+    Ok(WeightsFile::read(path)?.restore(module, options)?)
+}
+
+fn text(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<WeightsError>() {
+        Some(error) => format!("{error}; {}", error.hint().unwrap()),
+        None => error.to_string(),
+    }
 }
 
 fn assert_answers(net: &Net) {
@@ -89,73 +101,130 @@ fn assert_answers(net: &Net) {
 
 #[test]
 fn a_module_answers_as_in_pytorch() {
-    for (name, options) in [("lightning.ckpt", lightning()), ("weights.pt", ImportOptions::new())] {
-        let (net, report) = import_pytorch(Net::new(), file(name), &options).unwrap();
+    let hugging_face = || LoadOptions::new().rename(r"^encoder\.", "");
+    let cases = [
+        ("lightning.ckpt", lightning()),
+        ("weights.pt", LoadOptions::new()),
+        // As PyTorch wrote before version 1.6.
+        ("legacy.pt", LoadOptions::new()),
+        ("model.safetensors.index.json", hugging_face()),
+        (".", hugging_face()),
+        ("bins", hugging_face()),
+    ];
+    for (name, options) in cases {
+        let (net, report) = load(Net::new(), file(name), &options).unwrap();
         assert_eq!(report.to_string(), "12 parameters loaded", "{name}");
         assert_answers(&net);
+    }
+}
+
+/// With other numbers of bits, which PyTorch wrote.
+#[test]
+fn numbers_of_other_types_are_cast_and_reported() {
+    for (name, dtype) in [("f16.safetensors", "f16"), ("bf16.pt", "bf16"), ("f64.safetensors", "f64")] {
+        let (net, report) = load(Net::new(), file(name), &LoadOptions::new()).unwrap();
+        let text = report.to_string();
+        assert!(text.starts_with(&format!("12 parameters loaded; 12 cast: `embedding.weight` ({dtype} to f32)")), "{text}");
+        let exact = weights(&load(Net::new(), file("weights.pt"), &LoadOptions::new()).unwrap().0);
+        for ((path, cast), (_, exact)) in weights(&net).into_iter().zip(exact) {
+            let tolerance = Tolerance::rel_abs(if dtype == "bf16" { 1e-2 } else { 1e-3 }, 1e-4);
+            cast.assert_approx_eq::<f32>(&exact, tolerance);
+            assert!(dtype == "f64" || cast != exact || path.contains("bias") || path.contains("norm"), "{path} had more digits");
+        }
+    }
+}
+
+#[test]
+fn names_that_only_start_differently_are_proposed() {
+    let error = load(Net::new(), file("lightning.ckpt"), &LoadOptions::new()).unwrap_err();
+    assert!(
+        text(&*error).ends_with(r#"most names fit with `LoadOptions::rename(r"^net\.", "")`, and `strict(false)` loads what fits"#),
+        "{}",
+        text(&*error)
+    );
+}
+
+fn weights(net: &Net) -> Vec<(String, TensorData)> {
+    Snapshot::of_module(net).unwrap().read().unwrap()
+}
+
+/// `xtask/python/export_check.py` reads these files with PyTorch, if the variable names a folder.
+#[test]
+fn exported_weights_come_back() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = if std::env::var_os("STORMFIRE_PYTORCH_FILES").is_some() { file("exported") } else { temporary.path().into() };
+    // PyTorch counts the layer without weights, too.
+    let gap = || ExportOptions::new().rename(r"layers\.1", "layers.2");
+    let exported = |net: &Net, name: &str, options: &ExportOptions| {
+        let path = folder.join(name);
+        export::<Box<dyn std::error::Error>>(net, &path, options).unwrap();
+        load(Net::new(), path.parent().unwrap(), &LoadOptions::new()).unwrap().0
+    };
+    for layout in [LinearLayout::Row, LinearLayout::Col] {
+        let (net, _) = load(Net::with_layout(layout), file("weights.pt"), &LoadOptions::new()).unwrap();
+        for (name, options) in [("whole/model.safetensors", gap()), ("shards/model.safetensors", gap().shard_bytes(200))] {
+            let back = exported(&net, name, &options);
+            assert_answers(&back);
+            if matches!(layout, LinearLayout::Row) {
+                assert_eq!(weights(&back), weights(&net), "{name}");
+            }
+        }
     }
 }
 
 /// The second weight is square: only the outputs reveal a wrong transposition.
 #[test]
 fn a_linear_in_column_layout_answers_as_in_pytorch() {
-    let (net, _) = import_pytorch(Net::with_layout(LinearLayout::Col), file("weights.pt"), &ImportOptions::new()).unwrap();
+    let (net, _) = load(Net::with_layout(LinearLayout::Col), file("weights.pt"), &LoadOptions::new()).unwrap();
     assert_answers(&net);
 }
 
 #[test]
 fn tensors_may_come_another_way() {
-    let tensors = read(&file("weights.pt"), None).unwrap();
-    let tensors = tensors.into_iter().map(|tensor| (tensor.name.clone(), bridge::into_data(tensor).unwrap()));
-    assert_answers(&import_tensors(Net::new(), tensors, &ImportOptions::new()).unwrap().0);
+    let tensors = read(&file("weights.pt"), None).unwrap().into_iter().map(|(name, tensor)| (name, tensor.read().unwrap()));
+    assert_answers(&restore(Net::new(), tensors, &LoadOptions::new().layout(WeightLayout::PyTorch)).unwrap().0);
 }
 
 #[test]
 fn what_does_not_fit_is_named_in_the_terms_of_the_module() {
-    let error = |module: Net, options: &ImportOptions| import_pytorch(module, file("weights.pt"), options).unwrap_err();
-    let renamed = ImportOptions::new().load(LoadOptions::new().rename("^conv", "convolution"));
+    let error = |module: Net, options: &LoadOptions| load(module, file("weights.pt"), options).unwrap_err();
+    let renamed = LoadOptions::new().rename("^conv", "convolution");
     let cases = [
         (Net::new(), renamed, "2 missing: `conv.weight`, `conv.bias`; 2 unexpected: `convolution.bias`, `convolution.weight`"),
         (
             Net { norm: BatchNormConfig::new(2).init(&Device::flex()), ..Net::new() },
-            ImportOptions::new(),
+            LoadOptions::new(),
             "`norm.gamma` (f32 [3] in the file, f32 [2] in the module)",
         ),
-        (
-            Net::new(),
-            ImportOptions::new().renumber(false),
-            "1 missing: `block.Dense.layers.1.weight`; 1 unexpected: `block.layers.2.weight`",
-        ),
+        (Net::new(), LoadOptions::new().renumber(false), "1 missing: `block.Dense.layers.1.weight`; 1 unexpected: `block.layers.2.weight`"),
     ];
     for (module, options, part) in cases {
         let error = error(module, &options);
-        assert!(matches!(error, WeightsError::Misfit(_)) && error.to_string().contains(part), "{error}");
+        assert!(text(&*error).contains(part), "{}", text(&*error));
     }
-    let options = ImportOptions::new().load(LoadOptions::new().only("^block"));
-    let (net, report) = import_pytorch(Net::new(), file("weights.pt"), &options).unwrap();
+    let options = LoadOptions::new().only("^block");
+    let (net, report) = load(Net::new(), file("weights.pt"), &options).unwrap();
     assert_eq!(report.loaded.len(), 5);
     assert_eq!(Snapshot::of_module(&net).unwrap().len(), 12);
 }
 
 #[test]
 fn a_file_that_is_none_is_refused_with_a_hint() {
-    let whole = fs_err::read(file("lightning.ckpt")).unwrap();
+    let [whole, legacy] = ["lightning.ckpt", "legacy.pt"].map(|name| fs_err::read(file(name)).unwrap());
     // `os.system("true")`, which `torch.load` would execute.
     let program = b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.".to_vec();
     let cases = [
-        (b"hello".to_vec(), "it is not a PyTorch file"),
         (whole[..whole.len() / 2].to_vec(), "it is damaged"),
+        (legacy[..legacy.len() - 1].to_vec(), "extends beyond the end of the file"),
         (program, "found os.system"),
-        (b"\x80\x02}q\x00.".to_vec(), "the file contains no named tensors; the keys of the file are none"),
+        (b"\x80\x02}q\x00q\x01q\x02.".to_vec(), "the file contains no named tensors; the keys of the file are none"),
     ];
     for (bytes, part) in cases {
         let torn = tempfile::NamedTempFile::new().unwrap();
         fs_err::write(torn.path(), bytes).unwrap();
-        let error = import_pytorch(Net::new(), torn.path(), &ImportOptions::new()).unwrap_err();
-        assert!(error.to_string().contains(part) && error.hint().is_some(), "{error}");
+        let error = load(Net::new(), torn.path(), &LoadOptions::new()).unwrap_err();
+        assert!(text(&*error).contains(part), "{error}");
     }
-    let error = import_pytorch(Net::new(), "no such file", &ImportOptions::new()).unwrap_err();
-    assert!(error.to_string().contains("it cannot be read"), "{error}");
 }
 
 /// One flipped bit in the values of a weight.
@@ -171,13 +240,13 @@ fn a_file_whose_checksums_do_not_hold_is_refused() {
     bytes[at] ^= 1;
     let torn = tempfile::NamedTempFile::new().unwrap();
     fs_err::write(torn.path(), bytes).unwrap();
-    let error = import_pytorch(Net::new(), torn.path(), &ImportOptions::new()).unwrap_err();
+    let error = load(Net::new(), torn.path(), &LoadOptions::new()).unwrap_err();
     assert!(error.to_string().contains("it is damaged: `") && error.to_string().contains("data/0`"), "{error}");
 }
 
 #[test]
 fn a_key_that_is_not_there_is_refused_with_those_that_are() {
-    let error = |key: &str| import_pytorch(Net::new(), file("lightning.ckpt"), &ImportOptions::new().key(key)).unwrap_err().to_string();
+    let error = |key: &str| load(Net::new(), file("lightning.ckpt"), &LoadOptions::new().key(key)).unwrap_err().to_string();
     assert!(error("model").contains("it has no key `model`; its keys are `callbacks`, `epoch`, `global_step`"), "{}", error("model"));
     let hparams = error("hyper_parameters");
     assert!(hparams.contains("`hyper_parameters` contains no named tensors"), "{hparams}");

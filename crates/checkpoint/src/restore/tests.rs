@@ -126,7 +126,7 @@ fn strict_names_everything_that_does_not_fit() {
     }
     let error = restore(Net::new(&device, 0), saved.clone(), &LoadOptions::new()).unwrap_err();
     assert_snapshot!(text(&error), @"
-    the weights do not fit the module: 5 parameters loaded; 3 missing: `norm.beta`, `head.weight`, `mask`; 1 unexpected: `tail.weight`; 2 that do not fit: `head.bias` (f32 [1] in the file, f32 [3] in the module), `steps` (f32 [2] in the file, i32 [2] in the module)
+    the weights do not fit the module: 5 parameters loaded; 3 missing: `norm.beta`, `head.weight`, `mask`; 1 unexpected: `tail.weight`; 2 that do not fit: `head.bias` (f32 [1] in the file, f32 [3] in the module), `steps` (f32 [2] in the file, i32 [2] in the module); `head.weight` may be `tail.weight`
       hint: build the module as it was when it was saved; `rename` maps other names, `strict(false)` loads what fits
     ");
 

@@ -1,11 +1,14 @@
 use burn::{
+    module::{Param, ParamId},
     nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig},
-    tensor::{DType, Device, TensorData},
+    tensor::{DType, Device, Int, Tensor, TensorData},
 };
 use serde_json::{Value, json};
 
+mod memory;
+
 use super::*;
-use crate::{Manifest, write};
+use crate::{Manifest, restore, write};
 
 #[derive(Module, Debug)]
 struct Net {
@@ -20,7 +23,7 @@ impl Net {
     }
 
     fn values(&self) -> [Vec<f32>; 4] {
-        let bias = |bias: &Option<burn::module::Param<burn::tensor::Tensor<1>>>| bias.as_ref().unwrap().val().into_data();
+        let bias = |bias: &Option<Param<Tensor<1>>>| bias.as_ref().unwrap().val().into_data();
         let tensors =
             [self.square.weight.val().into_data(), bias(&self.square.bias), self.norm.gamma.val().into_data(), bias(&self.norm.beta)];
         tensors.map(|data| data.try_to_vec::<f32>().unwrap())
@@ -65,7 +68,6 @@ fn load(path: &Path, options: &LoadOptions) -> Result<(Net, LoadReport), String>
     file.restore(Net::new(), options).map_err(|error| format!("{error}; {}", error.hint().unwrap_or_default()))
 }
 
-#[cfg(feature = "pytorch")]
 #[test]
 fn a_model_of_hugging_face_gets_the_layout_of_burn() {
     let folder = tempfile::tempdir().unwrap();
@@ -81,7 +83,6 @@ fn a_model_of_hugging_face_gets_the_layout_of_burn() {
     assert!(strict.contains("4 missing: `square.weight`") && strict.contains("4 unexpected: `bert.norm.bias`"), "{strict}");
 }
 
-#[cfg(feature = "pytorch")]
 #[test]
 fn shards_are_one_model() {
     let folder = tempfile::tempdir().unwrap();
@@ -99,10 +100,29 @@ fn shards_are_one_model() {
     let (net, report) = load(&index, &options()).unwrap();
     assert_eq!((net.values()[0].clone(), report.loaded.len()), (vec![1., 3., 2., 4.], 4));
 
+    let (with_folder, _) = load(folder.path(), &options()).unwrap();
+    assert_eq!(with_folder.values(), net.values());
+
+    let swapped: serde_json::Map<_, _> = map
+        .iter()
+        .map(|(name, shard)| (name.clone(), json!(if shard == "1.safetensors" { "2.safetensors" } else { "1.safetensors" })))
+        .collect();
+    fs_err::write(folder.path().join("4.safetensors"), foreign(&json!({ "format": "pt" }), &of_pytorch()[..1])).unwrap();
+    fs_err::write(folder.path().join("torn.safetensors"), &foreign(&json!({ "format": "pt" }), &of_pytorch())[..200]).unwrap();
     let refused = [
-        (json!({ "a": "../1.safetensors" }), "its folder has no file `../1.safetensors`"),
+        (json!({ "a": "../1.safetensors" }), "`../1.safetensors` is not the name of a file in its folder"),
+        (json!({ "a": "/etc/passwd" }), "`/etc/passwd` is not the name of a file in its folder"),
+        (json!({ "a": "1.safetensors/" }), "`1.safetensors/` is not the name of a file in its folder"),
+        (json!({ "a": ".." }), "`..` is not the name of a file in its folder"),
+        (json!({ "a": "" }), "`` is not the name of a file in its folder"),
         (json!({ "a": "1.safetensors" }), "`a` is not in `1.safetensors`"),
-        (json!({ "a": "3.safetensors" }), "there is no checkpoint"),
+        (json!({ "a": "3.safetensors" }), "model.safetensors.index.json` is damaged: its folder has no shard `3.safetensors`"),
+        (json!({ "a": "torn.safetensors" }), "torn.safetensors` is cut off"),
+        (Value::Object(swapped), "`bert.norm.bias` is not in `2.safetensors`"),
+        (
+            json!({ "bert.square.weight": "1.safetensors", "a": "4.safetensors" }),
+            "`bert.square.weight` is in two of its shards, `1.safetensors` and `4.safetensors`",
+        ),
         (json!(["a"]), "it is not an index of model shards"),
     ];
     for (map, part) in refused {
@@ -110,6 +130,80 @@ fn shards_are_one_model() {
         let error = load(&index, &options()).unwrap_err();
         assert!(error.contains(part), "{error}");
     }
+    let empty = tempfile::tempdir().unwrap();
+    let error = WeightsFile::read(empty.path()).unwrap_err();
+    assert!(error.to_string().contains("it is a folder") && error.hint().unwrap().contains("`model.safetensors`"), "{error}");
+}
+
+/// As weights in a checkpoint, whose other tensors are not read.
+#[test]
+fn values_are_read_when_the_module_takes_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let mut bytes = foreign(&json!({ "format": "pt" }), &of_pytorch());
+    fs_err::write(&path, &bytes).unwrap();
+    let file = WeightsFile::read(&path).unwrap();
+    // A damaged file: the values are shorter than they were.
+    bytes.truncate(bytes.len() - 1);
+    fs_err::write(&path, &bytes).unwrap();
+    let error = file.restore(Net::new(), &options()).unwrap_err();
+    assert!(error.to_string().contains("the values of `norm.beta` cannot be read") && error.hint().is_some(), "{error}");
+}
+
+#[test]
+fn numbers_that_do_not_fit_are_an_error() {
+    #[derive(Module, Debug)]
+    struct Counted {
+        scale: Param<Tensor<1>>,
+        count: Param<Tensor<1, Int>>,
+    }
+    let device = Device::flex();
+    let counted = || Counted {
+        scale: Param::initialized(ParamId::new(), Tensor::zeros([2], &device)),
+        count: Param::initialized(ParamId::new(), Tensor::zeros([1], (&device, DType::I32))),
+    };
+    let load = |scale: f64, count: i64| {
+        let tensors = [("scale".to_owned(), TensorData::from([f64::INFINITY, scale])), ("count".to_owned(), TensorData::from([count]))];
+        restore(counted(), tensors, &LoadOptions::new()).map(|(net, _)| (net.scale.val().into_data(), net.count.val().into_data()))
+    };
+    let (scale, count) = load(-3e38, -2_147_483_648).unwrap();
+    assert_eq!(scale, TensorData::from([f32::INFINITY, -3e38]));
+    assert_eq!(count, TensorData::from([i32::MIN]));
+    for (scale, count, part) in [
+        (1e39, 0, "`scale` contains 1000000000000000000000000000000000000000 in the file (f64), which does not fit into the f32"),
+        (0.0, 1 << 31, "`count` contains 2147483648 in the file (i64), which does not fit into the i32"),
+    ] {
+        let error = load(scale, count).unwrap_err();
+        assert!(error.to_string().contains(part) && error.hint().unwrap().contains("adopt_dtype"), "{error}");
+    }
+}
+
+/// Files of Hugging Face have one name for weights that a model uses twice.
+#[test]
+fn tied_weights_need_one_name() {
+    let device = Device::flex();
+    let layer = || LinearConfig::new(2, 2).init(&device);
+    let tied = || {
+        let first = layer();
+        [first.clone(), Linear { weight: first.weight.clone(), bias: layer().bias }]
+    };
+    let file = |name: &str| {
+        let numbers = |values: &[f32]| TensorData::new(values.to_vec(), [values.len()]);
+        [
+            (name.to_owned(), TensorData::from([[1f32, 2.], [3., 4.]])),
+            ("0.bias".to_owned(), numbers(&[5., 6.])),
+            ("1.bias".to_owned(), numbers(&[7., 8.])),
+        ]
+    };
+    for name in ["0.weight", "1.weight"] {
+        let (net, report) = restore(tied(), file(name), &LoadOptions::new()).unwrap();
+        assert_eq!(report.to_string(), "4 parameters loaded", "{name}");
+        assert_eq!(net[0].weight.val().into_data(), net[1].weight.val().into_data());
+        assert_eq!(net[1].weight.val().into_data(), TensorData::from([[1f32, 2.], [3., 4.]]));
+        assert_eq!(net[0].weight.id, net[1].weight.id);
+    }
+    let error = restore([layer(), layer()], file("0.weight"), &LoadOptions::new()).unwrap_err().to_string();
+    assert!(error.contains("1 missing: `1.weight`"), "{error}");
 }
 
 #[test]
