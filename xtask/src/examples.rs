@@ -113,6 +113,7 @@ const RUNS: &[Run] = &[
             "multirun_0/job_1/lightning_logs/version_0/metrics.csv",
             "multirun_0/job_1/output.log",
         ],
+        quality: &[],
     },
     Run {
         example: "trackers",
