@@ -308,7 +308,7 @@ fn files_name_callbacks_and_loggers() {
     // It is a valid input, and a flag replaces a list.
     let again = logs.join("config.yaml");
     run(program(), root, &["-c", again.to_str().unwrap(), "trainer.callbacks=[]", "trainer.loggers=[]", "--epochs=1"]).unwrap();
-    assert!(!root.join("mine/version_1").exists());
+    assert!(!root.join("mine/version_1").exists() && !root.join("lightning_logs").exists(), "{:?}", walk(root));
 }
 
 #[test]
