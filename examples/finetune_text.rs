@@ -75,8 +75,7 @@ impl LightningModule for Classifier {
 
     fn test_step(&self, batch: SmsBatch, _batch_idx: usize) -> Result<StepOutput> {
         let counts = Binary::from_logits(&self.logits(&batch), &batch.targets)?.counts();
-        self.log("test_acc", counts.accuracy());
-        self.log("test_f1", counts.f1());
+        self.log_dict([("test_acc", counts.accuracy()), ("test_f1", counts.f1())]);
         Ok(StepOutput::none())
     }
 
@@ -99,18 +98,12 @@ struct Args {
     /// The folder with `model.safetensors` and `vocab.txt` of `MiniLM`.
     #[arg(long, default_value = "data/minilm")]
     weights: PathBuf,
-    /// The messages.
-    #[arg(long, default_value = "data/sms-spam/messages.tsv.gz")]
-    data: PathBuf,
     /// Number of messages for training, validation and test together. Default: all.
     #[arg(long)]
     messages: Option<usize>,
     /// Number of epochs for each part.
     #[arg(long, default_value_t = 1)]
     epochs: usize,
-    /// Number of messages in a batch.
-    #[arg(long, default_value_t = 16)]
-    batch_size: usize,
     /// The folder for logs, checkpoints and weights.
     #[arg(long, default_value = ".")]
     root: PathBuf,
@@ -127,7 +120,7 @@ fn main() -> Result<Stop> {
     let args = Args::parse();
     let device = Accelerator::Auto.device()?;
     let pieces = WordPieces::read(&args.weights.join("vocab.txt"))?;
-    let [train, val, test] = sms_loaders(&args.data, &pieces, args.messages, args.batch_size)?;
+    let [train, val, test] = sms_loaders("data/sms-spam/messages.tsv.gz", &pieces, args.messages)?;
     stormfire::seed_everything(1, &device);
     let head = LinearConfig::new(WIDTH, 1).init(&device);
     let fresh = Classifier { encoder: MiniLm::new(&device), head, part: Part::Head };

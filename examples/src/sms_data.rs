@@ -16,6 +16,8 @@ use crate::{WordPieces, minilm::Tokens};
 
 /// The longest message in tokens. Longer ones are cut.
 const LONGEST: usize = 48;
+/// Messages in a batch.
+const BATCH: usize = 16;
 
 /// A batch of messages.
 #[derive(Clone, Debug, CastBatch, SplitBatch)]
@@ -37,7 +39,8 @@ struct Sms {
 ///
 /// # Errors
 /// For files that cannot be read, and for fewer than `messages` messages.
-pub fn sms_loaders(file: &Path, pieces: &WordPieces, messages: Option<usize>, batch_size: usize) -> Result<[Loader<SmsBatch>; 3]> {
+pub fn sms_loaders(file: impl AsRef<Path>, pieces: &WordPieces, messages: Option<usize>) -> Result<[Loader<SmsBatch>; 3]> {
+    let file = file.as_ref();
     let refused = |reason: &dyn std::fmt::Display| DataError::other(format!("`{}`: {reason}", file.display()));
     let mut lines = String::new();
     let reader = GzDecoder::new(fs_err::File::open(file).map_err(|error| DataError::other(error.to_string()))?);
@@ -61,7 +64,7 @@ pub fn sms_loaders(file: &Path, pieces: &WordPieces, messages: Option<usize>, ba
         let messages = (0..part.len()).map(|index| part.get(index)).collect::<Result<Vec<_>, _>>()?;
         let lengths = messages.iter().map(|sms| sms.tokens.len());
         // Messages of similar lengths are in one batch: most of the padding is gone.
-        let sampler = LengthSampler::new(lengths).batch_size(batch_size).multiple_of(12);
+        let sampler = LengthSampler::new(lengths).batch_size(BATCH).multiple_of(12);
         Ok(Loader::collate(part, collate).batch_sampler(sampler))
     };
     Ok([loader(train)?, loader(val)?, loader(test)?])

@@ -29,7 +29,8 @@ impl WordPieces {
     /// For a file that cannot be read, or that lacks `[CLS]`, `[SEP]` or `[UNK]`.
     pub fn read(path: &Path) -> Result<Self> {
         let refused = |reason: String| DataError::other(format!("`{}`: {reason}", path.display()));
-        let text = fs_err::read_to_string(path).map_err(|error| DataError::other(error.to_string()))?;
+        let text = fs_err::read_to_string(path)
+            .map_err(|error| DataError::other(format!("{error}; `cargo xtask data` downloads the vocabulary and the weights of MiniLM")))?;
         let pieces: HashMap<String, u32> = text.lines().map(str::to_owned).zip(0..).collect();
         let special = |piece: &str| pieces.get(piece).copied().ok_or_else(|| refused(format!("it has no `{piece}`")));
         let regex = |pattern: &str| Regex::new(pattern).map_err(|error| refused(error.to_string()));

@@ -39,6 +39,7 @@ mod nan_policy;
 mod optimization;
 mod precision;
 mod prediction;
+mod pretrained;
 mod pruning;
 mod ranks;
 mod recorder;

@@ -8,7 +8,7 @@ use std::{
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
-    tensor::{Bool, DType, Int, Tensor},
+    tensor::{Bool, DType, Int, Shape, Tensor, TensorData},
 };
 use serde_json::json;
 
@@ -95,7 +95,8 @@ impl ExportOptions {
 ///
 /// `torch`, `safetensors` and Hugging Face's programs read it, and so does [`WeightsFile`](crate::WeightsFile). Weights
 /// of `Linear` are transposed, those of normalization layers are renamed, variants of an enum are removed from the
-/// names. The numbers keep their dtype. The memory for it is a few tensors.
+/// names, and a `BatchNorm` gets PyTorch's counter of batches (0). The numbers keep their dtype. The memory for it is a
+/// few tensors.
 ///
 /// Above [`shard_bytes`](ExportOptions::shard_bytes), `model.safetensors` becomes `model-00001-of-00003.safetensors`
 /// and so on, with the index `model.safetensors.index.json`. A file or an index of an earlier export under this name is
@@ -201,20 +202,25 @@ struct Collect<'a> {
 }
 
 impl Collect<'_> {
-    /// The name in the file. `None` for a parameter that is not exported.
     fn name(&mut self) -> Option<String> {
-        let path = self.way.path();
+        let way = self.way.clone();
+        self.name_of(&way)
+    }
+
+    /// The name in the file. `None` for a parameter that is not exported.
+    fn name_of(&mut self, way: &Way) -> Option<String> {
+        let path = way.path();
         if !self.names.selects(&path) {
             return None;
         }
         if self.is_burns {
             return Some(path);
         }
-        if self.way.is_reparameterization() {
+        if way.is_reparameterization() {
             self.failed.get_or_insert(WeightsError::Adapter { path });
             return None;
         }
-        self.way.in_pytorch().pop()
+        way.in_pytorch().pop()
     }
 }
 
@@ -237,6 +243,10 @@ impl ModuleVisitor for Collect<'_> {
             self.transposed.insert(self.snapshot.len());
         }
         self.snapshot.add(name, tensor);
+        // Strict loaders of Hugging Face want it.
+        if let Some(counter) = self.way.batch_counter().filter(|_| !self.is_burns).and_then(|way| self.name_of(&way)) {
+            self.snapshot.add_read(counter, TensorData::new(vec![0_i64], Shape::from(Vec::<usize>::new())));
+        }
     }
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
         if let Some(name) = self.name() {

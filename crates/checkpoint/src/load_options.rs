@@ -28,6 +28,7 @@ pub struct LoadOptions {
     layout: Option<WeightLayout>,
     key: Option<String>,
     renumber: bool,
+    not_transposed: Vec<String>,
 }
 
 /// The layout of weights.
@@ -58,6 +59,7 @@ impl Default for LoadOptions {
             layout: None,
             key: None,
             renumber: true,
+            not_transposed: Vec::new(),
         }
     }
 }
@@ -123,6 +125,14 @@ impl LoadOptions {
         self
     }
 
+    /// Sets weights of `Linear` that are already as in burn although the file has PyTorch's layout: the `Conv1D` of
+    /// GPT-2, `not_transposed(r"c_(attn|proj|fc)\.weight$")`. A regular expression for paths of the module. Can be
+    /// called several times.
+    pub fn not_transposed(mut self, pattern: impl Into<String>) -> Self {
+        self.not_transposed.push(pattern.into());
+        self
+    }
+
     pub(crate) fn own_layout(&self) -> Option<WeightLayout> {
         self.layout
     }
@@ -143,9 +153,18 @@ impl LoadOptions {
         self.adopt_dtype
     }
 
+    /// The compiled patterns of [`not_transposed`](Self::not_transposed).
+    pub(crate) fn compile_not_transposed(&self) -> Result<Vec<Regex>> {
+        self.not_transposed.iter().map(|pattern| regex(pattern)).collect()
+    }
+
     pub(crate) fn compile(&self) -> Result<Names> {
         Names::compile(&self.only, &self.except, &self.rename)
     }
+}
+
+fn regex(pattern: &str) -> Result<Regex> {
+    Regex::new(pattern).map_err(|error| WeightsError::Pattern { pattern: pattern.into(), error: Box::new(error) })
 }
 
 /// The compiled patterns of options.
@@ -157,11 +176,9 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn compile(only: &[String], except: &[String], rename: &[(String, String)]) -> Result<Self> {
-        let regex =
-            |pattern: &String| Regex::new(pattern).map_err(|e| WeightsError::Pattern { pattern: pattern.clone(), error: Box::new(e) });
         Ok(Self {
-            only: only.iter().map(regex).collect::<Result<_>>()?,
-            except: except.iter().map(regex).collect::<Result<_>>()?,
+            only: only.iter().map(|pattern| regex(pattern)).collect::<Result<_>>()?,
+            except: except.iter().map(|pattern| regex(pattern)).collect::<Result<_>>()?,
             rename: rename.iter().map(|(from, to)| Ok((regex(from)?, to.clone()))).collect::<Result<_>>()?,
         })
     }

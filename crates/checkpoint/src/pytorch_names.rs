@@ -59,6 +59,17 @@ impl Way {
         self.steps.last().is_some_and(|(name, _)| name == "weight") && self.is_in(&["Linear"])
     }
 
+    /// The counter that PyTorch has beside this parameter, if it is the last one of a `BatchNorm`.
+    pub(crate) fn batch_counter(&self) -> Option<Self> {
+        let is_last = self.steps.last().is_some_and(|(name, _)| name == "running_var") && self.is_in(&["BatchNorm"]);
+        is_last.then(|| {
+            let mut way = self.clone();
+            way.exit();
+            way.enter(BATCH_COUNTER, "");
+            way
+        })
+    }
+
     /// Whether it belongs to an adapter or another reparameterization.
     pub(crate) fn is_reparameterization(&self) -> bool {
         self.steps.iter().any(|(_, container)| container == REPARAMETERIZATION)
@@ -90,32 +101,34 @@ pub(crate) struct Translated {
     pub(crate) wanted: BTreeMap<String, Vec<String>>,
 }
 
-/// Finds the tensor of each parameter, and converts it to burn's layout.
-pub(crate) fn translate<M: Module>(module: &M, tensors: BTreeMap<String, Unread>) -> Translated {
+/// Finds the tensor of each parameter, and converts it to burn's layout. Of some paths, `has_burns_layout`.
+pub(crate) fn translate<M: Module>(module: &M, tensors: BTreeMap<String, Unread>, has_burns_layout: impl Fn(&str) -> bool) -> Translated {
     let result = Translated { found: BTreeMap::new(), others: tensors, wanted: BTreeMap::new() };
-    let mut visitor = Translate { way: Way::default(), result };
+    let mut visitor = Translate { way: Way::default(), result, has_burns_layout };
     module.visit(&mut visitor);
     visitor.result
 }
 
-struct Translate {
+struct Translate<F> {
     way: Way,
     result: Translated,
+    has_burns_layout: F,
 }
 
-impl Translate {
-    fn visit(&mut self, is_as_in_pytorch: bool) {
-        let names = self.way.in_pytorch();
+impl<F: Fn(&str) -> bool> Translate<F> {
+    fn visit(&mut self, is_saved_transposed: bool) {
+        let (path, names) = (self.way.path(), self.way.in_pytorch());
         if let Some(tensor) = names.iter().find_map(|name| self.result.others.remove(name)) {
-            let is_transposed = self.way.is_transposed() && !is_as_in_pytorch && tensor.shape.len() == 2;
-            let tensor = if is_transposed { tensor.transposed() } else { tensor };
-            self.result.found.insert(self.way.path(), tensor);
+            // Of both, or of none, the forms are the same.
+            let differs = (self.has_burns_layout)(&path) == is_saved_transposed;
+            let is_transposed = self.way.is_transposed() && differs && tensor.shape.len() == 2;
+            self.result.found.insert(path.clone(), if is_transposed { tensor.transposed() } else { tensor });
         }
-        self.result.wanted.insert(self.way.path(), names);
+        self.result.wanted.insert(path, names);
     }
 }
 
-impl ModuleVisitor for Translate {
+impl<F: Fn(&str) -> bool> ModuleVisitor for Translate<F> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.way.enter(name, container_type);
     }

@@ -58,7 +58,8 @@ pub(crate) fn restore_unread<M: Module>(
     }
     let tensors = names.rename(tensors.into_iter().filter(|(name, _)| name.rsplit('.').next() != Some(BATCH_COUNTER)))?;
     let tensors = if options.renumbers() { renumber(tensors) } else { tensors };
-    let translated = translate(&module, tensors);
+    let not_transposed = options.compile_not_transposed()?;
+    let translated = translate(&module, tensors, |path| not_transposed.iter().any(|pattern| pattern.is_match(path)));
     fill(module, translated, options, &names)
 }
 

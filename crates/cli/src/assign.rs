@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use crate::{
-    error::{Problem, Result},
+    error::{Error, Problem, Result},
     node::{Node, Tree},
     read::yaml,
     schema::{Leaf, Schema},
@@ -24,12 +24,9 @@ impl Assignment {
     pub(crate) fn layer(&self, schema: &Schema) -> Result<Node> {
         let leaf = schema.leaf(&self.path);
         let value = match &self.text {
-            Some(text) => value_of(text, leaf, &self.source)?,
+            Some(text) => self.value_of(text, leaf)?,
             None if leaf.is_some_and(|leaf| leaf.kinds.is_flag()) => Node::new(Tree::Bool(true), &self.source),
-            None => {
-                let message = format!("the option `{}` has no value", self.path);
-                return Err(Problem::new(&self.source, message).help(format!("write `--{}=VALUE`", self.path)).into());
-            }
+            None => return Err(self.without_value(format!("write `--{}=VALUE`", self.path))),
         };
         let names: Vec<&str> = self.path.split('.').collect();
         Ok(names
@@ -52,20 +49,30 @@ impl Assignment {
             _ => usize::MAX,
         }
     }
-}
 
-/// A text as a value: verbatim for an option that takes strings, else as YAML.
-fn value_of(text: &str, leaf: Option<&Leaf>, source: &Source) -> Result<Node> {
-    let verbatim = || Node::new(Tree::Text(text.to_owned()), source);
-    let Some(leaf) = leaf else { return yaml::value(text, source) };
-    if leaf.kinds.is_text() {
-        let is_none = leaf.kinds.has_null() && text == "null";
-        return Ok(if is_none { Node::new(Tree::Null, source) } else { verbatim() });
+    /// A text as a value: verbatim for an option that takes strings, else as YAML.
+    fn value_of(&self, text: &str, leaf: Option<&Leaf>) -> Result<Node> {
+        let source = &self.source;
+        let verbatim = || Node::new(Tree::Text(text.to_owned()), source);
+        let is_null = ["null", "~"].contains(&text.trim());
+        if let Some(leaf) = leaf
+            && leaf.kinds.is_text()
+        {
+            let is_none = leaf.kinds.has_null() && text == "null";
+            return Ok(if is_none { Node::new(Tree::Null, source) } else { verbatim() });
+        }
+        let has_text = leaf.is_some_and(|leaf| leaf.kinds.has_text());
+        match yaml::value(text, source) {
+            // YAML reads nothing and a comment as null, but an unset variable of a shell must not remove a limit.
+            Ok(node) if node.value == Tree::Null && !is_null && !has_text => Err(self.without_value("`null` is no value".into())),
+            Ok(node) if leaf.is_none_or(|leaf| leaf.kinds.has(&node.value)) || !has_text => Ok(node),
+            Err(error) if !has_text => Err(error),
+            // One of its kinds is a string.
+            _ => Ok(verbatim()),
+        }
     }
-    match yaml::value(text, source) {
-        Ok(node) if leaf.kinds.has(&node.value) || !leaf.kinds.has_text() => Ok(node),
-        Err(error) if !leaf.kinds.has_text() => Err(error),
-        // One of its kinds is a string.
-        _ => Ok(verbatim()),
+
+    fn without_value(&self, help: String) -> Error {
+        Problem::new(&self.source, format!("the option `{}` has no value", self.path)).help(help).into()
     }
 }

@@ -168,6 +168,15 @@ impl<'a> Checker<'a> {
 
     fn unknown<'n>(&mut self, value: &Node, path: &str, name: &str, known: impl Iterator<Item = &'n str>) {
         let full = join(path, name);
+        if name.contains('.') && self.schema.leaf(&full).is_some() {
+            let nested = name
+                .rsplit('.')
+                .fold("…".to_owned(), |below, name| if below == "…" { format!("{name}: …") } else { format!("{name}: {{{below}}}") });
+            let message = format!("the name `{name}` has a point, which is for command lines");
+            let help = format!("write sections: `{nested}`");
+            self.problems.push(Problem::new(&value.source, message).help(help));
+            return;
+        }
         if self.schema.leaf(&full).is_some() {
             let tag = self.schema.leaf(path).and_then(|leaf| leaf.tag.as_deref()).unwrap_or("name");
             let message = format!("there is no option `{full}` with this `{}`", join(path, tag));

@@ -11,12 +11,21 @@ use crate::{
 
 const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
+/// What follows a flag.
+enum Takes {
+    Nothing,
+    /// One of these.
+    Values(Vec<String>),
+    /// Anything. It may be a file.
+    Any,
+}
+
 /// A word of the command line.
 struct Word {
     flag: String,
+    short: Option<char>,
     about: String,
-    values: Vec<String>,
-    takes_file: bool,
+    takes: Takes,
 }
 
 /// The script for a shell.
@@ -37,26 +46,30 @@ pub(crate) fn script(shell: &str, program: &str, commands: &[Command], aliases: 
 fn words(aliases: &[Alias], schema: &Schema) -> Vec<Word> {
     let own = OWN.iter().map(|own| Word {
         flag: format!("--{}", own.name),
+        short: own.short,
         about: own.about.into(),
-        values: if own.name == "completion" { SHELLS.map(String::from).into() } else { Vec::new() },
-        takes_file: own.value == Some("FILE"),
+        takes: match own.name {
+            "completion" => Takes::Values(SHELLS.map(String::from).into()),
+            _ if own.value.is_some() => Takes::Any,
+            _ => Takes::Nothing,
+        },
     });
-    let values_of = |path: &str| {
-        let leaf = schema.leaf(path);
-        let is_flag = leaf.is_some_and(|leaf| leaf.kinds.is_flag());
-        if is_flag { vec!["true".into(), "false".into()] } else { leaf.map(|leaf| leaf.values.clone()).unwrap_or_default() }
+    let takes = |path: &str| match schema.leaf(path) {
+        Some(leaf) if leaf.kinds.is_flag() => Takes::Values(vec!["true".into(), "false".into()]),
+        Some(leaf) if !leaf.values.is_empty() => Takes::Values(leaf.values.clone()),
+        _ => Takes::Any,
     };
     let aliases = aliases.iter().map(|alias| Word {
         flag: format!("--{}", alias.name),
+        short: None,
         about: schema.leaf(&alias.path).map(|leaf| first_sentences(&leaf.doc)).unwrap_or_default(),
-        values: if alias.fixed.is_some() { Vec::new() } else { values_of(&alias.path) },
-        takes_file: false,
+        takes: if alias.fixed.is_some() { Takes::Nothing } else { takes(&alias.path) },
     });
     let options = schema.leaves().filter(|leaf| leaf.path.contains('.') && !leaf.is_section).map(|leaf| Word {
         flag: format!("--{}", leaf.path),
+        short: None,
         about: first_sentences(&leaf.doc),
-        values: values_of(&leaf.path),
-        takes_file: false,
+        takes: takes(&leaf.path),
     });
     own.chain(aliases).chain(options).collect()
 }
@@ -75,26 +88,38 @@ fn bash(program: &str, commands: &[&str], words: &[Word]) -> String {
     let name = function(program);
     let mut cases = String::new();
     for word in words {
-        if word.takes_file {
-            let _ = writeln!(cases, "    {}) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;", word.flag);
-        } else if !word.values.is_empty() {
-            let values = quoted(&word.values.join(" "));
-            let _ = writeln!(cases, "    {}) COMPREPLY=($(compgen -W {values} -- \"$cur\")); return ;;", word.flag);
-        }
+        let flags = word.short.map_or_else(|| word.flag.clone(), |short| format!("-{short}|{}", word.flag));
+        let _ = match &word.takes {
+            Takes::Nothing => Ok(()),
+            Takes::Values(values) => {
+                writeln!(cases, "    {flags}) COMPREPLY=($(compgen -W {} -- \"$cur\")); return ;;", quoted(&values.join(" ")))
+            }
+            // Without a proposal, bash proposes files.
+            Takes::Any => writeln!(cases, "    {flags}) return ;;"),
+        };
     }
     let flags: Vec<&str> = words.iter().map(|word| word.flag.as_str()).collect();
+    let bare: Vec<&str> = flags.iter().filter(|flag| flag.contains('.')).map(|flag| flag.trim_start_matches('-')).collect();
     // A `=` is a word of its own in bash.
     format!(
         "_{name}() {{
-  local cur=\"${{COMP_WORDS[COMP_CWORD]}}\" prev=\"${{COMP_WORDS[COMP_CWORD-1]}}\"
+  local cur=\"${{COMP_WORDS[COMP_CWORD]}}\" prev=\"${{COMP_WORDS[COMP_CWORD-1]}}\" words
   if [ \"$cur\" = = ]; then cur=; elif [ \"$prev\" = = ]; then prev=\"${{COMP_WORDS[COMP_CWORD-2]}}\"; fi
+  COMPREPLY=()
   case \"$prev\" in
 {cases}  esac
-  COMPREPLY=($(compgen -W {} -- \"$cur\"))
+  case \"$cur\" in
+    -*) words={} ;;
+    *.*) words={} ;;
+    *) words={} ;;
+  esac
+  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))
 }}
-complete -F _{name} {}
+complete -o default -F _{name} {}
 ",
-        quoted(&commands.iter().copied().chain(flags).collect::<Vec<_>>().join(" ")),
+        quoted(&flags.join(" ")),
+        quoted(&bare.join(" ")),
+        quoted(&commands.join(" ")),
         quoted(program),
     )
 }
@@ -103,12 +128,12 @@ fn zsh(program: &str, commands: &[&str], words: &[Word]) -> String {
     let escaped = |text: &str| text.replace('\\', r"\\").replace('[', r"\[").replace(']', r"\]").replace(':', r"\:");
     let mut specs = String::new();
     for word in words {
-        let action = match word.values.as_slice() {
-            _ if word.takes_file => ":file:_files".to_owned(),
-            [] => ":value:".to_owned(),
-            values => format!(":value:({})", values.join(" ")),
+        let (equals, action) = match &word.takes {
+            Takes::Nothing => ("", String::new()),
+            Takes::Values(values) => ("=", format!(":value:({})", values.join(" "))),
+            Takes::Any => ("=", ":value:_files".to_owned()),
         };
-        let spec = format!("*{}=[{}]{action}", word.flag, escaped(&word.about));
+        let spec = format!("*{}{equals}[{}]{action}", word.flag, escaped(&word.about));
         let _ = writeln!(specs, "  {} \\", quoted(&spec));
     }
     format!("#compdef {program}\n_arguments \\\n{specs}  {}\n", quoted(&format!("*:command:({})", commands.join(" "))))
@@ -118,13 +143,14 @@ fn fish(program: &str, commands: &[&str], words: &[Word]) -> String {
     let program = quoted(program);
     let mut out = format!("complete -c {program} -f -a {}\n", quoted(&commands.join(" ")));
     for word in words {
-        let values = match word.values.as_slice() {
-            _ if word.takes_file => " -r -F".to_owned(),
-            [] => String::new(),
-            values => format!(" -x -a {}", quoted(&values.join(" "))),
+        let values = match &word.takes {
+            Takes::Nothing => String::new(),
+            Takes::Values(values) => format!(" -x -a {}", quoted(&values.join(" "))),
+            Takes::Any => " -r -F".to_owned(),
         };
+        let short = word.short.map_or_else(String::new, |short| format!(" -s {short}"));
         let flag = word.flag.trim_start_matches('-');
-        let _ = writeln!(out, "complete -c {program} -l {} -d {}{values}", quoted(flag), quoted(&word.about));
+        let _ = writeln!(out, "complete -c {program}{short} -l {} -d {}{values}", quoted(flag), quoted(&word.about));
     }
     out
 }

@@ -16,7 +16,11 @@ pub(crate) fn variable(prefix: &str, path: &str) -> String {
 /// The options that the variables with this prefix set.
 pub(crate) fn assignments(prefix: &str, variables: impl IntoIterator<Item = (String, String)>, schema: &Schema) -> Result<Vec<Assignment>> {
     let start = format!("{prefix}__");
-    let mut given: Vec<(String, String)> = variables.into_iter().filter(|(name, _)| name.starts_with(&start)).collect();
+    // Variables of an option with one `_` where two belong are mistakes. Others with `PREFIX_` may be of something else.
+    let plain = |name: &str| name.replace("__", "_");
+    let meant = |name: &str| schema.leaves().any(|leaf| leaf.path.contains('.') && plain(&variable(prefix, &leaf.path)) == plain(name));
+    let mut given: Vec<(String, String)> =
+        variables.into_iter().filter(|(name, _)| name.starts_with(&start) || (name.starts_with(prefix) && meant(name))).collect();
     // The system has them in any order.
     given.sort();
     let mut problems = Vec::new();
@@ -28,7 +32,7 @@ pub(crate) fn assignments(prefix: &str, variables: impl IntoIterator<Item = (Str
             found.push(Assignment { path, text: Some(text), source });
             continue;
         }
-        let path = name.trim_start_matches(&start).replace("__", ".").to_lowercase();
+        let path = name.trim_start_matches(prefix).trim_start_matches('_').replace("__", ".").to_lowercase();
         let known: Vec<String> = schema.leaves().map(|leaf| variable(prefix, &leaf.path)).collect();
         let help = did_you_mean(&name, known.iter().map(String::as_str));
         problems.push(Problem::new(&source, format!("there is no option `{path}`")).help(help));

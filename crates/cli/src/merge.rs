@@ -25,6 +25,13 @@ pub(crate) fn merge(into: &mut Node, from: Node, path: &str, schema: &Schema) {
             // The source of a missing option is the layer that has chosen the section.
             into.source = source;
         }
+        // A section of a file whose options are all commented out.
+        (Tree::Map(_), Node { value: Tree::Null, source }) if source.position().is_some() && is_section(path, schema) => {}
         (_, from) => *into = from,
     }
+}
+
+/// Whether these are options that are always there.
+fn is_section(path: &str, schema: &Schema) -> bool {
+    path.is_empty() || schema.leaf(path).is_some_and(|leaf| leaf.is_section && !leaf.kinds.has_null())
 }

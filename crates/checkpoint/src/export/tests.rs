@@ -71,6 +71,7 @@ fn a_file_has_the_names_and_the_layout_of_pytorch() {
         "layers.1.weight F32 [3, 3]",
         "mask BOOL [2]",
         "norm.bias F32 [3]",
+        "norm.num_batches_tracked I64 []",
         "norm.running_mean F32 [3]",
         "norm.running_var F32 [3]",
         "norm.weight F32 [3]",

@@ -1,6 +1,6 @@
 use burn::{
     module::{Param, ParamId},
-    nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig},
+    nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig, LinearLayout},
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
 use serde_json::{Value, json};
@@ -176,6 +176,29 @@ fn numbers_that_do_not_fit_are_an_error() {
         let error = load(scale, count).unwrap_err();
         assert!(error.to_string().contains(part) && error.hint().unwrap().contains("adopt_dtype"), "{error}");
     }
+}
+
+/// The `Conv1D` of GPT-2 has a weight as burn's `Linear`. A square one fits in both forms.
+#[test]
+fn single_weights_may_have_the_layout_of_burn() {
+    #[derive(Module, Debug)]
+    struct Gpt {
+        c_proj: Linear,
+        lm: Linear,
+    }
+    let (same, transposed) = ([[1f32, 2.], [3., 4.]], [[1f32, 3.], [2., 4.]]);
+    let tensors = || ["c_proj.weight", "lm.weight"].map(|name| (name.to_owned(), TensorData::from(same)));
+    for layout in [LinearLayout::Row, LinearLayout::Col] {
+        let linear = || LinearConfig::new(2, 2).with_bias(false).with_layout(layout).init(&Device::flex());
+        let load = |options: LoadOptions| {
+            let (net, _) = restore(Gpt { c_proj: linear(), lm: linear() }, tensors(), &options.layout(WeightLayout::PyTorch)).unwrap();
+            [net.c_proj, net.lm].map(|linear| linear.weight.val().into_data())
+        };
+        assert_eq!(load(LoadOptions::new()), [transposed, transposed].map(TensorData::from));
+        assert_eq!(load(LoadOptions::new().not_transposed("^c_proj")), [same, transposed].map(TensorData::from));
+    }
+    let error = restore(Net::new(), [], &LoadOptions::new().layout(WeightLayout::PyTorch).not_transposed("(")).unwrap_err();
+    assert!(error.to_string().contains("is not a regular expression"), "{error}");
 }
 
 /// Files of Hugging Face have one name for weights that a model uses twice.

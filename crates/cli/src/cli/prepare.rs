@@ -252,11 +252,16 @@ pub(super) fn in_source(error: stormfire_module::Error, config: &Node, schema: &
     }
 }
 
+/// What a comment of YAML cannot have, or what ends it.
+fn is_no_text(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+}
+
 /// Comments that say how the run was started.
 fn header(program: &str, version: &str, words: &[String]) -> String {
     let quoted = |word: &String| {
         let is_simple = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./,:+@%".contains(c));
-        if is_simple { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''").replace(['\n', '\r'], " ")) }
+        if is_simple { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''").replace(is_no_text, " ")) }
     };
     let line: Vec<String> = std::iter::once(program.to_owned()).chain(words.iter().map(quoted)).collect();
     let version = if version.is_empty() { String::new() } else { format!("{program} {version}, ") };

@@ -49,17 +49,31 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         stormfire_console::init();
         let mut args = std::env::args_os();
         let program = args.next().map_or_else(|| "program".into(), std::path::PathBuf::from);
-        let program = program.file_stem().map_or_else(|| "program".into(), |name| name.to_string_lossy().into_owned());
-        // A path that is not UTF-8 cannot be stored in a configuration. Such a variable is none of ours.
-        let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
+        let program = program.file_name().map_or_else(|| "program".into(), |name| name.to_string_lossy().into_owned());
+        let program = program.trim_end_matches(std::env::consts::EXE_SUFFIX).to_owned();
+        let args = args.map(|arg| {
+            arg.into_string().unwrap_or_else(|arg| {
+                // It cannot be stored in a configuration.
+                let _ = writeln!(std::io::stderr().lock(), "error: `{}` is not UTF-8", arg.to_string_lossy());
+                std::process::exit(2)
+            })
+        });
+        let args: Vec<String> = args.collect();
+        // A variable that is not UTF-8 is none of ours.
         let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         match self.execute(&program, &args, variables.collect()) {
             Ok(Outcome::Fit(stop)) => Ok(stop),
             Ok(Outcome::Evaluated(_) | Outcome::Predicted) => Ok(Stop::Requested("the command is complete".into())),
             Ok(Outcome::Printed(text)) | Err(Ended::Printed(text)) => {
-                // A closed pipe, as of `| head`, is not an error.
-                let _ = std::io::stdout().lock().write_all(text.as_bytes());
-                std::process::exit(0)
+                let mut stdout = std::io::stdout().lock();
+                match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+                    // A closed pipe, as of `| head`, is not an error.
+                    Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                        let _ = writeln!(std::io::stderr().lock(), "error: stdout cannot be written: {error}");
+                        std::process::exit(1)
+                    }
+                    _ => std::process::exit(0),
+                }
             }
             Err(Ended::Several(plan)) => {
                 let (table, is_good) = plan.run(&std::env::current_exe()?)?;

@@ -387,6 +387,10 @@ fn bash_completes_flags_and_values() {
     assert_eq!(complete("program --model.in"), "--model.inputs");
     assert_eq!(complete("program --trainer.gradient_clip_algorithm "), "norm value");
     assert_eq!(complete("program --trainer.barebones = t"), "true");
+    assert_eq!(complete("program trainer.max_ep"), "trainer.max_epochs");
+    // Bash proposes files.
+    assert_eq!(complete("program -c "), "");
+    assert_eq!(complete("program --trainer.default_root_dir "), "");
     for shell in ["zsh", "fish"] {
         assert!(printed(program_of(1).try_run(&["--completion", shell], &[])).contains("model.inputs"));
     }

@@ -27,11 +27,25 @@ pub(crate) fn scalar(value: &Tree) -> String {
         Tree::UInt(value) => value.to_string(),
         Tree::Float(value) if value.is_nan() => ".nan".into(),
         Tree::Float(value) if value.is_infinite() => if *value > 0.0 { ".inf" } else { "-.inf" }.into(),
-        // Rust writes a point or an exponent, and reads the same bits back.
-        Tree::Float(value) => format!("{value:?}"),
+        Tree::Float(value) => float(*value),
         Tree::Text(value) => text(value),
         Tree::Null | Tree::List(_) | Tree::Map(_) => "null".into(),
     }
+}
+
+/// Rust writes a point or an exponent, and reads the same bits back. YAML 1.1 has no number with an exponent alone.
+fn float(value: f64) -> String {
+    let text = format!("{value:?}");
+    match text.split_once('e') {
+        Some((digits, exponent)) if !digits.contains('.') => format!("{digits}.0e{}", signed(exponent)),
+        Some((digits, exponent)) => format!("{digits}e{}", signed(exponent)),
+        None => text,
+    }
+}
+
+/// YAML 1.1 has no exponent without a sign either.
+fn signed(exponent: &str) -> String {
+    if exponent.starts_with('-') { exponent.to_owned() } else { format!("+{exponent}") }
 }
 
 /// A string, in quotes unless every YAML reader reads it as the same string without.
