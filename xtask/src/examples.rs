@@ -142,6 +142,16 @@ const RUNS: &[Run] = &[
         quality: &[],
     },
     Run {
+        example: "custom_logger",
+        arguments: &[QUIET, ROOT, "-m", "model.lr=0.1,0.2", "--jobs=2", "lines.file={root}/metrics.jsonl"],
+        leaves: &[
+            "multirun_0/job_1/lightning_logs/version_0/config.yaml",
+            "multirun_0/job_1/lightning_logs/version_0/metrics.csv",
+            "multirun_0/job_1/output.log",
+        ],
+        quality: &[],
+    },
+    Run {
         example: "trackers",
         arguments: &["--epochs", "1", QUIET, ROOT],
         leaves: &[

@@ -72,6 +72,9 @@ pub(crate) struct Line {
     pub(crate) options: Vec<Assignment>,
     pub(crate) print: Option<Print>,
     pub(crate) dry_run: bool,
+    /// Whether options have several values.
+    pub(crate) multirun: bool,
+    pub(crate) jobs: Option<usize>,
     /// The words as they were typed, without secrets.
     pub(crate) shown: Vec<String>,
 }
@@ -211,6 +214,13 @@ impl<'a> Parser<'a> {
             "config" => self.line.files.push(needed(value)?.into()),
             "ckpt-path" => self.line.ckpt_path = Some(needed(value)?),
             "dry-run" => self.line.dry_run = true,
+            "multirun" => self.line.multirun = true,
+            "jobs" => {
+                let text = needed(value)?;
+                let jobs = text.parse().ok().filter(|jobs| *jobs > 0);
+                let refused = || Problem::general(format!("`--jobs {text}`: expected a whole number of at least 1"));
+                self.line.jobs = Some(jobs.ok_or_else(refused)?);
+            }
             "print-schema" => self.ask(Print::Schema),
             "completion" => self.ask(Print::Completion(needed(value)?)),
             "print-config" => match value.as_deref() {

@@ -5,15 +5,18 @@ mod prepare;
 mod run;
 
 use burn::tensor::Device;
+use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use stormfire_data::{CastBatch, DataModule, SplitBatch};
-use stormfire_module::{LightningModule, Result};
+use stormfire_loggers::Logger;
+use stormfire_module::{Callback, LightningModule, Result};
 use stormfire_trainer::{Fit, Trainer, TrainerConfig};
 
 use crate::{
     args::Alias,
     error,
     node::Node,
+    registry::Registry,
     section::{Part, Section},
 };
 use prepare::Ended;
@@ -82,11 +85,13 @@ type OfBatches<M> = fn(Trainer<M>, &TrainerConfig) -> Trainer<M>;
 /// best`, `program --help` and more: `docs/command-line.md`.
 pub struct Cli<M: LightningModule, D, MC, DC> {
     about: String,
+    version: String,
     prefix: String,
     aliases: Vec<Alias>,
     trainer_defaults: TrainerConfig,
     parts: error::Result<Vec<Part>>,
     build: build::Build<M, D, MC, DC>,
+    registry: Registry<M>,
     sections: Vec<OwnSection<M>>,
     changes: Vec<Change<M>>,
     of_batches: Vec<OfBatches<M>>,
@@ -134,11 +139,13 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     fn of(parts: error::Result<Vec<Part>>, build: build::Build<M, D, MC, DC>) -> Self {
         Self {
             about: String::new(),
+            version: String::new(),
             prefix: "STORMFIRE".into(),
             aliases: Vec::new(),
             trainer_defaults: TrainerConfig::default(),
             parts,
             build,
+            registry: Registry::built_in(),
             sections: Vec::new(),
             changes: Vec::new(),
             of_batches: Vec::new(),
@@ -150,6 +157,12 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     /// What the program does, for `--help`.
     pub fn about(mut self, text: impl Into<String>) -> Self {
         self.about = text.into();
+        self
+    }
+
+    /// The version of the program, for `config.yaml`: `env!("CARGO_PKG_VERSION")`.
+    pub fn version(mut self, text: impl Into<String>) -> Self {
+        self.version = text.into();
         self
     }
 
@@ -192,6 +205,29 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             Ok(add(options, trainer)?)
         };
         self.sections.push(OwnSection { name, add: Box::new(add) });
+        self
+    }
+
+    /// A callback that files can name. With `.register("good_enough", |options: StopConfig|
+    /// Ok(GoodEnough::new(options)))`, a file may have `trainer.callbacks: [{name: good_enough, threshold: 0.9}]`. It
+    /// replaces a built-in one of the same name.
+    pub fn register<C, T>(mut self, name: &str, make: impl Fn(C) -> Result<T> + 'static) -> Self
+    where
+        C: DeserializeOwned + JsonSchema,
+        T: Callback<M>,
+    {
+        self.registry.callback(name, make);
+        self
+    }
+
+    /// A logger that files can name in `trainer.loggers`. The function also gets the Trainer with its options, such as
+    /// `default_root_dir`.
+    pub fn register_logger<C, T>(mut self, name: &str, make: impl Fn(C, &Trainer<M>) -> Result<T> + 'static) -> Self
+    where
+        C: DeserializeOwned + JsonSchema,
+        T: Logger,
+    {
+        self.registry.logger(name, make);
         self
     }
 

@@ -2,11 +2,14 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use crate::{
     args::{Alias, Command, OWN},
     node::{Node, Tree},
     print::{inline, wrap},
-    schema::{Leaf, Schema, first_sentences},
+    registry::Kind,
+    schema::{Leaf, Schema, first_sentences, properties},
 };
 
 /// Columns of a page.
@@ -75,6 +78,11 @@ impl Page<'_> {
         if left_out > 0 {
             let _ = writeln!(out, "  … and {left_out} more: `--help=all`");
         }
+        if all {
+            for kind in Kind::ALL {
+                self.registered(&mut out, kind);
+            }
+        }
         if !self.aliases.is_empty() {
             let _ = writeln!(out, "\nshort");
             for alias in self.aliases {
@@ -85,6 +93,21 @@ impl Page<'_> {
         let variable = crate::env::variable(self.prefix, "trainer.seed");
         let _ = writeln!(out, "\n`--a.b=1`, `--a.b 1` and `a.b=1` are the same, and so is a variable like `{variable}`.");
         out
+    }
+
+    /// The entries that a list of callbacks or loggers may have.
+    fn registered(&self, out: &mut String, kind: Kind) {
+        let list = format!("/properties/trainer/properties/{}/anyOf/0/items/oneOf", kind.option());
+        let Some(entries) = self.schema.json().pointer(&list).and_then(Value::as_array) else { return };
+        let _ = writeln!(out, "\ntrainer.{}: the names in the list, with their options", kind.option());
+        for variant in entries {
+            let text = |value: &Value| value.as_str().map(first_sentences).unwrap_or_default();
+            let options = properties(variant).filter(|(_, option)| option.get("const").is_none());
+            let options: Vec<&str> = options.map(|(name, _)| name.as_str()).collect();
+            let notes = if options.is_empty() { String::new() } else { format!("[{}]", options.join(", ")) };
+            let name = variant["properties"]["name"]["const"].as_str().unwrap_or_default();
+            entry(out, name, &text(&variant["description"]), &notes);
+        }
     }
 
     fn option(&self, out: &mut String, leaf: &Leaf) {

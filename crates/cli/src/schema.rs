@@ -105,7 +105,8 @@ impl Schema {
     }
 }
 
-fn rename_references(schema: &mut Value, section: &str) {
+/// Moves the references of a schema to definitions with the name of a section.
+pub(crate) fn rename_references(schema: &mut Value, section: &str) {
     match schema {
         Value::Object(fields) => {
             if let Some(Value::String(target)) = fields.get_mut("$ref") {

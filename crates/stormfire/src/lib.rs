@@ -86,8 +86,8 @@ pub mod module {
 /// Optimizers and schedules, and the arithmetic of gradients.
 pub mod optim {
     pub use stormfire_optim::{
-        AddDecay, ClipAlgorithm, Error, Group, IntoOptimizer, OneCycle, Optimizer, Optimizers, Patterns, RateOf, ReduceLrOnPlateau, Result,
-        Schedule, freeze, gradients, independent_copy, schedule::IntoSchedule, unfreeze,
+        AddDecay, ClipAlgorithm, Error, Group, IntoOptimizer, OneCycle, Optimizer, OptimizerConfig, Optimizers, Patterns, RateOf,
+        ReduceLrOnPlateau, Result, Schedule, ScheduleConfig, freeze, gradients, independent_copy, schedule::IntoSchedule, unfreeze,
     };
 }
 

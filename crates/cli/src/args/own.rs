@@ -15,7 +15,7 @@ pub(crate) struct Own {
 const PLAIN: Own = Own { name: "", short: None, value: None, may_have_value: false, about: "" };
 
 /// The only list of them.
-pub(crate) const OWN: [Own; 7] = [
+pub(crate) const OWN: [Own; 9] = [
     Own {
         name: "config",
         short: Some('c'),
@@ -29,7 +29,18 @@ pub(crate) const OWN: [Own; 7] = [
         about: "Start from a checkpoint: a file, `last` or `best`. It also has the options of the model.",
         ..PLAIN
     },
-    Own { name: "dry-run", about: "Build everything, check the data and one batch of each loader, and run nothing.", ..PLAIN },
+    Own {
+        name: "multirun",
+        short: Some('m'),
+        about: "Run once for each combination of values, such as `model.lr=1e-3,1e-2`: each in a process and a folder.",
+        ..PLAIN
+    },
+    Own { name: "jobs", value: Some("N"), about: "The number of those processes at a time. Default: 1.", ..PLAIN },
+    Own {
+        name: "dry-run",
+        about: "Build everything, try one batch of each loader, write nothing, and print the options of the run.",
+        ..PLAIN
+    },
     Own {
         name: "print-config",
         may_have_value: true,

@@ -15,8 +15,10 @@ use crate::{
     error::{Error, Problem, Result},
     help::Page,
     layers::Layers,
+    multirun::{self, Plan, ROOT},
     node::{Node, Tree},
     print::print_config,
+    registry::{Kind, Refused},
     saved_config::{SavedConfig, of_checkpoint},
     schema::{Schema, join},
     source::Source,
@@ -27,6 +29,8 @@ use crate::{
 pub(super) enum Ended {
     /// It has printed what the user asked for.
     Printed(String),
+    /// It is started several times.
+    Several(Plan),
     /// The command line or the configuration is wrong.
     Usage(Error),
     /// Something failed.
@@ -73,10 +77,18 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             }
         }
         let trainer = Node::of(&self.trainer_defaults, &Source::default_value()).map_err(|error| Problem::general(error.to_string()));
-        if let Some(fields) = defaults.fields_mut() {
-            fields.insert("trainer".into(), trainer.map_err(Error::from)?);
+        let mut trainer = trainer.map_err(Error::from)?;
+        if let Some(fields) = trainer.fields_mut() {
+            fields.insert("callbacks".into(), Node::new(Tree::List(Vec::new()), &Source::default_value()));
+            fields.insert("loggers".into(), Node::new(Tree::Null, &Source::default_value()));
         }
-        sections.push(("trainer".into(), trainer_schema()));
+        if let Some(fields) = defaults.fields_mut() {
+            fields.insert("trainer".into(), trainer);
+        }
+        let mut options = TrainerConfig::json_schema();
+        options["description"] = json!("the options of the Trainer");
+        self.registry.describe(&mut options);
+        sections.push(("trainer".into(), options));
         let schema = Schema::of_sections(program, sections);
         self.check_aliases(&schema)?;
 
@@ -94,7 +106,14 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         for file in &line.files {
             layers = layers.file(file)?;
         }
-        layers = layers.env(&self.prefix, variables)?.flags(line.options.iter().cloned());
+        layers = layers.env(&self.prefix, variables)?;
+        if line.multirun {
+            // Its own value, unless a flag has another one.
+            let root = layers.clone().flags(line.options.iter().filter(|option| option.path == ROOT).cloned()).merged()?;
+            let root = root.get(ROOT.split('.')).and_then(Node::text).unwrap_or(".").into();
+            return Err(Ended::Several(multirun::plan(&line, root)?));
+        }
+        layers = layers.flags(line.options.iter().cloned());
         let command = line.command.unwrap_or_default();
         if command == Command::Predict && self.predict.is_none() {
             return Err(Problem::general("this program cannot predict").help("add `Cli::predict`".to_owned()).into_ended());
@@ -115,7 +134,11 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let mut others = merged.clone();
         others.fields_mut().map(|fields| fields.shift_remove("model"));
         Error::all(crate::check::check(&others, &schema)).map_err(|error| crate::secret::redacted(error, &merged, &schema))?;
-        let given: TrainerConfig = typed::read(&trainer, "trainer")?;
+        let mut options = trainer.clone();
+        if let Some(fields) = options.fields_mut() {
+            fields.retain(|name, _| !Kind::ALL.iter().any(|kind| kind.option() == name));
+        }
+        let given: TrainerConfig = typed::read(&options, "trainer")?;
         given.check().map_err(|error| in_source(error, &merged, &schema, "trainer"))?;
         let trainer = self.trainer_of(&given, &merged, &schema)?;
         let checkpoint = match &line.ckpt_path {
@@ -144,7 +167,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let saved = SavedConfig {
             config: crate::secret::without(&config, &schema),
             schema: schema.clone(),
-            header: header(program, &line.shown),
+            header: header(program, &self.version, &line.shown),
             is_written: false,
         };
         let trainer = trainer.callback(saved);
@@ -158,11 +181,17 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             trainer = change(trainer, given);
         }
         let before = option_values(given)?;
+        if let Some(options) = merged.get(["trainer"]) {
+            trainer = self.registry.add(options, trainer).map_err(|refused| match refused {
+                Refused::Options(error) => Ended::Usage(error),
+                Refused::Failed(error) => Ended::Failed(error),
+            })?;
+        }
         for section in std::mem::take(&mut self.sections) {
             let located = |ended| match ended {
                 Ended::Failed(error) => in_source(error, merged, schema, section.name),
                 Ended::Usage(error) => Ended::Usage(crate::secret::redacted(error, merged, schema)),
-                printed @ Ended::Printed(_) => printed,
+                other => other,
             };
             trainer = (section.add)(merged, trainer).map_err(located)?;
         }
@@ -199,12 +228,6 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     }
 }
 
-fn trainer_schema() -> Value {
-    let mut schema = TrainerConfig::json_schema();
-    schema["description"] = json!("the options of the Trainer");
-    schema
-}
-
 fn option_values(config: &TrainerConfig) -> Result<Value, Ended> {
     serde_json::to_value(config).map_err(|error| Ended::Usage(Problem::general(error.to_string()).into()))
 }
@@ -235,13 +258,14 @@ fn is_no_text(c: char) -> bool {
 }
 
 /// Comments that say how the run was started.
-fn header(program: &str, words: &[String]) -> String {
+fn header(program: &str, version: &str, words: &[String]) -> String {
     let quoted = |word: &String| {
         let is_simple = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./,:+@%".contains(c));
         if is_simple { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''").replace(is_no_text, " ")) }
     };
     let line: Vec<String> = std::iter::once(program.to_owned()).chain(words.iter().map(quoted)).collect();
-    format!("# {}\n# by Stormfire {}\n", line.join(" "), env!("CARGO_PKG_VERSION"))
+    let version = if version.is_empty() { String::new() } else { format!("{program} {version}, ") };
+    format!("# {}\n# by {version}Stormfire {}\n", line.join(" "), env!("CARGO_PKG_VERSION"))
 }
 
 /// The options of a section. One without options is `()`.

@@ -13,7 +13,13 @@ use super::{
     Cli,
     prepare::{Ended, Prepared, in_source, options_of},
 };
-use crate::{args::Command, error::Problem, node::Node, schema::Schema, secret};
+use crate::{
+    args::Command,
+    error::{Error, Problem},
+    node::Node,
+    schema::Schema,
+    secret,
+};
 
 /// What a program has done.
 #[derive(Debug)]
@@ -69,6 +75,11 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
                     _ => std::process::exit(0),
                 }
             }
+            Err(Ended::Several(plan)) => {
+                let (table, is_good) = plan.run(&std::env::current_exe()?)?;
+                let _ = std::io::stdout().lock().write_all(table.as_bytes());
+                std::process::exit(i32::from(!is_good))
+            }
             Err(Ended::Usage(error)) => {
                 let _ = writeln!(std::io::stderr().lock(), "error: {error}");
                 std::process::exit(2)
@@ -89,6 +100,10 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         match self.execute("program", &args, variables) {
             Ok(outcome) => Ok(outcome),
             Err(Ended::Printed(text)) => Ok(Outcome::Printed(text)),
+            Err(Ended::Several(_)) => {
+                let help = "`Cli::run` starts the program again for each of them";
+                Err(Error::from(Problem::general("several runs need processes").help(help.to_owned())).into())
+            }
             Err(Ended::Usage(error)) => Err(error.into()),
             Err(Ended::Failed(error)) => Err(error),
         }

@@ -1,3 +1,5 @@
+mod complaints;
+
 use std::path::Path;
 
 use burn::{
@@ -136,11 +138,11 @@ fn shown(text: &str, root: &Path) -> String {
 fn a_fit_writes_its_configuration_beside_its_log() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
-    run(program_of(2), root, &["--model.inputs=2", "fit", "--model.key", "geheim", "data.batches=3"]).unwrap();
+    run(program_of(2).version("1.2"), root, &["--model.inputs=2", "fit", "--model.key", "geheim", "data.batches=3"]).unwrap();
     let logs = root.join("lightning_logs/version_0");
     let config = read(logs.join("config.yaml"));
     assert!(config.starts_with(&format!(
-        "# program --quiet trainer.enable_model_summary=false --trainer.default_root_dir {} --model.inputs=2 fit --model.key '[secret]' data.batches=3\n# by Stormfire ",
+        "# program --quiet trainer.enable_model_summary=false --trainer.default_root_dir {} --model.inputs=2 fit --model.key '[secret]' data.batches=3\n# by program 1.2, Stormfire ",
         root.display()
     )), "{config}");
     assert!(config.contains("\nmodel:\n  inputs: 2\n  lr: 0.1\ndata:\n  batches: 3\ntrainer:\n  accelerator: "), "{config}");
@@ -262,6 +264,76 @@ fn sections_of_the_program_and_variables_are_options() {
     assert_eq!(error, "LINE__STOP__AFTR: there is no option `stop.aftr`\n  help: did you mean `LINE__STOP__AFTER`?");
 }
 
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CountOptions {
+    most: u64,
+    /// A type of its own.
+    #[serde(default)]
+    how: How,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum How {
+    #[default]
+    Batches,
+    Epochs,
+}
+
+struct Count(CountOptions);
+
+impl Callback<Line> for Count {
+    fn on_train_batch_end(&mut self, ctx: &mut stormfire_module::Context<'_>, _: &mut Line, _: &StepOutput, _: usize) -> Result<()> {
+        if self.0.how == How::Batches && ctx.global_step() >= self.0.most {
+            ctx.stop("counted");
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn files_name_callbacks_and_loggers() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let program = || program_of(1).register("count", |options: CountOptions| Ok(Count(options)));
+    let file = root.join("a.yaml");
+    fs_err::write(&file, "trainer:\n  max_epochs: 5\n  callbacks:\n  - {name: count, most: 3}\n  - name: timer\n    limit: 10 minutes\n  loggers: [{name: csv, experiment: mine}]\n").unwrap();
+    let outcome = run(program(), root, &["-c", file.to_str().unwrap()]).unwrap();
+    assert!(matches!(&outcome, Outcome::Fit(stormfire_trainer::Stop::Requested(reason)) if reason.contains("counted")), "{outcome:?}");
+    let logs = root.join("mine/version_0");
+    assert!(logs.join("metrics.csv").exists() && !root.join("lightning_logs").exists(), "{:?}", walk(root));
+    let config = read(logs.join("config.yaml"));
+    assert!(config.contains("  callbacks:\n  - {name: count, most: 3}\n  - {name: timer, limit: \"10 minutes\"}\n"), "{config}");
+    // It is a valid input, and a flag replaces a list.
+    let again = logs.join("config.yaml");
+    run(program(), root, &["-c", again.to_str().unwrap(), "trainer.callbacks=[]", "trainer.loggers=[]", "--epochs=1"]).unwrap();
+    assert!(!root.join("mine/version_1").exists() && !root.join("lightning_logs").exists(), "{:?}", walk(root));
+}
+
+#[test]
+fn mistakes_in_callbacks_are_named() {
+    let program = || program_of(1).register("count", |options: CountOptions| Ok(Count(options)));
+    let told = |text: &str| program().try_run(&[&format!("trainer.callbacks={text}")], &[]).unwrap_err().to_string();
+    assert_snapshot!(told("[{name: early_stoping, monitor: x}]"), @r"
+    trainer.callbacks: `trainer.callbacks[0].name`: expected `early_stopping`, `model_checkpoint`, `learning_rate_monitor`, `timer`, `gradient_accumulation_scheduler`, `gradient_norm_monitor`, `histogram_monitor`, `throughput_monitor`, `optimizer_monitor`, `ema`, `weight_averaging`, `stochastic_weight_averaging`, `on_exception_checkpoint`, `model_summary`, `progress_bar` or `count`, not the string `early_stoping`
+      help: did you mean `early_stopping`?
+    ");
+    assert_snapshot!(told("[{name: early_stopping, moniter: x}]"), @r"
+    trainer.callbacks: there is no option `trainer.callbacks[0].moniter`
+      help: did you mean `trainer.callbacks[0].monitor`?
+    trainer.callbacks: the option `trainer.callbacks[0].monitor` is missing
+    ");
+    assert_snapshot!(told("[{name: early_stopping, monitor: x, mode: up}]"), @"trainer.callbacks: `trainer.callbacks[0].mode`: expected `min` or `max`, not the string `up`");
+    assert_snapshot!(told("[{name: count, most: 1, how: epoch}]"), @r"
+    trainer.callbacks: `trainer.callbacks[0].how`: expected `batches` or `epochs`, not the string `epoch`
+      help: did you mean `epochs`?
+    ");
+    assert_snapshot!(told("early_stopping"), @"trainer.callbacks: `trainer.callbacks`: expected a list or null, not the string `early_stopping`");
+    let error = program().try_run(&["trainer.callbacks=[{name: timer, limit: 5 parsecs}]", "--quiet"], &[]).unwrap_err().to_string();
+    assert!(error.contains("parsecs"), "{error}");
+}
+
 #[test]
 fn a_value_without_a_schema_shows_its_options() {
     #[derive(burn::config::Config, Debug)]
@@ -288,66 +360,8 @@ fn a_value_without_a_schema_shows_its_options() {
 
 #[test]
 fn a_page_of_help_has_the_users_options() {
-    assert_snapshot!(printed(program_of(1).try_run(&["--help"], &[])), @r#"
-    Fits a line.
-
-    Usage: program [fit|validate|test] [-c FILE]... [--section.option=VALUE]...
-
-      -c, --config FILE           Read options from a YAML, TOML or JSON file. Of several files a later
-                                  one wins, and flags win over all.
-      --ckpt-path FILE            Start from a checkpoint: a file, `last` or `best`. It also has the
-                                  options of the model.
-      --dry-run                   Build everything, check the data and one batch of each loader, and run
-                                  nothing.
-      --print-config              Print all options as YAML for `--config`. `=values` leaves the
-                                  comments out.
-      --print-schema              Print the JSON schema of the options, with which editors complete and
-                                  check files.
-      --completion SHELL          Print a script that completes options: `bash`, `zsh` or `fish`.
-      -h, --help                  Print this page. `=all` lists all options of the Trainer.
-
-    model
-      --model.inputs              Inputs of the line. [default 1]
-      --model.lr                  The learning rate. [default 0.1]
-      --model.key                 The key of a service. [a secret]
-
-    data
-      --data.batches              Number of batches.
-
-    trainer: the options of the Trainer
-      --trainer.accelerator       The device to train on: an `Accelerator`, its name (`"cpu"`,
-                                  `"cuda:1"`), or, for the setter, a device.
-      --trainer.devices           How many devices to use: `Devices`, a number, or `"auto"`. On the CPU
-                                  (burn's `flex`) they are threads that divide each batch of the loaders
-                                  among them; `"auto"` takes one for each core. Other accelerators have
-                                  one. [default 1]
-      --trainer.precision         The float types of parameters and steps: a `Precision`, or its name as
-                                  in Lightning: `"32-true"`, `"bf16-mixed"`, `"16-mixed"`,
-                                  `"bf16-true"`, `"64-true"`.
-      --trainer.max_epochs        Maximum number of epochs. [default 1]
-      --trainer.max_steps         Maximum number of optimizer steps. The fit may end within an epoch.
-      --trainer.limit_train_batches
-                                  Maximum number of training batches per epoch: a number such as `10`, a
-                                  share such as `0.1`, or a string with one of these. 0 trains nothing.
-                                  [default 1.0]
-      --trainer.fast_dev_run      Number of batches of each loop to run, once, without logging,
-                                  checkpoints and early stopping. This shows whether the code runs.
-                                  [default 0]
-      --trainer.default_root_dir  The folder for the files of runs. [default "."]
-      --trainer.enable_progress_bar
-                                  Whether to show progress. [default true]
-      --trainer.seed              Makes parameters, dropout, shuffling and the draws of batches from
-                                  `random` reproducible.
-      … and 26 more: `--help=all`
-
-    short
-      --epochs                    `--trainer.max_epochs`
-      --quiet                     `--trainer.enable_progress_bar=false`
-
-    `--a.b=1`, `--a.b 1` and `a.b=1` are the same, and so is a variable like `STORMFIRE__TRAINER__SEED`.
-    "#);
-    let all = printed(program_of(1).try_run(&["--help=all"], &[]));
-    assert!(all.contains("--trainer.detect_anomaly"), "{all}");
+    assert_snapshot!("help", printed(program_of(1).try_run(&["--help"], &[])));
+    assert_snapshot!("help_all", printed(program_of(1).try_run(&["--help=all"], &[])));
 }
 
 #[test]

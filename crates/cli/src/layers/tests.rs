@@ -236,6 +236,41 @@ fn a_wrong_variable_is_named() {
 }
 
 #[test]
+fn optimizers_and_schedules_are_options() {
+    use stormfire_optim::{OptimizerConfig, ScheduleConfig};
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+    #[serde(default, deny_unknown_fields)]
+    struct Net {
+        optimizer: OptimizerConfig,
+        schedule: ScheduleConfig,
+    }
+
+    impl Default for Net {
+        fn default() -> Self {
+            Self { optimizer: OptimizerConfig::adam_w(1e-3), schedule: ScheduleConfig::Constant }
+        }
+    }
+
+    let net = |flags: &[(&str, &str)]| {
+        let layers = Layers::of(&Net::default()).unwrap();
+        flags.iter().fold(layers, |layers, (name, value)| layers.flag(name, *value)).resolve::<Net>()
+    };
+    assert_eq!(net(&[("--optimizer.lr", "0.5")]).unwrap().optimizer, OptimizerConfig::adam_w(0.5));
+    assert_eq!(net(&[("--optimizer", "{name: sgd, lr: 0.5}")]).unwrap().optimizer, OptimizerConfig::sgd(0.5));
+    let flags = [("--schedule.warmup_steps", "10"), ("--schedule.name", "cosine")];
+    assert_eq!(net(&flags).unwrap().schedule, ScheduleConfig::Cosine { min_lr: 0.0, warmup_steps: 10, steps: None });
+    let told = |flags: &[(&str, &str)]| net(flags).unwrap_err().to_string();
+    // The rate of another optimizer would be a wrong one.
+    assert_snapshot!(told(&[("--optimizer.name", "sgd")]), @"--optimizer.name: the option `optimizer.lr` is missing");
+    assert_snapshot!(told(&[("--optimizer.momentum", "0.9")]), @r"
+    --optimizer.momentum: there is no option `optimizer.momentum` with this `optimizer.name`
+      help: it has `amsgrad`, `beta_1`, `beta_2`, `epsilon`, `lr` or `weight_decay`
+    ");
+    assert_snapshot!(told(&[("--schedule", "{name: reduce_on_plateau, monitor: x, mode: up}")]), @"--schedule: `schedule.mode`: expected `min` or `max`, not the string `up`");
+}
+
+#[test]
 fn printed_options_have_their_docs_and_no_secret() {
     let layers = layers().flag("--model.key", "geheim").flag("--model.optim.name", "sgd");
     let printed = print_config(&layers.checked().unwrap(), layers.schema(), true);

@@ -1,0 +1,114 @@
+//! What users of other command lines stumble over, with the number of a thread of Lightning: none of it happens here.
+
+use super::*;
+
+/// #19714, #9663: whether a line is understood depends on the order of the command and `--config`.
+#[test]
+fn the_order_of_the_words_does_not_matter() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    fs_err::write(&file, "model: {lr: 0.5}\n").unwrap();
+    let words = ["--print-config=values", "--model.inputs=2", "-c", file.to_str().unwrap(), "fit"];
+    let first = printed(program_of(1).try_run(&words, &[]));
+    for words in [["fit", "-c", words[3], "--model.inputs=2", words[0]], ["-c", words[3], "fit", words[0], "model.inputs=2"]] {
+        assert_eq!(printed(program_of(1).try_run(&words, &[])), first);
+    }
+    assert!(first.contains("inputs: 2\n  lr: 0.5\n"), "{first}");
+}
+
+/// #12303, #19999, #11608: a typing error is not named, or a page of usage hides it.
+#[test]
+fn a_typing_error_is_two_lines() {
+    let error = program_of(1).try_run(&["--trainer.max_epoch=3"], &[]).unwrap_err().to_string();
+    assert_eq!(error, "--trainer.max_epoch: there is no option `trainer.max_epoch`\n  help: did you mean `trainer.max_epochs`?");
+}
+
+/// #20199: `--help` crashes, because it makes a module.
+#[test]
+fn help_makes_nothing() {
+    let build = |_: LineConfig, _: &Device| -> Result<Line> { panic!("a module was made") };
+    let data = |(): ()| -> Result<Points> { panic!("data was made") };
+    for flag in ["--help", "--help=all", "--print-config", "--print-schema", "--completion=fish"] {
+        printed(Cli::new(build, data).try_run(&[flag], &[]));
+    }
+}
+
+/// #7679, #17168, #14162: a run is refused, because `config.yaml` exists.
+#[test]
+fn an_existing_configuration_is_never_a_reason_to_refuse() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("lightning_logs/version_0");
+    for content in ["model: {lr: 7}", "{broken"] {
+        fs_err::create_dir_all(&logs).unwrap();
+        fs_err::write(logs.join("config.yaml"), content).unwrap();
+        let csv = "trainer.loggers=[{name: csv, version: version_0}]";
+        run(program_of(1), folder.path(), &[csv]).unwrap();
+        assert_eq!(read(logs.join("config.yaml")), content);
+        assert!(read(logs.join("config-2.yaml")).contains("inputs: 1"));
+        fs_err::remove_dir_all(folder.path().join("lightning_logs")).unwrap();
+    }
+}
+
+/// #20801, #15427, #11463: `test` needs the options of the model again, and its sizes do not fit.
+#[test]
+fn a_checkpoint_suffices_to_test() {
+    let folder = tempfile::tempdir().unwrap();
+    run(program_of(4), folder.path(), &["--model.inputs=4"]).unwrap();
+    run(program_of(4), folder.path(), &["test", "--ckpt-path=last"]).unwrap();
+    // Without it, the module has other sizes.
+    assert!(run(program_of(4), folder.path(), &["test"]).is_err());
+}
+
+/// #21116: the options of a checkpoint win over flags. Here they are below files and variables, too.
+#[test]
+fn a_checkpoint_is_below_files_variables_and_flags() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    let file = folder.path().join("a.yaml");
+    fs_err::write(&file, "model: {lr: 2}\n").unwrap();
+    run(program_of(1), folder.path(), &["--model.lr=1"]).unwrap();
+    let lr = |args: &[&str], env: &[(&str, &str)]| {
+        let args = [&["--print-config=values", "--ckpt-path=last"], args].concat();
+        let text = printed(program_of(1).try_run(&in_folder(root, &args), env));
+        text.lines().find_map(|line| line.strip_prefix("  lr: ")).unwrap().to_owned()
+    };
+    let (file, env) = (["-c", file.to_str().unwrap()], [("STORMFIRE__MODEL__LR", "3")]);
+    assert_eq!(lr(&[], &[]), "1");
+    assert_eq!(lr(&file, &[]), "2");
+    assert_eq!(lr(&file, &env), "3");
+    assert_eq!(lr(&[file[0], file[1], "--model.lr=4"], &env), "4");
+}
+
+/// #20341, #8924: links between options have a language of their own.
+#[test]
+fn what_depends_on_the_data_is_plain_rust() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    let program = Cli::linked(
+        |config: LineConfig, data: &Points, device: &Device| {
+            let inputs = data.0.batches(stormfire_data::Position::start_of(0), device)?.next();
+            let inputs = inputs.transpose()?.map_or(0, |batch| batch.value.0.dims()[1]);
+            Line::new(LineConfig { inputs, ..config }, device)
+        },
+        |(): (), device: &Device| {
+            Ok(Points(Loader::from_batches(vec![(Tensor::ones([4, 3], device), Tensor::ones([4, 1], device))]).items_per_batch(4)))
+        },
+    );
+    program.try_run(&["trainer.max_epochs=1", "trainer.enable_progress_bar=false", "--trainer.default_root_dir", root], &[]).unwrap();
+}
+
+/// #16836: no sweeps. An agent of W&B starts the program with either form of its `${args}`.
+#[test]
+fn agents_write_options_in_both_forms() {
+    let form = |words: &[&str]| printed(program_of(1).try_run(&[&["--print-config=values"], words].concat(), &[]));
+    assert_eq!(form(&["--model.lr=0.01", "--model.inputs=2"]), form(&["model.lr=0.01", "model.inputs=2"]));
+}
+
+/// #12790: variables are unknown to the parser of a command.
+#[test]
+fn variables_are_known_to_every_command() {
+    for command in ["fit", "validate", "test"] {
+        let text = printed(program_of(1).try_run(&[command, "--print-config=values"], &[("STORMFIRE__MODEL__INPUTS", "9")]));
+        assert!(text.contains("inputs: 9"), "{text}");
+    }
+}

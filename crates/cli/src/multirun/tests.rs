@@ -1,0 +1,73 @@
+use super::*;
+use crate::{assign::Assignment, source::Origin};
+
+fn line(options: &[(&str, &str)]) -> Line {
+    let option = |(path, text): &(&str, &str)| Assignment {
+        path: (*path).to_owned(),
+        text: Some((*text).to_owned()),
+        source: Origin::Flag((*path).to_owned()).into(),
+    };
+    Line { options: options.iter().map(option).collect(), ..Line::default() }
+}
+
+#[test]
+fn values_are_divided_at_commas_outside_of_brackets() {
+    let cases: [(&str, &[&str]); 11] = [
+        ("1e-3,1e-2", &["1e-3", "1e-2"]),
+        ("a, b", &["a", "b"]),
+        ("a", &["a"]),
+        (" a ", &[" a "]),
+        ("", &[""]),
+        ("[1,2],[3]", &["[1,2]", "[3]"]),
+        ("{name: a, lr: 1},{name: b}", &["{name: a, lr: 1}", "{name: b}"]),
+        ("'a,b',c", &["a,b", "c"]),
+        ("'a,b'", &["a,b"]),
+        ("choice(a,b)", &["a", "b"]),
+        ("range(1,6,2)", &["1", "3", "5"]),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(values::of(text).unwrap(), expected, "{text}");
+    }
+    for wrong in ["range(1)", "range(5,1)", "range(1,2,0)", "range(a,b)"] {
+        assert!(values::of(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn every_combination_is_a_run() {
+    let plan = plan(&line(&[("model.lr", "1,2"), ("model.note", "x"), ("data.n", "range(0,2)")]), "root".into()).unwrap();
+    assert_eq!(plan.common, ["--model.note=x"]);
+    let runs: Vec<String> = plan.runs.iter().map(|run| run.join(" ")).collect();
+    let expected = ["--model.lr=1 --data.n=0", "--model.lr=1 --data.n=1", "--model.lr=2 --data.n=0", "--model.lr=2 --data.n=1"];
+    assert_eq!(runs, expected);
+}
+
+#[test]
+fn mistakes_are_named() {
+    let told = |options: &[(&str, &str)]| plan(&line(options), "root".into()).unwrap_err().to_string();
+    assert!(told(&[("model.lr", "1")]).starts_with("`--multirun`: no option has several values\n  help: "));
+    assert!(told(&[(ROOT, "a,b")]).contains("a folder of its own"));
+    assert_eq!(told(&[("a", "range(0,200)"), ("b", "range(0,200)")]), "b: these are more than 10000 runs");
+}
+
+#[cfg(unix)]
+#[test]
+fn each_run_is_a_process_with_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    for jobs in [1, 3] {
+        let mut given = line(&[("a", "0,1,2")]);
+        given.jobs = Some(jobs);
+        let plan = plan(&given, folder.path().into()).unwrap();
+        // It ends with the number of the value as its exit code, and notes its folder.
+        let program = folder.path().join("program.sh");
+        let script = "#!/bin/sh\nroot=${2#--trainer.default_root_dir=}\necho \"$1\" > \"$root/words\"\nexit ${1#--a=}\n";
+        fs_err::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let (table, is_good) = plan.run(&program).unwrap();
+        assert!(!is_good);
+        assert!(table.ends_with("job_0  a=0  good\njob_1  a=1  exit code 1\njob_2  a=2  exit code 2\n"), "{table}");
+        let number = usize::from(jobs > 1);
+        let words = |job: usize| fs_err::read_to_string(folder.path().join(format!("multirun_{number}/job_{job}/words"))).unwrap();
+        assert_eq!(words(2), "--a=2\n");
+    }
+}

@@ -1,0 +1,268 @@
+//! The callbacks and loggers of Stormfire. Their options have the names of the setters, and the defaults.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use stormfire_callbacks::{
+    EarlyStopping, Ema, GradientAccumulationScheduler, GradientNormMonitor, HistogramMonitor, LearningRateMonitor, ModelCheckpoint,
+    ModelSummary, OnExceptionCheckpoint, OptimizerMonitor, ProgressBar, StochasticWeightAveraging, ThroughputMonitor, Timer,
+    WeightAveraging,
+};
+use stormfire_loggers::{CsvLogger, DEFAULT_NAME, RunDir, TensorBoardLogger};
+use stormfire_module::LightningModule;
+use stormfire_trainer::Trainer;
+
+use super::Registry;
+
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Better {
+    Min,
+    Max,
+}
+
+impl Better {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Min => "min",
+            Self::Max => "max",
+        }
+    }
+}
+
+/// One callback: its type, its name, the arguments of `new`, and its setters. The value of a setter is what a file has,
+/// or a function of it.
+macro_rules! callbacks {
+    ($($(#[doc = $doc:literal])* $callback:ident $name:ident ($($(#[doc = $arg_doc:literal])* $arg:ident: $arg_ty:ty),*) {
+        $($(#[doc = $set_doc:literal])* $set:ident: $ty:ty $(=> $with:expr)?,)*
+    })*) => {
+        $(
+            mod $name {
+                use super::*;
+
+                $(#[doc = $doc])*
+                #[derive(Deserialize, JsonSchema)]
+                #[serde(deny_unknown_fields)]
+                pub(super) struct Options {
+                    $($(#[doc = $arg_doc])* pub(super) $arg: $arg_ty,)*
+                    $($(#[doc = $set_doc])* #[serde(default)] pub(super) $set: Option<$ty>,)*
+                }
+            }
+        )*
+
+        fn callbacks<M: LightningModule>(registry: &mut Registry<M>) {
+            $(registry.callback(stringify!($name), |options: $name::Options| {
+                // A callback may have no options.
+                let _ = &options;
+                let callback = $callback::new($(options.$arg),*);
+                $(let callback = match options.$set {
+                    Some(value) => callback.$set(set!(value $(, $with)?)),
+                    None => callback,
+                };)*
+                Ok(callback)
+            });)*
+        }
+    };
+}
+
+macro_rules! set {
+    ($value:ident) => {
+        $value
+    };
+    ($value:ident, $with:expr) => {
+        $with($value)
+    };
+}
+
+callbacks! {
+    /// Stops a fit when a metric no longer improves.
+    EarlyStopping early_stopping (
+        /// The metric.
+        monitor: String
+    ) {
+        /// Whether a lower or a higher value is better.
+        mode: Better => Better::word,
+        /// The least change that counts as an improvement.
+        min_delta: f64,
+        /// Number of checks without improvement before the stop.
+        patience: u32,
+        /// Whether a missing metric is an error.
+        strict: bool,
+        /// Whether a value that is NaN or infinite stops the fit.
+        check_finite: bool,
+        /// The value at which the goal is reached.
+        stopping_threshold: f64,
+        /// The value beyond which the fit is hopeless.
+        divergence_threshold: f64,
+        /// Whether to check at the end of the training epoch instead of the validation.
+        check_on_train_epoch_end: bool,
+        /// Whether to report each improvement.
+        verbose: bool,
+        /// A name, for several of them.
+        named: String,
+    }
+    /// Saves checkpoints, the best ones by a metric or the newest.
+    ModelCheckpoint model_checkpoint () {
+        /// The folder. Default: `checkpoints` in the folder of the run.
+        dirpath: PathBuf,
+        /// The name of a file, such as `{epoch}-{val_loss:.2}`.
+        filename: String,
+        /// The metric of the best checkpoints.
+        monitor: String,
+        /// Whether a lower or a higher value is better.
+        mode: Better => Better::word,
+        /// The number of best checkpoints to keep.
+        save_top_k: usize,
+        /// Whether to keep `last.ckpt`, too.
+        save_last: bool,
+        /// How often to save, such as `500 steps`.
+        every: String,
+        /// Whether to save at the end of the training epoch instead of the validation.
+        save_on_train_epoch_end: bool,
+        /// Whether to save the weights alone.
+        save_weights_only: bool,
+        /// Whether to save when the fit fails.
+        save_on_exception: bool,
+        /// Whether the name of a metric stands before its value in a file name.
+        auto_insert_metric_name: bool,
+        /// Whether to report each file.
+        verbose: bool,
+        /// A name, for several of them.
+        named: String,
+    }
+    /// Logs the learning rates.
+    LearningRateMonitor learning_rate_monitor () {
+        /// `step` or `epoch`.
+        logging_interval: String,
+    }
+    /// Stops a fit after a time.
+    Timer timer (
+        /// The time, such as `10 minutes`.
+        limit: String
+    ) {
+        /// `step` or `epoch`: when to check.
+        interval: String,
+        /// Whether to report the stop.
+        verbose: bool,
+        /// A name, for several of them.
+        named: String,
+    }
+    /// Changes the number of accumulated batches at epochs.
+    GradientAccumulationScheduler gradient_accumulation_scheduler (
+        /// The number of batches by the epoch from which it applies, such as `{0: 1, 4: 8}`.
+        factors: BTreeMap<usize, usize>
+    ) {}
+    /// Logs the norms of gradients.
+    GradientNormMonitor gradient_norm_monitor () {
+        /// Whether to log those of each parameter.
+        per_parameter: bool,
+    }
+    /// Logs histograms of parameters and gradients.
+    HistogramMonitor histogram_monitor () {
+        /// How often, such as `1 epoch`.
+        every: String,
+        /// Whether to log parameters.
+        parameters: bool,
+        /// Whether to log gradients.
+        gradients: bool,
+    }
+    /// Logs the speed of the training.
+    ThroughputMonitor throughput_monitor () {
+        /// Number of batches of a mean.
+        window_size: usize,
+        /// Floating-point operations of a batch.
+        flops_per_batch: f64,
+        /// Floating-point operations that the device makes in a second.
+        available_flops: f64,
+    }
+    /// Logs norms of weights and updates.
+    OptimizerMonitor optimizer_monitor () {}
+    /// Averages the weights exponentially.
+    Ema ema (
+        /// The weight of the average in each update, such as 0.999.
+        decay: f64
+    ) {
+        /// Whether the decay grows from 0.
+        warm_up: bool,
+        /// When to start, such as `1000 steps`.
+        start_after: String,
+        /// How often to update, such as `10 steps`.
+        every: String,
+        /// Whether to average buffers, too.
+        average_buffers: bool,
+    }
+    /// Averages the weights equally.
+    WeightAveraging weight_averaging () {
+        /// When to start, such as `1000 steps`.
+        start_after: String,
+        /// How often to update, such as `1 epoch`.
+        every: String,
+        /// Whether to average buffers, too.
+        average_buffers: bool,
+    }
+    /// Averages the weights of the last epochs, which have a constant learning rate.
+    StochasticWeightAveraging stochastic_weight_averaging (
+        /// The constant learning rate.
+        lr: f64
+    ) {
+        /// The first epoch of the average.
+        start_epoch: usize,
+        /// The first epoch of the average, as a share of all.
+        start_share: f64,
+    }
+    /// Saves a checkpoint when the fit fails.
+    OnExceptionCheckpoint on_exception_checkpoint (
+        /// The folder.
+        dirpath: PathBuf
+    ) {
+        /// The name of the file, without its ending.
+        filename: String,
+    }
+    /// Prints the layers of the module.
+    ModelSummary model_summary () {
+        /// Levels of the tree of modules.
+        max_depth: usize,
+    }
+    /// Shows the progress.
+    ProgressBar progress_bar () {
+        /// Updates in a second.
+        refresh_rate: u32,
+    }
+}
+
+/// Writes files into the folder of the run.
+#[derive(Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct RunOptions {
+    /// The folder of all experiments. Default: `trainer.default_root_dir`.
+    save_dir: Option<PathBuf>,
+    /// The folder of the experiment in it.
+    experiment: String,
+    /// The folder of the run in that. Default: the next `version_N`.
+    version: Option<String>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self { save_dir: None, experiment: DEFAULT_NAME.into(), version: None }
+    }
+}
+
+impl RunOptions {
+    fn dir<M: LightningModule>(self, trainer: &Trainer<M>) -> RunDir {
+        let root = self.save_dir.unwrap_or_else(|| trainer.config().default_root_dir.clone());
+        let dir = RunDir::new(root).with_name(self.experiment);
+        match self.version {
+            Some(version) => dir.with_version(version),
+            None => dir,
+        }
+    }
+}
+
+pub(super) fn register<M: LightningModule>(registry: &mut Registry<M>) {
+    callbacks(registry);
+    // Loggers of one experiment share its version.
+    registry.logger("csv", |options: RunOptions, trainer| Ok(CsvLogger::in_dir(options.dir(trainer))));
+    registry.logger("tensor_board", |options: RunOptions, trainer| Ok(TensorBoardLogger::in_dir(options.dir(trainer))));
+}
