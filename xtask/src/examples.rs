@@ -107,24 +107,27 @@ const RUNS: &[Run] = &[
             "lightning_logs/version_0/training.log",
             "lightning_logs/version_0/checkpoints/*.ckpt",
         ],
+        quality: &[],
     },
     Run {
         example: "new_tabular",
-        arguments: &["--epochs", "2", "--root", "{root}"],
+        arguments: &["--root", "{root}"],
         leaves: &[
             "lightning_logs/version_0/metrics.csv",
             "lightning_logs/version_0/training.log",
             "lightning_logs/version_0/checkpoints/*.ckpt",
         ],
+        quality: &[("lightning_logs/version_0/metrics.csv", "val_acc", 0.85)],
     },
     Run {
         example: "new_vision",
-        arguments: &["--epochs", "2", "--root", "{root}"],
+        arguments: &["--root", "{root}"],
         leaves: &[
             "lightning_logs/version_0/metrics.csv",
             "lightning_logs/version_0/training.log",
             "lightning_logs/version_0/checkpoints/*.ckpt",
         ],
+        quality: &[("lightning_logs/version_0/metrics.csv", "val_acc", 0.8)],
     },
     Run {
         example: "new_text",
@@ -134,6 +137,7 @@ const RUNS: &[Run] = &[
             "lightning_logs/version_0/training.log",
             "lightning_logs/version_0/checkpoints/*.ckpt",
         ],
+        quality: &[],
     },
     Run {
         example: "custom_logger",
