@@ -76,7 +76,7 @@ impl LightningModule for Net {
 }
 
 /// The pixels of an image, and its shape.
-fn draw(image: usize) -> (Vec<f32>, i32) {
+fn draw(image: usize) -> (Vec<f32>, u8) {
     let shape = image % SHAPES;
     let (radius, left, top) = (3.0 + 2.5 * noise(image * 3), 6.0 + 4.0 * noise(image * 3 + 1), 6.0 + 4.0 * noise(image * 3 + 2));
     let pixel = |at: usize| {
@@ -88,7 +88,7 @@ fn draw(image: usize) -> (Vec<f32>, i32) {
         };
         f32::from(u8::from(is_inside)) + 0.6 * (noise(image * SIZE * SIZE + at) - 0.5)
     };
-    ((0..SIZE * SIZE).map(pixel).collect(), shape as i32)
+    ((0..SIZE * SIZE).map(pixel).collect(), shape as u8)
 }
 
 /// Pseudo-random numbers in 0..1.
@@ -99,8 +99,8 @@ fn noise(seed: usize) -> f32 {
 }
 
 fn data(from: usize, to: usize) -> Loader<Batch> {
-    let collate = |items: Vec<(Vec<f32>, i32)>, device: &Device| {
-        let (count, shapes): (usize, Vec<i32>) = (items.len(), items.iter().map(|(_, shape)| *shape).collect());
+    let collate = |items: Vec<(Vec<f32>, u8)>, device: &Device| {
+        let (count, shapes): (usize, Vec<i32>) = (items.len(), items.iter().map(|(_, shape)| i32::from(*shape)).collect());
         let pixels: Vec<f32> = items.into_iter().flat_map(|(pixels, _)| pixels).collect();
         let images = Tensor::<1>::from_floats(pixels.as_slice(), device).reshape([count, 1, SIZE, SIZE]);
         (images, Tensor::<1, Int>::from_ints(shapes.as_slice(), device))
