@@ -127,6 +127,7 @@ fn a_fit_reports_where_its_files_are() {
     let new = || Trainer::new().default_root_dir(folder.path());
     assert_snapshot!(said(new()), @"
     the run is in `[folder]/lightning_logs/version_0`
+    to see it: `stormfire watch [folder]/lightning_logs/version_0`, or as a page: `stormfire report [folder]/lightning_logs/version_0`
     to view its logs: `tensorboard --logdir [folder]/lightning_logs`
     the newest checkpoint is `[folder]/lightning_logs/version_0/checkpoints/epoch=1-step=4.ckpt`
     ");
@@ -150,6 +151,7 @@ fn a_fit_reports_where_its_files_are() {
         .callback(ModelCheckpoint::new().save_top_k(0).every(Every::Steps(1)));
     assert_snapshot!(said(two), @"
     the run is in `[folder]/lightning_logs/version_1`
+    to see it: `stormfire watch [folder]/lightning_logs/version_1`, or as a page: `stormfire report [folder]/lightning_logs/version_1`
     to view its logs: `tensorboard --logdir [folder]/lightning_logs`
     the best checkpoint is `[folder]/best/epoch=0.ckpt` (score = 0.5)
     the best checkpoint is `[folder]/highest/epoch=1.ckpt` (score = 1.5)
@@ -158,9 +160,13 @@ fn a_fit_reports_where_its_files_are() {
     let spaced = TensorBoardLogger::new(folder.path().join("a b")).name("");
     assert_snapshot!(said(new().enable_checkpointing(false).logger(spaced)), @"
     the run is in `[folder]/a b/version_0`
+    to see it: `stormfire watch '[folder]/a b/version_0'`, or as a page: `stormfire report '[folder]/a b/version_0'`
     to view its logs: `tensorboard --logdir '[folder]/a b'`
     ");
-    assert_snapshot!(said(new().enable_checkpointing(false).logger(CsvLogger::new(folder.path()))), @"the run is in `[folder]/lightning_logs/version_2`");
+    assert_snapshot!(said(new().enable_checkpointing(false).logger(CsvLogger::new(folder.path()))), @"
+    the run is in `[folder]/lightning_logs/version_2`
+    to see it: `stormfire watch [folder]/lightning_logs/version_2`, or as a page: `stormfire report [folder]/lightning_logs/version_2`
+    ");
     assert_snapshot!(said(new().no_logger()), @"the newest checkpoint is `[folder]/checkpoints/epoch=1-step=4.ckpt`");
     let silent = [new().enable_checkpointing(false).logger(MemoryLogger::new()), new().barebones(true), new().fast_dev_run(1)];
     assert_eq!(silent.map(said), [""; 3]);

@@ -100,6 +100,46 @@ const RUNS: &[Run] = &[
         quality: &[],
     },
     Run {
+        example: "new_blank",
+        arguments: &["--epochs", "2", "--root", "{root}"],
+        leaves: &[
+            "lightning_logs/version_0/metrics.csv",
+            "lightning_logs/version_0/training.log",
+            "lightning_logs/version_0/checkpoints/*.ckpt",
+        ],
+        quality: &[],
+    },
+    Run {
+        example: "new_tabular",
+        arguments: &["--root", "{root}"],
+        leaves: &[
+            "lightning_logs/version_0/metrics.csv",
+            "lightning_logs/version_0/training.log",
+            "lightning_logs/version_0/checkpoints/*.ckpt",
+        ],
+        quality: &[("lightning_logs/version_0/metrics.csv", "val_acc", 0.85)],
+    },
+    Run {
+        example: "new_vision",
+        arguments: &["--root", "{root}"],
+        leaves: &[
+            "lightning_logs/version_0/metrics.csv",
+            "lightning_logs/version_0/training.log",
+            "lightning_logs/version_0/checkpoints/*.ckpt",
+        ],
+        quality: &[("lightning_logs/version_0/metrics.csv", "val_acc", 0.8)],
+    },
+    Run {
+        example: "new_text",
+        arguments: &["--epochs", "2", "--root", "{root}"],
+        leaves: &[
+            "lightning_logs/version_0/metrics.csv",
+            "lightning_logs/version_0/training.log",
+            "lightning_logs/version_0/checkpoints/*.ckpt",
+        ],
+        quality: &[],
+    },
+    Run {
         example: "custom_logger",
         arguments: &[QUIET, ROOT, "lines.file={root}/metrics.jsonl"],
         leaves: &["metrics.jsonl", "lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/hparams.yaml"],

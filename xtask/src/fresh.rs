@@ -1,4 +1,4 @@
-//! A new project, made of the code blocks of the README.
+//! New projects: one made of the code blocks of the README, and those of `stormfire new`.
 
 use std::path::Path;
 
@@ -10,7 +10,10 @@ use crate::system::{self, Workspace};
 /// The path to the checkout, as the README writes it.
 const CHECKOUT: &str = "../stormfire/";
 
-/// Builds the project as a user would, in separate folders, and trains.
+/// The templates of `stormfire new`.
+const TEMPLATES: [&str; 4] = ["blank", "tabular", "vision", "text"];
+
+/// Builds the projects as a user would, in separate folders, and trains.
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let readme = fs_err::read_to_string(workspace.root.join("README.md"))?;
     let folder = workspace.target.join("fresh");
@@ -29,6 +32,21 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let metrics = Path::new("lightning_logs/version_0/metrics.csv");
     if !project.join(metrics).is_file() {
         bail!("the project of the README left no `{}`", metrics.display());
+    }
+    let stormfire = system::program(&system::build(workspace, &["--bin", "stormfire"])?, "stormfire");
+    for template in TEMPLATES {
+        let project = folder.join(template);
+        system::fresh_folder(&project)?;
+        let mut new = workspace.command(&stormfire);
+        system::run(new.arg("new").arg(&project).args(["--template", template, "--stormfire"]).arg(&workspace.root))?;
+        fs_err::copy(workspace.root.join("Cargo.lock"), project.join("Cargo.lock"))?;
+        // One target folder: only the first project builds burn.
+        for arguments in [&["run", "--release", "--", "--epochs", "2"][..], &["test", "--release"][..]] {
+            system::run(workspace.cargo().args(arguments).current_dir(&project).env("CARGO_TARGET_DIR", folder.join("target")))?;
+        }
+        if !project.join(metrics).is_file() {
+            bail!("the project of `stormfire new --template {template}` left no `{}`", metrics.display());
+        }
     }
     Ok(Verdict::Passed)
 }

@@ -12,6 +12,7 @@ mod linters;
 mod losses;
 mod metrics;
 mod mpi;
+mod pages;
 mod python;
 mod s3;
 mod step;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::step::{Step, Verdict};
 use crate::system::{self, Workspace};
-use crate::{crash, cuda, docs, examples, fresh, linters, metrics, mpi, python, s3, tidy, torch, trackers, wgpu};
+use crate::{crash, cuda, docs, examples, fresh, linters, metrics, mpi, pages, python, s3, tidy, torch, trackers, wgpu};
 
 pub(crate) const STEPS: &[Step] = &[
     Step { name: "fmt", about: "the code is formatted", body: fmt },
@@ -22,6 +22,7 @@ pub(crate) const STEPS: &[Step] = &[
         body: python::step,
     },
     Step { name: "tensorboard", about: "TensorBoard shows every kind of logged value", body: trackers::tensorboard },
+    Step { name: "pages", about: "a browser shows the page of `stormfire report` without an error", body: pages::step },
     Step { name: "torch", about: "PyTorch computes with our weights, and we compute with those of PyTorch Lightning", body: torch::step },
     Step { name: "metrics", about: "metrics equal those of torchmetrics, scikit-learn and others", body: metrics::step },
     Step { name: "mlflow", about: "MLflow's servers, client and migration read the data of MlflowLogger", body: trackers::mlflow },
@@ -45,7 +46,11 @@ pub(crate) const STEPS: &[Step] = &[
 
 /// Steps that take too long for every change. `--full` adds them.
 pub(crate) const FULL_STEPS: &[Step] = &[
-    Step { name: "fresh", about: "a new project with the code of the README builds with optimizations and trains", body: fresh::step },
+    Step {
+        name: "fresh",
+        about: "new projects, of the README and of `stormfire new`, build with optimizations and train",
+        body: fresh::step,
+    },
     Step { name: "first", about: "the first command of the README builds with optimizations and trains", body: examples::first },
     Step { name: "gpu-features", about: "the features `vulkan` and `metal` compile", body: cuda::others_compile },
     Step { name: "configs", about: "no damaged configuration makes the readers panic, in 20,000 cases of each property", body: configs },

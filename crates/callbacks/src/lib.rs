@@ -19,6 +19,7 @@ mod on_exception_checkpoint;
 mod optimizer_monitor;
 mod period;
 mod prediction_writer;
+mod process_memory;
 mod progress_bar;
 mod pruning;
 mod rehearsal;
@@ -26,6 +27,7 @@ mod spike_detection;
 #[cfg(test)]
 mod testing;
 mod throughput_monitor;
+mod time_to_end;
 mod timer;
 mod to_loggers;
 

@@ -16,6 +16,8 @@ use plain::{Due, Plain};
 use speed::Speed;
 use terminal::{Slot, Terminal};
 
+use crate::{process_memory, time_to_end::TimeToEnd};
+
 mod format;
 mod hooks;
 mod picture;
@@ -33,8 +35,11 @@ type Customize = Box<dyn FnMut(&mut Context<'_>, &mut Vec<(String, String)>) + S
 /// fit in a line are shown below it:
 ///
 /// ```text
-/// Epoch 0/9 ━━━━━━━━━━━━━━━╸━━━━━━━━━ 50/79 0:04 • 0:02 12.3 it/s v_num: 3, train_loss: 0.412
+/// Epoch 0/9 ━━━━━━━━━━━━━━━╸━━━━━━━━━ 50/79 0:04 • 0:02 12.3 it/s • 1:05 to end v_num: 3, mem: 212 MiB, train_loss: 0.412
 /// ```
+///
+/// The numbers are the time of the epoch so far and what is left of it, the speed, and what is left of the fit with its
+/// validations.
 ///
 /// All runs of a process share one display, including runs in other threads and runs inside a hook of another run. With
 /// more than one run, each line starts with the name of its run: that of its first logger, such as `version_3`, or else
@@ -67,6 +72,9 @@ pub struct ProgressBar {
     eval: Option<Track>,
     /// The speed measured in earlier epochs of this fit.
     train_speed: Speed,
+    /// Whether a terminal shows the time to the end, the memory and the number of ranks.
+    details: bool,
+    to_end: TimeToEnd,
 }
 
 enum Output {
@@ -95,13 +103,16 @@ struct View {
     total: Option<u64>,
     elapsed: Duration,
     per_second: Option<f64>,
+    /// The time to the end of the fit.
+    to_end: Option<Duration>,
     metrics: Vec<(String, String)>,
 }
 
 impl ProgressBar {
     /// A bar on stdout, or plain lines if stdout is not a terminal.
     pub fn new() -> Self {
-        Self::with_output(Terminal::stdout().map_or_else(|| Output::Plain(Plain::stdout()), Output::Terminal))
+        let output = Terminal::stdout().map_or_else(|| Output::Plain(Plain::stdout()), Output::Terminal);
+        Self::with_output(output).details(true)
     }
 
     fn with_output(output: Output) -> Self {
@@ -113,6 +124,8 @@ impl ProgressBar {
             train: None,
             eval: None,
             train_speed: Speed::default(),
+            details: false,
+            to_end: TimeToEnd::default(),
         }
     }
 
@@ -130,6 +143,14 @@ impl ProgressBar {
     /// does.
     pub fn metrics(mut self, customize: impl FnMut(&mut Context<'_>, &mut Vec<(String, String)>) + Send + 'static) -> Self {
         self.customize = Some(Box::new(customize));
+        self
+    }
+
+    /// Whether a terminal also shows the time to the end of the fit with its validations, the number of ranks, and the
+    /// resident memory of this process (on Linux). The latter two are the metrics `ranks` and `mem`, which
+    /// [`metrics`](Self::metrics) can remove. Default: true.
+    pub fn details(mut self, on: bool) -> Self {
+        self.details = on;
         self
     }
 
@@ -259,6 +280,9 @@ impl ProgressBar {
         let track = if slot == Slot::Train { &mut self.train } else { &mut self.eval };
         let Some(track) = track else { return };
         track.done = batch_idx as u64 + 1;
+        if slot == Slot::Train {
+            self.to_end.batch_end(ctx);
+        }
         let Some(due) = self.next_refresh else { return };
         let now = clock::now();
         if now < due {
@@ -305,6 +329,7 @@ impl ProgressBar {
     fn view(&mut self, ctx: &mut Context<'_>, slot: Slot, now: Instant) -> Option<View> {
         let metrics = if slot == Slot::Train && self.train.is_some() { self.collect_metrics(ctx) } else { Vec::new() };
         let track = if slot == Slot::Train { self.train.as_ref() } else { self.eval.as_ref() }?;
+        let to_end = if self.details && slot == Slot::Train { self.to_end.estimate(ctx) } else { None };
         Some(View {
             run: live_run::shown_name(),
             label: track.label.clone(),
@@ -312,6 +337,7 @@ impl ProgressBar {
             total: track.total,
             elapsed: track.ended.unwrap_or(now).saturating_duration_since(track.started),
             per_second: track.speed.per_second(),
+            to_end,
             metrics,
         })
     }
@@ -324,7 +350,13 @@ impl ProgressBar {
             Output::Terminal(_) => format::v_num(ctx.loggers().iter().map(Background::short_version)),
             Output::Plain(_) => None,
         };
-        let mut metrics: Vec<_> = v_num.map(|v_num| ("v_num".to_string(), v_num)).into_iter().chain(logged).collect();
+        let mut metrics: Vec<_> = v_num.map(|v_num| ("v_num".to_string(), v_num)).into_iter().collect();
+        if self.details && matches!(self.output, Output::Terminal(_)) {
+            let ranks = ctx.run().place.ranks;
+            metrics.extend((ranks > 1).then(|| ("ranks".to_owned(), ranks.to_string())));
+            metrics.extend(process_memory::resident().map(|bytes| ("mem".to_owned(), format::size(bytes))));
+        }
+        metrics.extend(logged);
         if let Some(customize) = &mut self.customize {
             customize(ctx, &mut metrics);
         }
@@ -339,7 +371,7 @@ impl ProgressBar {
 
     fn finish_all(&mut self) {
         (self.train, self.eval, self.next_refresh) = (None, None, None);
-        self.train_speed = Speed::default();
+        (self.train_speed, self.to_end) = (Speed::default(), TimeToEnd::default());
         if let Output::Terminal(terminal) = &mut self.output {
             terminal.finish(Slot::Eval, false);
             terminal.finish(Slot::Train, true);

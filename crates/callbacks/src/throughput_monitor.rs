@@ -13,7 +13,7 @@ use stormfire_module::{Callback, Context, Error, LightningModule, Result, Runnin
 use stormfire_values::clock;
 
 use self::rates::{Rates, Totals};
-use crate::to_loggers::needs_logger;
+use crate::{time_to_end::TimeToEnd, to_loggers::needs_logger};
 
 /// Counts samples or items in a batch of any type.
 type Count = Box<dyn Fn(&dyn Any) -> Option<usize>>;
@@ -68,8 +68,7 @@ pub struct ThroughputMonitor {
     available_flops: Option<f64>,
     train: Measure,
     evaluation: Measure,
-    /// The end of the first batch of this fit, and the number of batches then.
-    first: Option<(Instant, u64)>,
+    to_end: TimeToEnd,
 }
 
 impl Default for ThroughputMonitor {
@@ -83,7 +82,7 @@ impl Default for ThroughputMonitor {
             available_flops: None,
             train,
             evaluation,
-            first: None,
+            to_end: TimeToEnd::default(),
         }
     }
 }
@@ -152,19 +151,6 @@ impl ThroughputMonitor {
             }
         }
         named.iter().map(|(name, value)| (format!("{stage}/{name}"), value)).collect()
-    }
-
-    /// The time until the end of the fit. `None` while it is unknown.
-    fn time_to_end(&mut self, ctx: &Context<'_>) -> Option<f64> {
-        let (progress, limits) = (ctx.progress(), ctx.limits());
-        // The first batch compiles kernels.
-        let &mut (at, batches) = self.first.get_or_insert_with(|| (clock::now(), progress.batches));
-        let in_epochs = limits.max_epochs.zip(limits.train_batches).map(|(epochs, batches)| (epochs * batches) as u64);
-        let window = ctx.run().place.accumulate_grad_batches as u64 * ctx.run().round as u64;
-        let in_steps = limits.max_steps.map(|steps| progress.batches + steps.saturating_sub(progress.global_step) * window);
-        let left = in_epochs.into_iter().chain(in_steps).min()?.saturating_sub(progress.batches);
-        let done = progress.batches.saturating_sub(batches);
-        (done > 0).then(|| clock::since(at).as_secs_f64() / done as f64 * left as f64)
     }
 
     fn start_evaluation(&mut self) {
@@ -245,7 +231,7 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         self.check(ctx)?;
         self.train.start(self.window_size, ctx.run().data_wait);
-        self.first = None;
+        self.to_end = TimeToEnd::default();
         // A fit may resume in the middle of a validation, after its start.
         self.start_evaluation();
         Ok(())
@@ -258,12 +244,12 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
 
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
         self.train.batch_end(ctx.run().data_wait);
-        let to_end = self.time_to_end(ctx);
+        self.to_end.batch_end(ctx);
         if !ctx.run().place.logs_this_step {
             return Ok(());
         }
         let mut metrics = self.metrics(RunningStage::Train);
-        metrics.extend(to_end.map(|seconds| ("train/time_to_end", seconds)));
+        metrics.extend(self.to_end.estimate(ctx).map(|time| ("train/time_to_end", time.as_secs_f64())));
         ctx.log_metrics(&metrics)
     }
 

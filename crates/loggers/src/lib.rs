@@ -41,6 +41,7 @@ pub use error::{Error, Result};
 pub use files::*;
 pub use logger::{CheckpointInfo, ConsoleStream, Logger, Status, share_versions};
 pub use loggers::{Experiment, Loggers};
+pub use names::shell_word;
 #[cfg(feature = "network")]
 pub use network::patience::Patience;
 #[cfg(feature = "tracker")]

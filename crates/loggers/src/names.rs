@@ -1,5 +1,6 @@
 //! Validation of run and experiment names, which become parts of paths.
 
+use std::borrow::Cow;
 use std::path::{Component, Path};
 
 use crate::{Error, Result};
@@ -12,9 +13,23 @@ pub(crate) fn inside(what: &'static str, path: impl AsRef<Path>) -> Result<()> {
     if path.components().all(leads_in) && is_text(path) { Ok(()) } else { Err(Error::Outside { what, path: path.to_owned() }) }
 }
 
+/// A path as a word for a shell, in quotes if it needs them.
+pub fn shell_word(path: &str) -> Cow<'_, str> {
+    let needs_quotes = path.is_empty() || path.contains(|c: char| !c.is_alphanumeric() && !"/\\:._-+=".contains(c));
+    if needs_quotes { Cow::Owned(format!("'{}'", path.replace('\'', "'\\''"))) } else { Cow::Borrowed(path) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shell_reads_a_path_as_one_word() {
+        for (path, word) in [("a/b.c-1", "a/b.c-1"), ("a b", "'a b'"), ("it's $x", "'it'\\''s $x'"), ("", "''"), ("ü/epoch=1", "ü/epoch=1")]
+        {
+            assert_eq!(shell_word(path), word);
+        }
+    }
 
     #[test]
     fn what_leads_out_of_a_folder_is_refused() {

@@ -1,6 +1,7 @@
-//! The program `stormfire`: shows runs, inspects checkpoints, converts runs for another tracker, sends spooled records.
+//! The program `stormfire`: creates projects, shows runs and checkpoints, sends runs and spooled records to trackers.
 
 mod convert;
+mod new_project;
 #[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
 mod sync;
 mod view_runs;
@@ -38,6 +39,8 @@ enum Command {
         #[arg(long, conflicts_with = "all")]
         json: bool,
     },
+    /// Create a project that builds and trains at once.
+    New(new_project::New),
     /// Show runs in the terminal: curves, machine, checkpoints, settings and log lines.
     ///
     /// It follows runs that are written by another process, and shows runs that have ended. It reads `metrics.csv`,
@@ -60,6 +63,7 @@ enum Command {
 fn main() -> ExitCode {
     let text = match Arguments::parse().command {
         Command::Inspect { file, all, json } => inspect(&file, all, json).map_err(|error| explain(&error, &file)),
+        Command::New(options) => new_project::create(&options),
         Command::Watch(options) => match view_runs::watch(&options) {
             Ok(view_runs::Shown::Text(text)) => Ok(text),
             Ok(view_runs::Shown::Ended(code)) => return ExitCode::from(code),

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use stormfire_callbacks::ModelCheckpoint;
+use stormfire_loggers::shell_word;
 use stormfire_module::{Callback, LightningModule, run::Run};
 
 use crate::config::TrainerConfig;
 
-/// Reports the folder of the run, the command to view its logs, and its checkpoints. Reports nothing for a run without
+/// Reports the folder of the run, the commands to view its logs, and its checkpoints. Reports nothing for a run without
 /// files.
 pub(crate) fn tell<M: LightningModule>(config: &TrainerConfig, run: &Run, log_dir: Option<&Path>, callbacks: &[Box<dyn Callback<M>>]) {
     if config.barebones || run.fast_dev_run {
@@ -16,6 +17,8 @@ pub(crate) fn tell<M: LightningModule>(config: &TrainerConfig, run: &Run, log_di
     if let Some(folder) = log_dir {
         let of_store = stormfire_loggers::remote_folder(folder).map(|url| format!(", sent to `{}`", url.display())).unwrap_or_default();
         tracing::info!("the run is in `{}`{of_store}", folder.display());
+        let word = shell_word(&folder.display().to_string()).into_owned();
+        tracing::info!("to see it: `stormfire watch {word}`, or as a page: `stormfire report {word}`");
     }
     let mut commands: Vec<_> = run.loggers.iter().filter_map(|logger| logger.shown_by()).collect();
     commands.dedup();

@@ -3,6 +3,7 @@
 mod chart;
 mod dots;
 mod lists;
+mod picture;
 mod screen;
 #[cfg(unix)]
 mod terminal;
@@ -64,10 +65,22 @@ pub fn title(paths: &[PathBuf]) -> String {
 ///
 /// # Errors
 /// [`Unreadable`] if a path contains no run.
-pub fn snapshot(paths: &[PathBuf], (width, height): (u16, u16), keys: &[Key]) -> Result<String, Unreadable> {
+pub fn snapshot(paths: &[PathBuf], size: (u16, u16), keys: &[Key]) -> Result<String, Unreadable> {
+    Ok(text(&once(paths, size, keys, Theme { has_colors: false })?))
+}
+
+/// The screen of a size as an SVG with colors, after all files were read.
+///
+/// # Errors
+/// [`Unreadable`] if a path contains no run.
+pub fn picture(paths: &[PathBuf], size: (u16, u16), keys: &[Key]) -> Result<String, Unreadable> {
+    Ok(picture::svg(&once(paths, size, keys, Theme { has_colors: true })?))
+}
+
+fn once(paths: &[PathBuf], (width, height): (u16, u16), keys: &[Key], theme: Theme) -> Result<Buffer, Unreadable> {
     let mut runs = Runs::open(paths, KEEP)?;
     runs.read_all();
-    let mut view = View::new(Theme { has_colors: false });
+    let mut view = View::new(theme);
     view.notice(runs.list());
     for key in keys {
         view.press(*key, runs.list());
@@ -75,7 +88,7 @@ pub fn snapshot(paths: &[PathBuf], (width, height): (u16, u16), keys: &[Key]) ->
     let area = Rect::new(0, 0, width, height);
     let mut buffer = Buffer::empty(area);
     draw(&view, &title(paths), &runs, SystemTime::now(), area, &mut buffer);
-    Ok(text(&buffer))
+    Ok(buffer)
 }
 
 /// The characters of a screen, without spaces at the ends of its lines.

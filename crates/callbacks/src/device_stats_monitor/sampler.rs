@@ -7,6 +7,7 @@ use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, Pid, ProcessRefreshKind, ProcessesToU
 
 use super::gpu::Gpus;
 use super::percent::percent;
+use crate::process_memory;
 
 /// The load since the last sample, and the current value of everything else.
 #[derive(Debug)]
@@ -96,15 +97,8 @@ impl Cpu {
         metrics.extend(self.load.and_then(|(_, own)| own).map(|own| ("process_cpu_percent", own)));
         let process = self.own.and_then(|own| system.process(own));
         metrics.extend(process.map(|process| ("process_rss_bytes", process.memory() as f64)));
-        metrics.extend(peak_rss().map(|bytes| ("process_peak_rss_bytes", bytes)));
+        metrics.extend(process_memory::peak().map(|bytes| ("process_peak_rss_bytes", bytes)));
     }
-}
-
-/// The most resident memory that this process has had, as far as the system counts it (Linux).
-fn peak_rss() -> Option<f64> {
-    let status = fs_err::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<f64>().ok().map(|kib| kib * 1024.0)
 }
 
 #[cfg(test)]

@@ -44,6 +44,12 @@ pub(super) fn clock(time: Duration) -> String {
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
+/// A number of bytes with its unit.
+pub(super) fn size(bytes: f64) -> String {
+    let mib = bytes / (1024.0 * 1024.0);
+    if mib < 1024.0 { format!("{mib:.0} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
+}
+
 /// The remaining time. `None` while it is unknown.
 pub(super) fn remaining(done: u64, total: Option<u64>, per_second: Option<f64>) -> Option<Duration> {
     let left = total?.saturating_sub(done);
@@ -106,6 +112,11 @@ mod tests {
     fn speeds_have_three_digits() {
         let text = [None, Some(0.123), Some(0.999), Some(12.34), Some(99.96), Some(1234.5)].map(speed);
         assert_eq!(text, ["? it/s", "0.12 it/s", "1.0 it/s", "12.3 it/s", "100 it/s", "1234 it/s"]);
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!([0.0, 3e8, 1e12].map(size), ["0 MiB", "286 MiB", "931.3 GiB"]);
     }
 
     #[test]

@@ -54,7 +54,8 @@ fn numbers(view: &View) -> String {
         None if view.total.is_some() => " • -:--".into(),
         None => String::new(),
     };
-    format!("{elapsed}{remaining} {}", format::speed(view.per_second))
+    let to_end = view.to_end.map(|time| format!(" • {} to end", format::clock(time))).unwrap_or_default();
+    format!("{elapsed}{remaining} {}{to_end}", format::speed(view.per_second))
 }
 
 fn bar(done: u64, total: u64, width: usize, colored: bool) -> String {
@@ -85,6 +86,7 @@ mod tests {
             total: Some(10),
             elapsed: Duration::from_secs(45),
             per_second: Some(0.5),
+            to_end: None,
             metrics: vec![("loss".into(), "0.5".into())],
         }
     }

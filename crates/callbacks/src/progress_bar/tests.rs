@@ -12,6 +12,7 @@ use stormfire_module::{Callback, Error, Event, StepOutput};
 use super::{terminal::Columns, *};
 use crate::testing::{Bench, Line};
 
+mod details;
 mod several_runs;
 
 fn pass(seconds: f64) {

@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 use stormfire_store::replacement;
 
 use crate::logger::LONGEST_CALL;
-use crate::names::inside;
+use crate::names::{inside, shell_word};
 use crate::parts::prefix::prefixed;
 use crate::parts::{identity, position};
 use crate::{Audio, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, RunDir, Status, Table, Text};
@@ -215,8 +215,7 @@ impl Logger for TensorBoardLogger {
 
     fn shown_by(&self) -> Option<String> {
         let root = self.dir.root_dir().display().to_string();
-        let needs_quotes = root.contains(|c: char| !c.is_alphanumeric() && !"/\\:._-+".contains(c));
-        Some(format!("tensorboard --logdir {}", if needs_quotes { format!("'{root}'") } else { root }))
+        Some(format!("tensorboard --logdir {}", shell_word(&root)))
     }
 
     fn run_dir_mut(&mut self) -> Option<&mut RunDir> {

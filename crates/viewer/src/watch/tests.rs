@@ -57,6 +57,16 @@ fn a_screen_of_any_size_is_drawn() {
 }
 
 #[test]
+fn a_picture_has_the_colours_and_escapes_its_text() {
+    let folder = tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("a")).unwrap();
+    std::fs::write(folder.path().join("a/metrics.csv"), "step,<loss>\n0,1\n1,2\n").unwrap();
+    let svg = picture(&[folder.path().to_owned()], (80, 24), &[]).unwrap();
+    assert!(svg.contains("&lt;loss&gt;") && !svg.contains("<loss>") && svg.contains("fill=\"#45d0e6\""), "{svg}");
+    assert!(svg.contains('⡀') || svg.contains('⠁') || svg.contains('⣀') || svg.contains('⠤'), "{svg}");
+}
+
+#[test]
 fn keys_choose_hide_and_leave() {
     let folder = tempdir().unwrap();
     samples::write(folder.path()).unwrap();

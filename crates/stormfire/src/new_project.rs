@@ -1,0 +1,162 @@
+//! `stormfire new`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, ValueEnum};
+
+#[derive(Args)]
+pub(crate) struct New {
+    /// The folder of the project. Its last part is the name.
+    path: PathBuf,
+    /// What the project trains at first.
+    #[arg(long, value_enum, default_value_t = Template::Blank)]
+    template: Template,
+    /// The checkout of Stormfire on which the project depends. Default: the one from which this program was built.
+    #[arg(long, value_name = "FOLDER")]
+    stormfire: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Template {
+    /// A line through points.
+    Blank,
+    /// Classes of the rows of a table with missing values.
+    Tabular,
+    /// Classes of images.
+    Vision,
+    /// The next character of a text.
+    Text,
+}
+
+impl Template {
+    fn program(self) -> &'static str {
+        match self {
+            Self::Blank => include_str!("../templates/blank.rs"),
+            Self::Tabular => include_str!("../templates/tabular.rs"),
+            Self::Vision => include_str!("../templates/vision.rs"),
+            Self::Text => include_str!("../templates/text.rs"),
+        }
+    }
+}
+
+const MANIFEST: &str = include_str!("../templates/manifest.toml");
+const ENVIRONMENT: &str = include_str!("../templates/environment.toml");
+const IGNORED: &str = "/target\n/lightning_logs\n";
+
+pub(crate) fn create(options: &New) -> Result<String, String> {
+    let New { path, template, stormfire } = options;
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if !is_package_name(name) {
+        return Err(explained(&format!("`{name}` is not a name of a package"), "use letters, digits, `-` and `_`, and a letter first"));
+    }
+    let stormfire = match stormfire {
+        Some(checkout) => checkout.join("crates/stormfire"),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")),
+    };
+    let stormfire = fs::canonicalize(&stormfire)
+        .ok()
+        .filter(|folder| folder.join("Cargo.toml").is_file())
+        .ok_or_else(|| explained(&format!("`{}` is not Stormfire", stormfire.display()), "name a checkout of it: `--stormfire FOLDER`"))?;
+    let is_used = fs::read_dir(path).map_or_else(|_| path.exists(), |mut entries| entries.next().is_some());
+    if is_used {
+        return Err(explained(&format!("`{}` exists and is not empty", path.display()), "choose another name"));
+    }
+    // A string of JSON is one of TOML.
+    let quoted = serde_json::Value::from(stormfire.display().to_string()).to_string();
+    let files = [
+        ("Cargo.toml", MANIFEST.replace("{name}", name).replace("\"{stormfire}\"", &quoted)),
+        (".cargo/config.toml", ENVIRONMENT.to_owned()),
+        (".gitignore", IGNORED.to_owned()),
+        ("src/main.rs", template.program().to_owned()),
+    ];
+    for (file, text) in files {
+        write(&path.join(file), &text).map_err(|error| explained(&error, "check the permissions of the folder"))?;
+    }
+    Ok(format!(
+        "created `{folder}`\n\n  cd {word}\n  cargo run --release              # trains; -- --help lists the options\n  \
+         cargo test --release             # a short training\n  stormfire watch                  # curves, also while it trains\n",
+        folder = path.display(),
+        word = stormfire::loggers::shell_word(&path.display().to_string()),
+    ))
+}
+
+fn explained(error: &str, hint: &str) -> String {
+    format!("error: {error}\nhint: {hint}\n")
+}
+
+fn is_package_name(name: &str) -> bool {
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic());
+    // Names of cargo's folders, and of the crates that the project uses.
+    let reserved = ["test", "core", "std", "alloc", "proc_macro", "burn", "clap", "mimalloc", "stormfire", "build", "deps", "examples"];
+    starts_well && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) && !reserved.contains(&name)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(path, text));
+    written.map_err(|error| format!("`{}` cannot be written: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    fn new(path: PathBuf, template: Template) -> Result<String, String> {
+        create(&New { path, template, stormfire: None })
+    }
+
+    #[test]
+    fn a_project_is_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        for template in Template::value_variants() {
+            let path = folder.path().join(format!("my-{}", template.to_possible_value().unwrap().get_name()));
+            let said = new(path.clone(), *template).unwrap();
+            assert!(said.contains("cargo run --release"), "{said}");
+            let read = |file: &str| fs::read_to_string(path.join(file)).unwrap();
+            let manifest = read("Cargo.toml");
+            assert!(manifest.contains(&format!("stormfire = {{ path = \"{}\" }}", env!("CARGO_MANIFEST_DIR"))), "{manifest}");
+            assert!(!manifest.contains('{') || !manifest.contains("{name}"), "{manifest}");
+            assert!(read("src/main.rs").contains("fn the_loss_falls()"));
+            assert_eq!(read(".gitignore"), IGNORED);
+        }
+    }
+
+    #[test]
+    fn the_versions_are_those_of_the_workspace() {
+        let ours = include_str!("../../../Cargo.toml");
+        for line in
+            MANIFEST.lines().filter(|line| ["burn = ", "clap = ", "mimalloc = ", "[profile"].iter().any(|start| line.starts_with(start)))
+        {
+            assert!(ours.lines().any(|other| other == line), "{line}");
+        }
+        assert!(include_str!("../../../.cargo/config.toml").contains(ENVIRONMENT));
+    }
+
+    #[test]
+    fn what_cannot_be_created_is_explained() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("full"), "").unwrap();
+        let checkout = Some(folder.path().join("nothing"));
+        let errors = [
+            new(folder.path().join("1st"), Template::Blank).unwrap_err(),
+            new(folder.path().join("burn"), Template::Blank).unwrap_err(),
+            new(folder.path().join("full"), Template::Blank).unwrap_err(),
+            create(&New { path: folder.path().join("ok"), template: Template::Text, stormfire: checkout }).unwrap_err(),
+        ];
+        assert_snapshot!(errors.concat().replace(&folder.path().display().to_string(), "[folder]"), @"
+        error: `1st` is not a name of a package
+        hint: use letters, digits, `-` and `_`, with a letter first, and not the name of a crate that the project uses
+        error: `burn` is not a name of a package
+        hint: use letters, digits, `-` and `_`, with a letter first, and not the name of a crate that the project uses
+        error: `[folder]/full` exists and is not empty
+        hint: choose another name
+        error: `[folder]/nothing/crates/stormfire` is not Stormfire
+        hint: name a checkout of it: `--stormfire FOLDER`
+        ");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left");
+    }
+}
