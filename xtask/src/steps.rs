@@ -53,6 +53,7 @@ pub(crate) const FULL_STEPS: &[Step] = &[
     },
     Step { name: "first", about: "the first command of the README builds with optimizations and trains", body: examples::first },
     Step { name: "gpu-features", about: "the features `vulkan` and `metal` compile", body: cuda::others_compile },
+    Step { name: "configs", about: "no damaged configuration makes the readers panic, in 20,000 cases of each property", body: configs },
     Step { name: "crash", about: "a training that is killed 2,000 times ends like an uninterrupted one", body: crash::step },
 ];
 
@@ -72,6 +73,14 @@ fn features(workspace: &Workspace) -> Result<Verdict> {
         let only = ["clippy", "--quiet", "--package", "stormfire-loggers", "--no-default-features", "--features", logger];
         system::run(workspace.cargo().args(only).args(["--", "-D", "warnings"]))?;
     }
+    Ok(Verdict::Passed)
+}
+
+/// The properties of the command line's readers, with many more cases than in the step `test`.
+fn configs(workspace: &Workspace) -> Result<Verdict> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["test", "--package", "stormfire-cli", "--lib"]).args(system::ALL).args(["--", "panic", "any_division", "a_printed"]);
+    system::run(cargo.env("PROPTEST_CASES", "20000"))?;
     Ok(Verdict::Passed)
 }
 

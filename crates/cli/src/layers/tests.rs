@@ -401,6 +401,32 @@ proptest! {
         prop_assert_eq!(result, config);
     }
 
+    /// Valid files with a few characters that were replaced, as a fuzzer does it. `--full` makes many more of them.
+    #[test]
+    fn no_damaged_file_makes_the_readers_panic(
+        config in config(), ending in 0_usize..3,
+        damages in proptest::collection::vec((any::<prop::sample::Index>(), 0_usize..4, "[]{}\\[:,&*!|>'\"#%@`\n\t ~<=\\-0-9a-z]{0,6}"), 1..6),
+    ) {
+        let node = Node::of(&config, &Source::default_value()).unwrap();
+        let text = match ending {
+            0 => print_config(&node, layers().schema(), false),
+            1 => format!("fast = true\n[model]\nhidden = {}\nlayers = [1, 2]\noptim = {{ name = \"sgd\" }}\n", config.model.hidden >> 1),
+            _ => serde_json::to_string_pretty(&node).unwrap(),
+        };
+        let mut text: Vec<char> = text.chars().collect();
+        for (index, removed, inserted) in damages {
+            let at = index.index(text.len() + 1);
+            let end = (at + removed).min(text.len());
+            text.splice(at..end, inserted.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let (_folder, path) = file(&text, ["a.yaml", "a.toml", "a.json"][ending]);
+        // Valid or not: no panic, and an error has a place or a name.
+        if let Err(error) = layers().file(&path).and_then(|layers| layers.resolve::<Config>()) {
+            prop_assert!(error.problems().iter().all(|problem| problem.source.is_some()), "{}", error);
+        }
+    }
+
     #[test]
     fn no_text_makes_the_readers_panic(text: String, ending in 0_usize..3) {
         let (_folder, path) = file(&text, ["a.yaml", "a.toml", "a.json"][ending]);
