@@ -63,8 +63,6 @@ pub(crate) struct Session<M: LightningModule> {
     training: Training,
     /// The final state of the newest fit, if it completed. Later evaluations do not change it.
     ended: Option<Box<Ended<M>>>,
-    /// Whether the loggers continue those of the current checkpoint.
-    continues_logs: bool,
 }
 
 impl<M: LightningModule> Session<M> {
@@ -92,8 +90,7 @@ impl<M: LightningModule> Session<M> {
         let mut engine = Engine::new(config, callbacks, ranks);
         engine.run.loggers = opened.loggers;
         engine.frame.logs_wait = opened.some_continue;
-        let (training, continues_logs) = (Training::default(), opened.all_continue);
-        Ok(Self { engine, given, log_dir, requeue, interrupted: None, training, ended: None, continues_logs })
+        Ok(Self { engine, given, log_dir, requeue, interrupted: None, training: Training::default(), ended: None })
     }
 
     /// Prepares to resume a later fit: see [`Resume::take_up_epoch`].
@@ -149,7 +146,6 @@ impl<M: LightningModule> Session<M> {
         let start = on_ranks::start(engine, &module, seed, self.log_dir.take())?;
         (engine.seed, self.log_dir) = (Some(start.seed), start.log_dir);
         self.ended = None;
-        let continues_logs = std::mem::take(&mut self.continues_logs);
         let mut training = Training::default();
         let outcome = self.run(Stage::Fit, &mut module, &mut data, &mut training, |engine, module, data, training| {
             let mut resume = resume;
@@ -186,9 +182,8 @@ impl<M: LightningModule> Session<M> {
             // Hooks may have set weights, each rank its own.
             on_ranks::share_weights(engine, module)?;
             on_ranks::require_same(engine, || Ok(on_ranks::facts_of_optimizers(&training.optimizers)))?;
-            if !continues_logs {
-                log_hyperparams(engine, module, data)?;
-            }
+            // Also in a continued run: the settings may be others than before.
+            log_hyperparams(engine, module, data)?;
             FitLoop::new(engine, module, training, &*data, train, val).run()
         });
         self.training = training;

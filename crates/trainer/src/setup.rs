@@ -49,7 +49,6 @@ pub(crate) struct OpenLoggers {
     pub(crate) loggers: Loggers,
     /// Whether some loggers continue the log of a resumed run, and wait for its start.
     pub(crate) some_continue: bool,
-    pub(crate) all_continue: bool,
 }
 
 impl OpenLoggers {
@@ -105,9 +104,8 @@ impl OpenLoggers {
     }
 
     fn attached(loggers: Loggers, parts: Vec<Part>, resume: Option<&Resume>) -> Self {
-        let continued = resume.map_or(0, |resume| resume.continue_logs(&loggers, parts));
-        let all_continue = resume.is_some() && continued == loggers.len();
-        Self { some_continue: continued > 0, all_continue, loggers }
+        let some_continue = resume.is_some_and(|resume| resume.continue_logs(&loggers, parts));
+        Self { loggers, some_continue }
     }
 }
 

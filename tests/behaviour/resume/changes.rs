@@ -167,6 +167,42 @@ fn other_batches_of_as_many_items_are_refused_in_mid_epoch() {
     }
 }
 
+/// A line that logs its learning rate as a setting.
+#[derive(Module, Debug)]
+struct Rated {
+    line: Line,
+    #[module(skip)]
+    lr: f64,
+}
+
+impl LightningModule for Rated {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(self.line.loss(batch).into())
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Ok(Optimizer::new(SgdConfig::new(), self.lr).into())
+    }
+
+    fn hparams(&self) -> Result<Value> {
+        Ok(serde_json::json!({ "lr": self.lr }))
+    }
+}
+
+#[test]
+fn a_continued_log_has_the_settings_of_the_newest_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let fit = |epochs, lr| {
+        let mut trainer = Trainer::new().default_root_dir(folder.path()).max_epochs(epochs).ckpt_path("last");
+        trainer = trainer.enable_progress_bar(false).enable_model_summary(false);
+        trainer.fit(Rated { line: Line::new(), lr }, line_data(4, 2)).unwrap();
+        std::fs::read_to_string(folder.path().join("lightning_logs/version_0/hparams.yaml")).unwrap()
+    };
+    assert_eq!([fit(1, 0.1), fit(2, 0.1), fit(3, 0.5)], ["lr: 0.1\n", "lr: 0.1\n", "lr: 0.5\n"]);
+}
+
 /// A line with other optimizers.
 #[derive(Module, Debug)]
 struct Other {

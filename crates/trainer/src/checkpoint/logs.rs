@@ -132,10 +132,10 @@ impl Resume {
     }
 
     /// Schedules the rollback of each logger that continues the run of the checkpoint. The rollback happens before the
-    /// next record. Returns the number of these loggers.
-    pub(crate) fn continue_logs(&self, loggers: &[Background], parts: Vec<Part>) -> usize {
+    /// next record. Returns whether there are any.
+    pub(crate) fn continue_logs(&self, loggers: &[Background], parts: Vec<Part>) -> bool {
         let mut logs = self.logs();
-        let mut continued = 0;
+        let mut some_continue = false;
         for (logger, part) in loggers.iter().zip(parts) {
             let is_it = |log: &SavedLog| {
                 let same_place = logger.log_dir().map_or(log.log_dir.is_none(), |folder| self.is_folder_of(log, folder));
@@ -148,10 +148,10 @@ impl Resume {
             };
             if let Some(position) = position {
                 logger.resume(position);
-                continued += 1;
+                some_continue = true;
             }
         }
-        continued
+        some_continue
     }
 }
 

@@ -31,7 +31,6 @@ impl<M: LightningModule> Session<M> {
         self.log_dir = opened.log_dir();
         self.engine.run.loggers = opened.loggers;
         (self.engine.frame.logs_wait, self.engine.frame.has_logged_fit) = (opened.some_continue, false);
-        self.continues_logs = opened.all_continue;
         Ok(())
     }
 
