@@ -87,12 +87,12 @@ pub(crate) fn parse(args: &[String], schema: &Schema, aliases: &[Alias]) -> Resu
         let set = parser.line.options.len();
         parser.word()?;
         let is_secret = parser.line.options[set..].iter().any(|option| is_secret(&option.path, schema));
-        for word in &args[first..parser.next] {
+        for (index, word) in args[first..parser.next].iter().enumerate() {
             let shown = match word.split_once('=') {
                 _ if !is_secret => word.clone(),
-                Some((name, _)) => format!("{name}={HIDDEN}"),
-                None if word.starts_with("--") => word.clone(),
-                None => HIDDEN.to_owned(),
+                Some((name, _)) if index == 0 => format!("{name}={HIDDEN}"),
+                None if index == 0 => word.clone(),
+                _ => HIDDEN.to_owned(),
             };
             parser.line.shown.push(shown);
         }

@@ -10,6 +10,9 @@ use crate::{
     source::Source,
 };
 
+/// No option is deeper. A hostile one must not exhaust the stack.
+const DEEPEST: usize = 64;
+
 /// An option with its value as text.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Assignment {
@@ -29,6 +32,9 @@ impl Assignment {
             None => return Err(self.without_value(format!("write `--{}=VALUE`", self.path))),
         };
         let names: Vec<&str> = self.path.split('.').collect();
+        if names.len() > DEEPEST {
+            return Err(Problem::new(&self.source, format!("an option has at most {DEEPEST} names, this one has {}", names.len())).into());
+        }
         Ok(names
             .into_iter()
             .rev()

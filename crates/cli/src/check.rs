@@ -258,6 +258,8 @@ impl<'a> Checker<'a> {
                 && bound("maximum").is_none_or(|most| number <= most)
                 && bound("exclusiveMinimum").is_none_or(|least| number > least)
                 && bound("exclusiveMaximum").is_none_or(|most| number < most)
+                // A finite number must not become infinite.
+                && !(part["format"] == "float" && number.is_finite() && (number as f32).is_infinite())
         };
         if let [first, ..] = bounded.as_slice()
             && !bounded.iter().any(fits)
@@ -269,6 +271,7 @@ impl<'a> Checker<'a> {
             let kind =
                 if Kinds::of(first).contains(Kinds::of(&serde_json::json!({ "type": "number" }))) { "a number" } else { "a whole number" };
             let bounds = bounds.collect::<Vec<_>>().join(" and ");
+            let bounds = if bounds.is_empty() { format!("at most {:?}", f32::MAX) } else { bounds };
             let message = format!("{}: expected {kind} of {bounds}, not {}", option(path), node.value.described());
             self.problems.push(Problem::new(&node.source, message));
         }
@@ -290,11 +293,11 @@ fn number(value: &Tree) -> Option<f64> {
 }
 
 /// The field that distinguishes this variant from others.
-fn tag_of(variant: &Value) -> Option<&str> {
+pub(crate) fn tag_of(variant: &Value) -> Option<&str> {
     properties(variant).find(|(_, property)| property.get("const").is_some()).map(|(name, _)| name.as_str())
 }
 
-fn const_of<'a>(variant: &'a Value, tag: &str) -> Option<&'a str> {
+pub(crate) fn const_of<'a>(variant: &'a Value, tag: &str) -> Option<&'a str> {
     variant.get("properties")?.get(tag)?.get("const")?.as_str()
 }
 

@@ -8,6 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     assign::Assignment,
     check::check,
+    complete::complete,
     env,
     error::{Error, Problem, Result},
     merge::merge,
@@ -149,8 +150,9 @@ impl Layers {
     /// # Errors
     /// With all mistakes: unknown and missing options, and values of a wrong kind.
     pub fn checked(&self) -> Result<Node> {
-        let node = self.merged()?;
+        let mut node = self.merged()?;
         Error::all(check(&node, &self.schema)).map_err(|error| secret::redacted(error, &node, &self.schema))?;
+        complete(&mut node, &self.schema);
         Ok(node)
     }
 

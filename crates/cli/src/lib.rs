@@ -6,6 +6,7 @@ mod args;
 mod assign;
 mod check;
 mod cli;
+mod complete;
 mod completion;
 mod env;
 mod error;

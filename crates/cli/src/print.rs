@@ -9,6 +9,7 @@ pub(crate) use scalar::inline;
 use crate::{
     node::{Node, Tree},
     schema::{Schema, first_sentences, join},
+    secret,
 };
 
 /// Columns of a comment.
@@ -33,7 +34,7 @@ const WIDTH: usize = 100;
 /// ```
 pub fn print_config(node: &Node, schema: &Schema, docs: bool) -> String {
     let mut out = String::new();
-    section(&mut out, node, "", schema, docs, 0);
+    section(&mut out, &secret::without_nested(node, schema), "", schema, docs, 0);
     if out.is_empty() { "{}\n".into() } else { out }
 }
 

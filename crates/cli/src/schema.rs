@@ -164,6 +164,36 @@ fn list<'a>(schema: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     schema.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 
+/// What is within a value: a field, or an item of a list.
+pub(crate) struct Within<'a> {
+    /// What it may be.
+    pub(crate) schemas: Vec<&'a Value>,
+    /// Whether it is a field with this very name.
+    pub(crate) is_named: bool,
+}
+
+impl<'a> Within<'a> {
+    pub(crate) fn field(root: &'a Value, schemas: &[&'a Value], name: &str) -> Self {
+        let parts: Vec<&Value> = schemas.iter().flat_map(|schema| parts(root, schema)).collect();
+        let named: Vec<&Value> = parts.iter().filter_map(|part| part.get("properties")?.get(name)).collect();
+        if named.is_empty() {
+            return Self { schemas: parts.iter().filter_map(|part| part.get("additionalProperties")).collect(), is_named: false };
+        }
+        Self { schemas: named, is_named: true }
+    }
+
+    pub(crate) fn item(root: &'a Value, schemas: &[&'a Value], index: usize) -> Self {
+        let parts = schemas.iter().flat_map(|schema| parts(root, schema));
+        let of = |part: &'a Value| part.get("prefixItems").and_then(|own| own.get(index)).or_else(|| part.get("items"));
+        Self { schemas: parts.filter_map(of).collect(), is_named: false }
+    }
+}
+
+/// Whether a value with these schemas is never shown.
+pub(crate) fn is_secret(root: &Value, schemas: &[&Value]) -> bool {
+    schemas.iter().any(|schema| parts(root, schema).iter().chain([schema]).any(|part| part["writeOnly"] == true))
+}
+
 /// The fields of a struct.
 pub(crate) fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
     schema.get("properties").and_then(Value::as_object).into_iter().flatten()

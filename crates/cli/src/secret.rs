@@ -1,24 +1,34 @@
 //! Values that are never shown.
 
+use serde_json::Value;
+
 use crate::{
     error::{Error, Problem},
     node::{Node, Tree},
-    schema::{Schema, join},
+    schema::{Schema, Within, is_secret},
 };
 
 /// What stands in place of a secret in a message.
 pub(crate) const HIDDEN: &str = "[secret]";
 
-/// The strings of all secrets in a configuration.
-fn secrets(node: &Node, path: &str, schema: &Schema, is_secret: bool, found: &mut Vec<String>) {
-    let is_secret = is_secret || schema.leaf(path).is_some_and(|leaf| leaf.is_secret);
+/// The strings of all secrets in a value with these schemas.
+fn secrets(node: &Node, root: &Value, schemas: &[&Value], within_secret: bool, found: &mut Vec<String>) {
+    let within_secret = within_secret || is_secret(root, schemas);
     match &node.value {
-        Tree::Map(fields) => fields.iter().for_each(|(name, value)| secrets(value, &join(path, name), schema, is_secret, found)),
-        Tree::List(items) => items.iter().for_each(|item| secrets(item, path, schema, is_secret, found)),
-        Tree::Text(text) if is_secret => found.push(text.clone()),
-        Tree::Int(value) if is_secret => found.push(value.to_string()),
-        Tree::UInt(value) if is_secret => found.push(value.to_string()),
-        Tree::Float(value) if is_secret => found.push(format!("{value:?}")),
+        Tree::Map(fields) => {
+            for (name, value) in fields {
+                secrets(value, root, &Within::field(root, schemas, name).schemas, within_secret, found);
+            }
+        }
+        Tree::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                secrets(item, root, &Within::item(root, schemas, index).schemas, within_secret, found);
+            }
+        }
+        Tree::Text(text) if within_secret => found.push(text.clone()),
+        Tree::Int(value) if within_secret => found.push(value.to_string()),
+        Tree::UInt(value) if within_secret => found.push(value.to_string()),
+        Tree::Float(value) if within_secret => found.push(format!("{value:?}")),
         _ => {}
     }
 }
@@ -26,7 +36,7 @@ fn secrets(node: &Node, path: &str, schema: &Schema, is_secret: bool, found: &mu
 /// An error without the secrets that a type may have put into its message.
 pub(crate) fn redacted(error: Error, node: &Node, schema: &Schema) -> Error {
     let mut all = Vec::new();
-    secrets(node, "", schema, false, &mut all);
+    secrets(node, schema.json(), &[schema.json()], false, &mut all);
     all.retain(|secret| !secret.is_empty());
     // A secret may be a part of another one.
     all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
@@ -37,18 +47,34 @@ pub(crate) fn redacted(error: Error, node: &Node, schema: &Schema) -> Error {
 /// A configuration without its secrets.
 pub(crate) fn without(node: &Node, schema: &Schema) -> Node {
     let mut open = node.clone();
-    remove(&mut open, "", schema);
+    remove(&mut open, schema.json(), &[schema.json()], true);
     open
 }
 
-fn remove(node: &mut Node, path: &str, schema: &Schema) {
-    let Some(fields) = node.fields_mut() else { return };
-    fields.retain(|name, value| {
-        let path = join(path, name);
-        let is_secret = schema.leaf(&path).is_some_and(|leaf| leaf.is_secret);
-        if !is_secret {
-            remove(value, &path, schema);
+/// A configuration without the secrets in lists and in maps with any names. Those are no options of their own.
+pub(crate) fn without_nested(node: &Node, schema: &Schema) -> Node {
+    let mut open = node.clone();
+    remove(&mut open, schema.json(), &[schema.json()], false);
+    open
+}
+
+/// `removes`: whether a secret is removed here, and not only further inside.
+fn remove(node: &mut Node, root: &Value, schemas: &[&Value], removes: bool) {
+    match &mut node.value {
+        Tree::Map(fields) => fields.retain(|name, value| {
+            let Within { schemas, is_named } = Within::field(root, schemas, name);
+            let removes = removes || !is_named;
+            if removes && is_secret(root, &schemas) {
+                return false;
+            }
+            remove(value, root, &schemas, removes);
+            true
+        }),
+        Tree::List(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                remove(item, root, &Within::item(root, schemas, index).schemas, true);
+            }
         }
-        !is_secret
-    });
+        _ => {}
+    }
 }

@@ -131,7 +131,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         if command != Command::Fit && checkpoint.is_none() {
             tracing::warn!("without `--ckpt-path`, `{}` has a module that was not trained", command.name());
         }
-        if let Some(path) = &checkpoint {
+        // A trial is no continued fit, whose limits may be reached.
+        if let Some(path) = checkpoint.as_ref().filter(|_| !(dry_run && command == Command::Fit)) {
             trainer.set_ckpt_path(CkptPath::Path(path.clone()));
         }
         let name = command.name();

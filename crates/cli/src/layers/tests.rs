@@ -1,3 +1,5 @@
+mod traps;
+
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use insta::assert_snapshot;
@@ -283,6 +285,7 @@ fn printed_options_have_their_docs_and_no_secret() {
       # How to change the weights.
       optim:
         name: sgd
+        momentum: null
       crop: null
       note: ""
       path: null
@@ -433,49 +436,4 @@ proptest! {
         let _ = layers().file(&path).and_then(|layers| layers.resolve::<Config>());
         let _ = flags(&[("--model.optim", &text), ("--model.weights", &text), (&text, &text)]);
     }
-}
-
-#[test]
-fn a_text_without_a_value_is_no_null() {
-    for text in ["", " ", "# none", "---"] {
-        let error = flags(&[("model.crop", text)]).unwrap_err().to_string();
-        assert_eq!(error, "model.crop: the option `model.crop` has no value\n  help: `null` is no value", "{text:?}");
-    }
-    for text in ["null", "~"] {
-        assert_eq!(flags(&[("model.crop", text)]).unwrap().model.crop, None);
-    }
-    assert_eq!(flags(&[("model.note", "")]).unwrap().model.note, "");
-}
-
-#[test]
-fn a_section_with_all_options_commented_out_changes_nothing() {
-    let (_folder, path) = file("model:\n  # hidden: 3\n", "a.yaml");
-    assert_eq!(layers().file(&path).unwrap().resolve::<Config>().unwrap(), Config::default());
-    assert!(file_error("model: {hidden: null}", "a.yaml").contains("model.hidden"));
-}
-
-#[test]
-fn a_name_with_a_point_in_a_file_is_explained() {
-    assert_snapshot!(file_error("model.crop.size: 3", "a.yaml"), @"
-    a.yaml:1:1: the name `model.crop.size` has a point, which is for command lines
-      help: write sections: `model: {crop: {size: …}}`
-    ");
-}
-
-#[test]
-fn a_variable_with_one_underscore_too_few_is_an_error() {
-    let of = |name: &str| layers().env("APP", [(name.to_owned(), "3".to_owned())]).and_then(|layers| layers.resolve::<Config>());
-    assert_eq!(of("APP__MODEL__HIDDEN").unwrap().model.hidden, 3);
-    for name in ["APP_MODEL_HIDDEN", "APP_MODEL__HIDDEN"] {
-        let error = of(name).unwrap_err().to_string();
-        assert!(error.starts_with(name) && error.contains("did you mean `APP__MODEL__HIDDEN`?"), "{error}");
-    }
-    assert_eq!(of("APP_HOME").unwrap(), Config::default());
-}
-
-#[test]
-fn printed_numbers_are_numbers_for_every_reader() {
-    let source = crate::source::Source::default_value();
-    let print = |value: f64| inline(&Node::new(Tree::Float(value), &source));
-    assert_eq!([1e-5, 1.5e-7, 1e20, 0.5].map(print), ["1.0e-5", "1.5e-7", "1.0e+20", "0.5"]);
 }

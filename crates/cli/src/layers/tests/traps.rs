@@ -1,0 +1,112 @@
+//! What users and programs have stumbled over.
+
+use super::*;
+
+#[test]
+fn a_text_without_a_value_is_no_null() {
+    for text in ["", " ", "# none", "---"] {
+        let error = flags(&[("model.crop", text)]).unwrap_err().to_string();
+        assert_eq!(error, "model.crop: the option `model.crop` has no value\n  help: `null` is no value", "{text:?}");
+    }
+    for text in ["null", "~"] {
+        assert_eq!(flags(&[("model.crop", text)]).unwrap().model.crop, None);
+    }
+    assert_eq!(flags(&[("model.note", "")]).unwrap().model.note, "");
+}
+
+#[test]
+fn a_section_with_all_options_commented_out_changes_nothing() {
+    let (_folder, path) = file("model:\n  # hidden: 3\n", "a.yaml");
+    assert_eq!(layers().file(&path).unwrap().resolve::<Config>().unwrap(), Config::default());
+    assert!(file_error("model: {hidden: null}", "a.yaml").contains("model.hidden"));
+}
+
+#[test]
+fn a_name_with_a_point_in_a_file_is_explained() {
+    assert_snapshot!(file_error("model.crop.size: 3", "a.yaml"), @"
+    a.yaml:1:1: the name `model.crop.size` has a point, which is for command lines
+      help: write sections: `model: {crop: {size: …}}`
+    ");
+}
+
+#[test]
+fn a_variable_with_one_underscore_too_few_is_an_error() {
+    let of = |name: &str| layers().env("APP", [(name.to_owned(), "3".to_owned())]).and_then(|layers| layers.resolve::<Config>());
+    assert_eq!(of("APP__MODEL__HIDDEN").unwrap().model.hidden, 3);
+    for name in ["APP_MODEL_HIDDEN", "APP_MODEL__HIDDEN"] {
+        let error = of(name).unwrap_err().to_string();
+        assert!(error.starts_with(name) && error.contains("did you mean `APP__MODEL__HIDDEN`?"), "{error}");
+    }
+    assert_eq!(of("APP_HOME").unwrap(), Config::default());
+}
+
+#[test]
+fn printed_numbers_are_numbers_for_every_reader() {
+    let source = crate::source::Source::default_value();
+    let print = |value: f64| inline(&Node::new(Tree::Float(value), &source));
+    assert_eq!([1e-5, 1.5e-7, 1e20, 0.5].map(print), ["1.0e-5", "1.5e-7", "1.0e+20", "0.5"]);
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+struct Server {
+    url: String,
+    #[schemars(extend("writeOnly" = true))]
+    token: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+struct Options {
+    optim: Optim,
+    share: f32,
+    servers: Vec<Server>,
+    by_name: BTreeMap<String, Server>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { optim: Optim::Sgd { momentum: Some(0.9) }, share: 0.5, servers: Vec::new(), by_name: BTreeMap::new() }
+    }
+}
+
+fn options_with(given: &[(&str, &str)]) -> Layers {
+    given.iter().fold(Layers::of(&Options::default()).unwrap(), |layers, (name, value)| layers.flag(name, *value))
+}
+
+#[test]
+fn a_variant_that_is_chosen_back_is_printed_as_it_was_read() {
+    let (_folder, adam) = file("optim: {name: adam}", "a.yaml");
+    let layers = Layers::of(&Options::default()).unwrap().file(&adam).unwrap().flag("optim.name", "sgd");
+    let read: Options = layers.resolve().unwrap();
+    assert_eq!(read.optim, Optim::Sgd { momentum: None });
+    let printed = print_config(&layers.checked().unwrap(), layers.schema(), true);
+    let (_folder, again) = file(&printed, "b.yaml");
+    assert_eq!(Layers::of(&Options::default()).unwrap().file(&again).unwrap().resolve::<Options>().unwrap(), read);
+}
+
+#[test]
+fn secrets_in_lists_and_maps_are_not_shown() {
+    let servers = [("servers", "[{url: a, token: s3cret}]"), ("by_name", "{b: {url: b, token: s3cret}}")];
+    let layers = options_with(&servers);
+    let config = layers.checked().unwrap();
+    for shown in [print_config(&config, layers.schema(), true), format!("{:?}", secret::without(&config, layers.schema()))] {
+        assert!(shown.contains("url") && !shown.contains("s3cret"), "{shown}");
+    }
+    let wrong = options_with(&[("servers", "[{token: [s3cret]}]")]).resolve::<Options>().unwrap_err().to_string();
+    assert!(!wrong.contains("s3cret"), "{wrong}");
+}
+
+#[test]
+fn a_number_that_is_too_large_is_not_infinite() {
+    let error = options_with(&[("share", "1e39")]).resolve::<Options>().unwrap_err().to_string();
+    assert_eq!(error, "share: `share`: expected a number of at most 3.4028235e38, not the number `1e39`");
+    assert!(options_with(&[("share", ".inf")]).resolve::<Options>().unwrap().share.is_infinite());
+}
+
+#[test]
+fn a_name_of_any_depth_is_read_without_a_panic() {
+    let name = vec!["a"; 30_000].join(".");
+    let error = options_with(&[(&name, "1")]).resolve::<Options>().unwrap_err().to_string();
+    assert!(error.contains("an option has at most 64 names, this one has 30000"));
+}
