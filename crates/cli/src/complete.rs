@@ -38,12 +38,10 @@ fn fill(node: &mut Node, root: &Value, schemas: &[&Value]) {
 /// The value of an option that is missing.
 fn default_of(root: &Value, property: &Value) -> Option<Node> {
     let source = Source::default_value();
-    match property.get("default") {
-        Some(value) => Node::of_json(value.clone(), &source).ok(),
-        // What is optional for serde.
-        None => {
-            let has_null = parts(root, property).into_iter().any(|part| Kinds::of(part).has_null());
-            has_null.then(|| Node::new(Tree::Null, &source))
-        }
+    if let Some(value) = property.get("default") {
+        return Node::of_json(value.clone(), &source).ok();
     }
+    // What is optional for serde.
+    let has_null = parts(root, property).into_iter().any(|part| Kinds::of(part).has_null());
+    has_null.then(|| Node::new(Tree::Null, &source))
 }
