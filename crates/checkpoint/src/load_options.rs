@@ -137,6 +137,7 @@ impl LoadOptions {
         self.layout
     }
 
+    #[cfg(feature = "pytorch")]
     pub(crate) fn own_key(&self) -> Option<&str> {
         self.key.as_deref()
     }
