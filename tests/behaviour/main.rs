@@ -50,6 +50,7 @@ mod requeue;
 mod resume;
 mod rig;
 mod schedules;
+mod seen_runs;
 mod several_runs;
 mod shared_names;
 mod shared_parameters;

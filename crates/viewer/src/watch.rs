@@ -13,7 +13,7 @@ mod theme;
 mod view;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use ratatui_core::buffer::Buffer;
 use ratatui_core::layout::Rect;
@@ -108,32 +108,4 @@ fn text(buffer: &Buffer) -> String {
         text.trim_end().to_owned() + "\n"
     });
     lines.collect()
-}
-
-/// The time between two searches for new runs and files.
-const SEARCH: Duration = Duration::from_secs(2);
-/// The bytes that are read between two pictures, so that keys are answered at once.
-const PER_PICTURE: usize = 24 << 20;
-
-/// Decides when to search for new files, which costs more than to read known ones.
-#[derive(Debug)]
-struct Pace {
-    next: Instant,
-}
-
-impl Pace {
-    fn new() -> Self {
-        Self { next: Instant::now() + SEARCH }
-    }
-
-    /// Reads what is new, and returns whether more is left.
-    fn read(&mut self, runs: &mut Runs) -> bool {
-        let start = Instant::now();
-        if start >= self.next {
-            runs.refresh();
-            // A search in a large tree gets at most a tenth of the time.
-            self.next = Instant::now() + SEARCH.max(start.elapsed() * 10);
-        }
-        runs.poll(PER_PICTURE) >= PER_PICTURE / 2
-    }
 }

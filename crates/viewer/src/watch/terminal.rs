@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ratatui_core::terminal::Terminal;
 use ratatui_termion::TermionBackend;
@@ -16,7 +16,7 @@ use termion::input::TermRead as _;
 use termion::raw::{IntoRawMode as _, RawTerminal};
 
 use super::view::{Key, View};
-use super::{KEEP, Pace, Theme, WatchError, draw, title};
+use super::{KEEP, Theme, WatchError, draw, title};
 use crate::runs::Runs;
 
 /// The time between two pictures if nothing happens.
@@ -147,4 +147,32 @@ fn keys() -> Receiver<Key> {
         }
     });
     receive
+}
+
+/// The time between two searches for new runs and files.
+const SEARCH: Duration = Duration::from_secs(2);
+/// The bytes that are read between two pictures, so that keys are answered at once.
+const PER_PICTURE: usize = 24 << 20;
+
+/// Decides when to search for new files, which costs more than to read known ones.
+#[derive(Debug)]
+struct Pace {
+    next: Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { next: Instant::now() + SEARCH }
+    }
+
+    /// Reads what is new, and returns whether more is left.
+    fn read(&mut self, runs: &mut Runs) -> bool {
+        let start = Instant::now();
+        if start >= self.next {
+            runs.refresh();
+            // A search in a large tree gets at most a tenth of the time.
+            self.next = Instant::now() + SEARCH.max(start.elapsed() * 10);
+        }
+        runs.poll(PER_PICTURE) >= PER_PICTURE / 2
+    }
 }

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::time::Duration;
 
 use insta::assert_snapshot;
 use ratatui_core::backend::TestBackend;
