@@ -16,7 +16,7 @@ pub(crate) fn variable(prefix: &str, path: &str) -> String {
 /// The options that the variables with this prefix set.
 pub(crate) fn assignments(prefix: &str, variables: impl IntoIterator<Item = (String, String)>, schema: &Schema) -> Result<Vec<Assignment>> {
     let start = format!("{prefix}__");
-    // Variables of an option with one `_` where two belong are mistakes. Others with `PREFIX_` may be of something
+    // Variables of an option with one `_` where two belong are mistakes. Others with `PREFIX_` may belong to something
     // else.
     let plain = |name: &str| name.replace("__", "_");
     let meant = |name: &str| schema.leaves().any(|leaf| leaf.path.contains('.') && plain(&variable(prefix, &leaf.path)) == plain(name));

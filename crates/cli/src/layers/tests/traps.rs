@@ -1,6 +1,7 @@
 //! What users and programs have stumbled over.
 
 use super::*;
+use crate::{node::Tree, print::inline};
 
 #[test]
 fn a_text_without_a_value_is_no_null() {
