@@ -146,7 +146,8 @@ impl<F: Fn(&str) -> bool> ModuleVisitor for Translate<F> {
     }
 }
 
-/// Counts the layers of each list without gaps: `0`, `2` and `4` become `0`, `1` and `2`.
+/// Counts the layers of each list without gaps: `0`, `2` and `4` become `0`, `1` and `2`. Numbers without gaps that do
+/// not begin with 0 stay: they are a part of a list, such as the layers `6` and `7` in one of several files.
 pub(crate) fn renumber<T>(tensors: BTreeMap<String, T>) -> BTreeMap<String, T> {
     // `01` is not a number of a list.
     let index = |part: &str| part.parse::<usize>().ok().filter(|index| index.to_string() == part);
@@ -157,6 +158,15 @@ pub(crate) fn renumber<T>(tensors: BTreeMap<String, T>) -> BTreeMap<String, T> {
             if let Some(index) = index(part) {
                 lists.entry(name[..at].into()).or_default().insert(index);
             }
+        }
+    }
+    let has_gaps = |found: &BTreeSet<usize>| found.iter().zip(found.iter().skip(1)).any(|(one, next)| *next != one + 1);
+    lists.retain(|_, found| has_gaps(found) || found.len() == 1);
+    for (list, found) in &lists {
+        if has_gaps(found) || !found.contains(&0) {
+            let numbers = found.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+            let list = list.trim_end_matches('.');
+            tracing::info!("the layers {numbers} of `{list}` are counted from 0 without gaps; `LoadOptions::renumber(false)` keeps them");
         }
     }
     let ranks: BTreeMap<_, BTreeMap<usize, usize>> =
@@ -192,6 +202,9 @@ mod tests {
             ("net.10.inner.9.bias", "net.2.inner.1.bias"),
             ("4.ü.01.weight", "0.ü.01.weight"),
             ("scale", "scale"),
+            // A part of a list.
+            ("blocks.6.weight", "blocks.6.weight"),
+            ("blocks.7.weight", "blocks.7.weight"),
         ];
         let renamed = renumber(cases.into_iter().map(|(old, new)| (old.to_owned(), new)).collect());
         assert_eq!(renamed.len(), cases.len());

@@ -197,7 +197,7 @@ fn a_continued_log_has_the_settings_of_the_newest_start() {
     let fit = |epochs, lr| {
         let mut trainer = Trainer::new().default_root_dir(folder.path()).max_epochs(epochs).ckpt_path("last");
         trainer = trainer.enable_progress_bar(false).enable_model_summary(false);
-        trainer.fit(Rated { line: Line::new(), lr }, line_data(4, 2)).unwrap();
+        let _ = trainer.fit(Rated { line: Line::new(), lr }, line_data(4, 2)).unwrap();
         std::fs::read_to_string(folder.path().join("lightning_logs/version_0/hparams.yaml")).unwrap()
     };
     assert_eq!([fit(1, 0.1), fit(2, 0.1), fit(3, 0.5)], ["lr: 0.1\n", "lr: 0.1\n", "lr: 0.5\n"]);

@@ -80,10 +80,13 @@ impl Places {
                     let keys: Vec<_> = of_type::<ModelCheckpoint, M>(callbacks).map(Callback::<M>::state_key).collect();
                     best = self.newest()?.and_then(|(_, manifest)| best_of(&manifest, &keys));
                 }
-                if let Some(path) = &best {
+                if let Some((path, is_monitored)) = &best {
                     tracing::info!("`ckpt_path(\"best\")` is `{}`", path.display());
+                    if !is_monitored {
+                        tracing::warn!("`ckpt_path(\"best\")`: no `ModelCheckpoint` monitors a metric, so this is the newest checkpoint");
+                    }
                 }
-                best.map(Some).ok_or_else(|| {
+                best.map(|(path, _)| Some(path)).ok_or_else(|| {
                     Error::config(
                         "ckpt_path",
                         "there is no best checkpoint",
@@ -170,21 +173,22 @@ fn of_type<C: 'static, M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -
 }
 
 /// The best checkpoint of the first callback that monitors a metric. Without such a callback, the newest checkpoint of
-/// the first callback that has one.
-fn best_here<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> Option<PathBuf> {
+/// the first callback that has one. Also whether it monitors.
+fn best_here<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> Option<(PathBuf, bool)> {
     let path = |callback: &ModelCheckpoint| callback.best_model_path().map(PathBuf::from);
     let monitored = of_type::<ModelCheckpoint, M>(callbacks).filter(|callback| callback.best_model_score().is_some()).find_map(path);
-    monitored.or_else(|| of_type::<ModelCheckpoint, M>(callbacks).find_map(path))
+    let newest = || of_type::<ModelCheckpoint, M>(callbacks).find_map(path);
+    monitored.map(|path| (path, true)).or_else(|| Some((newest()?, false)))
 }
 
 /// The same, from the callback states in a checkpoint. Keys of this Trainer's callbacks come first, in their order.
-fn best_of(manifest: &Manifest, keys: &[String]) -> Option<PathBuf> {
+fn best_of(manifest: &Manifest, keys: &[String]) -> Option<(PathBuf, bool)> {
     let ours = keys.iter().filter_map(|key| manifest.callbacks.get(key));
     let others = manifest.callbacks.iter().filter(|(key, _)| ModelCheckpoint::is_key(key) && !keys.contains(key));
     let states: Vec<_> = ours.chain(others.map(|(_, state)| state)).collect();
     let path = |state: &&serde_json::Value| state["best_model_path"].as_str().map(PathBuf::from);
     let monitored = states.iter().filter(|state| !state["best_model_score"].is_null()).find_map(path);
-    monitored.or_else(|| states.iter().find_map(path))
+    monitored.map(|path| (path, true)).or_else(|| Some((states.iter().find_map(path)?, false)))
 }
 
 #[cfg(test)]
