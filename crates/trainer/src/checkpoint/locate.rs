@@ -235,10 +235,13 @@ mod tests {
         ];
         let callbacks = callbacks.into_iter().map(|(key, state)| (key.to_string(), state)).collect();
         let manifest = Manifest { callbacks, ..Manifest::default() };
+        let unmonitored = [("ModelCheckpoint{c}".to_owned(), state("c", None))].into_iter().collect();
+        let unmonitored = Manifest { callbacks: unmonitored, ..Manifest::default() };
+        assert_eq!(best_of(&unmonitored, &[]), Some((PathBuf::from("c"), false)));
         let best = |keys: &[&str]| best_of(&manifest, &keys.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
         let b_first = ["ModelCheckpoint{c}", "ModelCheckpoint{b}", "ModelCheckpoint{a}"];
-        assert_eq!(best(&b_first), Path::new("b"));
-        assert_eq!(best(&[]), Path::new("a"));
-        assert_eq!(best(&["ModelCheckpoint{c}"]), Path::new("a"));
+        assert_eq!(best(&b_first), (PathBuf::from("b"), true));
+        assert_eq!(best(&[]), (PathBuf::from("a"), true));
+        assert_eq!(best(&["ModelCheckpoint{c}"]), (PathBuf::from("a"), true));
     }
 }
