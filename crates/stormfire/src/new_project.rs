@@ -50,7 +50,10 @@ pub(crate) fn create(options: &New) -> Result<String, String> {
     let New { path, template, stormfire } = options;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if !is_package_name(name) {
-        return Err(explained(&format!("`{name}` is not a name of a package"), "use letters, digits, `-` and `_`, and a letter first"));
+        return Err(explained(
+            &format!("`{name}` is not a name of a package"),
+            "use letters, digits, `-` and `_`, with a letter first, and not the name of a crate that the project uses",
+        ));
     }
     let stormfire = match stormfire {
         Some(checkout) => checkout.join("crates/stormfire"),
