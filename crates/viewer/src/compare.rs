@@ -11,11 +11,13 @@ pub(crate) struct Setting {
     pub(crate) differs: bool,
 }
 
-/// The hyperparameters and the options of the Trainer. Those that differ come first, then the hyperparameters.
+/// The hyperparameters, the options of the program, and those of the Trainer. Those that differ come first, then the hyperparameters.
 pub(crate) fn settings(runs: &[&Run]) -> Vec<Setting> {
     let hparams: Vec<_> = runs.iter().map(|run| run.hparams()).collect();
+    let options: Vec<_> = runs.iter().map(|run| run.options()).collect();
     let trainer: Vec<_> = runs.iter().map(|run| run.trainer().to_vec()).collect();
     let mut table = rows(&hparams, "");
+    table.extend(rows(&options, ""));
     table.extend(rows(&trainer, "trainer."));
     table.sort_by_key(|row| !row.differs);
     table
@@ -35,7 +37,9 @@ fn rows(of_runs: &[Vec<(String, String)>], prefix: &str) -> Vec<Setting> {
         }
     }
     for row in &mut table {
-        row.differs = row.values.windows(2).any(|pair| pair[0] != pair[1]);
+        // A run without any of these settings says nothing about them.
+        let told: Vec<_> = row.values.iter().zip(of_runs).filter(|(_, settings)| !settings.is_empty()).map(|(value, _)| value).collect();
+        row.differs = told.windows(2).any(|pair| pair[0] != pair[1]);
     }
     table
 }

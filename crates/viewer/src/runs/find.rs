@@ -101,11 +101,12 @@ impl Listing {
         let (mut files, mut folders) = (Vec::new(), Vec::new());
         for entry in std::fs::read_dir(folder).ok()?.flatten() {
             let (name, path) = (entry.file_name(), entry.path());
-            let Ok(kind) = entry.file_type() else { continue };
+            // Behind symbolic links. A pipe with the name of a log would never end.
+            let Ok(kind) = std::fs::metadata(&path) else { continue };
             let is_skipped = name.to_string_lossy().starts_with('.') || name == "checkpoints" || name == "target" || name == "node_modules";
             if kind.is_dir() && !is_skipped {
                 folders.push(path);
-            } else if !kind.is_dir() {
+            } else if kind.is_file() {
                 files.push(path);
             }
         }

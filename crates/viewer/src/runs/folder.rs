@@ -95,7 +95,12 @@ fn name(root: &Path, folder: &Path, has_several: bool) -> String {
         path.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned())
     };
     match (below.as_os_str().is_empty(), has_several) {
-        (true, _) => of_folder(root),
+        (true, false) => of_folder(root),
+        // Several runs are often called `version_0`.
+        (true, true) => match std::fs::canonicalize(root).ok().as_deref().and_then(Path::parent) {
+            Some(parent) if parent.parent().is_some() => format!("{}/{}", of_folder(parent), of_folder(root)),
+            _ => of_folder(root),
+        },
         (false, true) => format!("{}/{}", of_folder(root), below.display()),
         (false, false) => below.display().to_string(),
     }

@@ -71,6 +71,7 @@ pub struct Run {
     messages: Messages,
     hparams: Vec<(String, String)>,
     trainer: Vec<(String, String)>,
+    config: Vec<(String, String)>,
     problem: Option<String>,
 }
 
@@ -88,6 +89,7 @@ impl Run {
             messages,
             hparams: Vec::new(),
             trainer: Vec::new(),
+            config: Vec::new(),
             problem: None,
         }
     }
@@ -132,6 +134,7 @@ impl Run {
             self.saved.refresh(&self.folder);
             self.hparams = settings::read(&self.folder.join("hparams.yaml"));
             self.trainer = settings::read(&self.folder.join("trainer.yaml"));
+            self.config = settings::configuration(&self.folder);
         }
     }
 
@@ -257,6 +260,13 @@ impl Run {
         }
         let of_events = self.sources.iter().map(|source| &source.params).find(|params| !params.is_empty());
         of_events.cloned().unwrap_or_else(|| settings::flat(&self.saved.about.hparams))
+    }
+
+    /// The options of the program that are neither hyperparameters nor options of the Trainer, such as `data.folder`.
+    pub fn options(&self) -> Vec<(String, String)> {
+        let hparams = self.hparams();
+        let is_known = |name: &str| name.strip_prefix("model.").is_some_and(|name| hparams.iter().any(|(known, _)| known == name));
+        self.config.iter().filter(|(name, _)| !name.starts_with("trainer.") && !is_known(name)).cloned().collect()
     }
 
     /// The options of the Trainer.

@@ -1,4 +1,4 @@
-//! Settings in YAML files: `hparams.yaml` and `trainer.yaml`.
+//! Settings in YAML files: `hparams.yaml`, `trainer.yaml` and `config.yaml`.
 
 use std::fmt;
 use std::path::Path;
@@ -24,6 +24,20 @@ pub(super) fn read(path: &Path) -> Vec<(String, String)> {
         // Tags of other programs, such as `!!python/object`, are not plain data.
         Err(_) => text.lines().filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     }
+}
+
+/// The options of a program with a command line: `config.yaml`, and what the newest continuation of the run has changed,
+/// `config-2.yaml` or a later one.
+pub(super) fn configuration(folder: &Path) -> Vec<(String, String)> {
+    let mut options = read(&folder.join("config.yaml"));
+    let continued = (2..).map(|number| folder.join(format!("config-{number}.yaml"))).take_while(|path| path.exists()).last();
+    for (name, value) in continued.iter().flat_map(|path| read(path)) {
+        match options.iter_mut().find(|(known, _)| *known == name) {
+            Some(known) => known.1 = value,
+            None => options.push((name, value)),
+        }
+    }
+    options
 }
 
 /// The leaves of a value with their paths.

@@ -384,3 +384,40 @@ fn settings_and_times_are_read() {
     let actions: Vec<_> = run.profile().iter().map(|action| (action.name.clone(), action.calls, (action.seconds * 10.0).round())).collect();
     assert_eq!(actions, [("step".to_owned(), 2, 30.0), ("save".to_owned(), 1, 5.0)]);
 }
+
+#[test]
+fn options_of_the_program_differ_and_the_newest_count() {
+    let folder = tempdir().unwrap();
+    let run = |name: &str, config: &str, continued: Option<&str>| {
+        let run = folder.path().join(name);
+        std::fs::create_dir(&run).unwrap();
+        write(run.join("metrics.csv"), "step,a\n0,1\n").unwrap();
+        write(run.join("hparams.yaml"), "lr: 0.1\n").unwrap();
+        write(run.join("config.yaml"), format!("# program\nmodel:\n  lr: 0.1\ndata:\n  batches: {config}\ntrainer:\n  devices: 1\n"))
+            .unwrap();
+        if let Some(text) = continued {
+            write(run.join("config-2.yaml"), text).unwrap();
+        }
+        opened(&run)
+    };
+    let (a, b) = (run("a", "3", None), run("b", "5", Some("data:\n  batches: 7\n")));
+    let empty = folder.path().join("c");
+    std::fs::create_dir(&empty).unwrap();
+    write(empty.join("metrics.csv"), "step,a\n0,1\n").unwrap();
+    let settings = crate::compare::settings(&[&a, &b, &opened(&empty)]);
+    let told: Vec<_> =
+        settings.iter().map(|row| (row.name.as_str(), row.values[0].as_deref(), row.values[1].as_deref(), row.differs)).collect();
+    assert_eq!(told, [("data.batches", Some("3"), Some("7"), true), ("lr", Some("0.1"), Some("0.1"), false)]);
+}
+
+#[cfg(unix)]
+#[test]
+fn runs_behind_links_are_found_and_pipes_are_not_read() {
+    let (folder, elsewhere) = (tempdir().unwrap(), tempdir().unwrap());
+    write(elsewhere.path().join("metrics.csv"), "step,a\n0,1\n").unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("version_0")).unwrap();
+    let pipe = folder.path().join("version_1");
+    std::fs::create_dir(&pipe).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(pipe.join("metrics.csv")).status().unwrap().success());
+    assert_eq!(super::find::runs(folder.path()), [folder.path().join("version_0")]);
+}
