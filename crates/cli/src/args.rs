@@ -249,7 +249,7 @@ impl<'a> Parser<'a> {
         let is_flag = self.schema.leaf(path).is_some_and(|leaf| leaf.kinds.is_flag());
         let next = self.args.get(self.next).map(String::as_str);
         // `--trainer.barebones fit` has no value, but a command.
-        if is_flag && !next.is_some_and(|next| matches!(next, "true" | "false" | "null")) {
+        if is_flag && !next.is_some_and(|next| matches!(next, "true" | "false" | "True" | "False" | "null")) {
             return None;
         }
         self.following()

@@ -54,12 +54,17 @@ impl JsonRows {
         open
     }
 
-    fn row(&mut self, line: &[u8], series: &mut Series) -> Option<f64> {
+    /// Whether the line is JSON.
+    fn read(&mut self, line: &[u8], series: &mut Series) -> bool {
         self.numbers.step = None;
         self.numbers.cells.clear();
         let mut json = serde_json::Deserializer::from_slice(line);
         let fields = Fields { numbers: &mut self.numbers, series, prefix: None };
-        if fields.deserialize(&mut json).and_then(|()| json.end()).is_err() {
+        fields.deserialize(&mut json).and_then(|()| json.end()).is_ok()
+    }
+
+    fn row(&mut self, line: &[u8], series: &mut Series) -> Option<f64> {
+        if !self.read(line, series) && !quoted_words(line).is_some_and(|line| self.read(&line, series)) {
             self.damaged += 1;
             return None;
         }
@@ -69,6 +74,28 @@ impl JsonRows {
         self.rows += 1;
         Some(self.numbers.step.unwrap_or((self.rows - 1) as f64))
     }
+}
+
+/// The line with the words `NaN`, `Infinity` and `-Infinity` in quotation marks. JSON does not have them, but Python
+/// writes them. `None` if there is none.
+fn quoted_words(line: &[u8]) -> Option<Vec<u8>> {
+    const WORDS: [&[u8]; 3] = [b"NaN", b"-Infinity", b"Infinity"];
+    let (mut out, mut at, mut is_text, mut has_word) = (Vec::with_capacity(line.len() + 8), 0, false, false);
+    while at < line.len() {
+        let rest = &line[at..];
+        if !is_text && let Some(word) = WORDS.iter().find(|word| rest.starts_with(word)) {
+            out.extend([b"\"".as_slice(), word, b"\""].concat());
+            at += word.len();
+            has_word = true;
+            continue;
+        }
+        let escapes = is_text && rest[0] == b'\\';
+        is_text ^= rest[0] == b'"';
+        let count = if escapes { 2.min(rest.len()) } else { 1 };
+        out.extend_from_slice(&rest[..count]);
+        at += count;
+    }
+    has_word.then_some(out)
 }
 
 /// The numbers of an object. Those of inner objects get the names of the outer fields as prefix, except `metrics`.

@@ -228,9 +228,11 @@ impl Run {
         }
     }
 
-    /// The time of the newest change of a log.
+    /// The time of the newest change of a log. Without a log, that of the options.
     pub fn modified(&self) -> Option<SystemTime> {
-        self.sources.iter().filter_map(Source::modified).max()
+        let of = |name: &str| std::fs::metadata(self.folder.join(name)).and_then(|metadata| metadata.modified()).ok();
+        let of_logs = self.sources.iter().filter_map(Source::modified).max();
+        of_logs.or_else(|| ["hparams.yaml", "trainer.yaml"].into_iter().filter_map(of).max())
     }
 
     /// The checkpoints in the folder of the run, newest first.

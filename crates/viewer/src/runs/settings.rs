@@ -30,7 +30,14 @@ pub(super) fn read(path: &Path) -> Vec<(String, String)> {
 /// `config-2.yaml` or a later one.
 pub(super) fn configuration(folder: &Path) -> Vec<(String, String)> {
     let mut options = read(&folder.join("config.yaml"));
-    let continued = (2..).map(|number| folder.join(format!("config-{number}.yaml"))).take_while(|path| path.exists()).last();
+    let mut continued = None;
+    for number in 2_u64.. {
+        let path = folder.join(format!("config-{number}.yaml"));
+        if !path.exists() {
+            break;
+        }
+        continued = Some(path);
+    }
     for (name, value) in continued.iter().flat_map(|path| read(path)) {
         match options.iter_mut().find(|(known, _)| *known == name) {
             Some(known) => known.1 = value,

@@ -421,3 +421,22 @@ fn runs_behind_links_are_found_and_pipes_are_not_read() {
     assert!(std::process::Command::new("mkfifo").arg(pipe.join("metrics.csv")).status().unwrap().success());
     assert_eq!(super::find::runs(folder.path()), [folder.path().join("version_0")]);
 }
+
+#[test]
+fn words_that_python_writes_for_numbers_are_numbers() {
+    let folder = tempdir().unwrap();
+    let rows = "{\"step\":1,\"loss\":NaN,\"acc\":0.5,\"a \\\" NaN\":1}\n{\"step\":2,\"loss\":-Infinity,\"acc\":Infinity}\n{\"step\":3,\"loss\":Nope}\n{\"step\":4}\n";
+    write(folder.path().join("metrics.jsonl"), rows).unwrap();
+    let run = opened(folder.path());
+    assert!(run.curve("loss").is_some() && run.curve("a \" NaN").is_some());
+    assert_eq!(run.problems().len(), 1, "{:?}", run.problems());
+    assert!(run.problems()[0].contains("has 1 damaged"), "{:?}", run.problems());
+}
+
+#[test]
+fn a_run_with_settings_only_is_not_running_for_ever() {
+    let folder = tempdir().unwrap();
+    write(folder.path().join("hparams.yaml"), "lr: 0.1\n").unwrap();
+    let run = opened(folder.path());
+    assert_eq!(run.state(SystemTime::now() + Duration::from_mins(3)), State::Quiet);
+}

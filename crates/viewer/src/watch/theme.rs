@@ -55,7 +55,7 @@ impl Theme {
     }
 }
 
-/// The letter of a run: `a` to `z`, then `A` to `Z`, then a dot.
+/// The letter of a run: `a` to `z`, then `A` to `Z`, and again from `a`.
 pub(super) fn letter(number: usize) -> char {
-    ('a'..='z').chain('A'..='Z').nth(number).unwrap_or('·')
+    ('a'..='z').chain('A'..='Z').nth(number % 52).unwrap_or('a')
 }
