@@ -131,7 +131,10 @@ fn grid(svg: &mut String, (from, to): (f64, f64), at: &dyn Fn(f64) -> f64) {
     let _ = write!(svg, "<text class=\"y\" x=\"{}\" y=\"{y}\">{}</text>", width - right, number(to));
 }
 
-/// A path through the values. One that cannot be drawn leaves a gap, and a single one is a dot.
+/// The mark of a single value: a cross, which is also visible if lines are dashed.
+const MARK: &str = "m-3 0h6m-3 -3v6";
+
+/// A path through the values. One that cannot be drawn leaves a gap, and a single one is a mark.
 fn line(points: impl Iterator<Item = (f64, Option<f64>)>, frame: Frame) -> String {
     let mut path = String::new();
     let mut run: Vec<(f64, f64)> = Vec::new();
@@ -140,7 +143,7 @@ fn line(points: impl Iterator<Item = (f64, Option<f64>)>, frame: Frame) -> Strin
             let _ = write!(path, "{}{x:.1} {y:.1}", if at == 0 { "M" } else { "L" });
         }
         if run.len() == 1 {
-            path.push_str("h.1");
+            path.push_str(MARK);
         }
         run.clear();
     };
@@ -239,7 +242,7 @@ mod tests {
     fn a_gap_a_single_value_and_a_constant_are_drawn() {
         let frame = Frame { x: (0.0, 4.0), y: widened(1.0, 1.0), is_log: false };
         let path = line([(0.0, Some(1.0)), (1.0, None), (2.0, Some(1.0)), (4.0, Some(f64::INFINITY))].into_iter(), frame);
-        assert_eq!(path, "M56.0 103.0h.1M263.0 103.0h.1");
+        assert_eq!(path, format!("M56.0 103.0{MARK}M263.0 103.0{MARK}"));
         assert_eq!((widened(0.0, 0.0), widened(f64::INFINITY, f64::NEG_INFINITY)), ((-1.0, 1.0), (0.0, 1.0)));
         assert!(widened(f64::MIN, f64::MAX).1.is_finite());
     }
