@@ -109,6 +109,7 @@ impl WeightsFile {
         }
     }
 
+    #[cfg_attr(not(feature = "pytorch"), allow(clippy::unnecessary_filter_map, reason = "with `pytorch` there are other contents"))]
     fn read_shards(path: &Path) -> Result<Self> {
         let index = read_index(path)?;
         let mut shards = Vec::new();
@@ -141,6 +142,7 @@ impl WeightsFile {
     /// As [`restore`](fn@crate::restore). [`WeightsError::Layout`] if neither the options nor the file declare the
     /// layout. [`WeightsError::PyTorch`] for a PyTorch file that cannot be read, and [`WeightsError::Values`] for a
     /// tensor that cannot.
+    #[cfg_attr(not(feature = "pytorch"), allow(clippy::infallible_destructuring_match, reason = "with `pytorch` there are other contents"))]
     pub fn restore<M: Module>(self, module: M, options: &LoadOptions) -> Result<(M, LoadReport), WeightsError> {
         let Self { path, content, layout } = self;
         let tensors = match content {

@@ -21,7 +21,7 @@ use crate::{
     registry::{Kind, Refused},
     saved_config::{SavedConfig, of_checkpoint},
     schema::{Schema, join},
-    source::Source,
+    source::{Origin, Source},
     typed,
 };
 
@@ -142,10 +142,11 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         given.check().map_err(|error| in_source(error, &merged, &schema, "trainer"))?;
         let trainer = self.trainer_of(&given, &merged, &schema)?;
         let checkpoint = match &line.ckpt_path {
-            Some(path) => trainer.find_checkpoint(&CkptPath::from(path.as_str()))?,
+            Some(path) => trainer.find_checkpoint(&CkptPath::from(path.as_str())).map_err(|error| of_ckpt_path(&error))?,
             None => None,
         };
-        if let Some(layer) = checkpoint.as_deref().map(|path| of_checkpoint(path, &schema)).transpose()?.flatten() {
+        let saved = checkpoint.as_deref().map(|path| of_checkpoint(path, &schema)).transpose().map_err(|error| of_ckpt_path(&error))?;
+        if let Some(layer) = saved.flatten() {
             layers = layers.checkpoint(layer);
         }
         let mut config = layers.checked()?;
@@ -211,6 +212,13 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     }
 
     fn check_aliases(&self, schema: &Schema) -> Result<()> {
+        for (index, alias) in self.aliases.iter().enumerate() {
+            let name = &alias.name;
+            let is_taken = self.aliases[..index].iter().any(|other| other.name == *name) || args::OWN.iter().any(|own| own.name == name);
+            if is_taken {
+                return Err(Problem::general(format!("the alias `--{name}`: there is another flag with this name")).into());
+            }
+        }
         match self.aliases.iter().find(|alias| schema.leaf(&alias.path).is_none()) {
             None => Ok(()),
             Some(alias) => {
@@ -230,6 +238,12 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
 
 fn option_values(config: &TrainerConfig) -> Result<Value, Ended> {
     serde_json::to_value(config).map_err(|error| Ended::Usage(Problem::general(error.to_string()).into()))
+}
+
+/// A checkpoint that cannot be used is a mistake on the command line.
+fn of_ckpt_path(error: &stormfire_module::Error) -> Ended {
+    let problem = Problem::new(&Origin::Flag("--ckpt-path".into()).into(), error.to_string());
+    Ended::Usage(problem.help(error.hint()).into())
 }
 
 impl Problem {

@@ -112,3 +112,14 @@ fn variables_are_known_to_every_command() {
         assert!(text.contains("inputs: 9"), "{text}");
     }
 }
+
+#[test]
+fn two_flags_of_one_name_and_a_missing_checkpoint_are_refused() {
+    for (alias, path) in [("config", "model.lr"), ("lr", "model.lr")] {
+        let program = program_of(1).alias("lr", "model.lr").alias(alias, path);
+        let error = program.try_run(&["--help"], &[]).unwrap_err().to_string();
+        assert_eq!(error, format!("the alias `--{alias}`: there is another flag with this name"));
+    }
+    let error = program_of(1).try_run(&["test", "--ckpt-path", "missing.ckpt"], &[]).unwrap_err().to_string();
+    assert!(error.starts_with("--ckpt-path: ") && error.contains("missing.ckpt"), "{error}");
+}
