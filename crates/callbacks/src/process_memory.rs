@@ -6,6 +6,7 @@ pub(crate) fn resident() -> Option<f64> {
 }
 
 /// The most resident memory so far, in bytes.
+#[cfg(feature = "device-stats")]
 pub(crate) fn peak() -> Option<f64> {
     status("VmHWM:")
 }
