@@ -11,7 +11,8 @@ pub(crate) struct Setting {
     pub(crate) differs: bool,
 }
 
-/// The hyperparameters, the options of the program, and those of the Trainer. Those that differ come first, then the hyperparameters.
+/// The hyperparameters, the options of the program, and those of the Trainer. Those that differ come first, then the
+/// hyperparameters.
 pub(crate) fn settings(runs: &[&Run]) -> Vec<Setting> {
     let hparams: Vec<_> = runs.iter().map(|run| run.hparams()).collect();
     let options: Vec<_> = runs.iter().map(|run| run.options()).collect();

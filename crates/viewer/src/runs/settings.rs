@@ -26,7 +26,8 @@ pub(super) fn read(path: &Path) -> Vec<(String, String)> {
     }
 }
 
-/// The options of a program with a command line: `config.yaml`, and what the newest continuation of the run has changed,
+/// The options of a program with a command line: `config.yaml`, and what the newest continuation of the run has
+/// changed,
 /// `config-2.yaml` or a later one.
 pub(super) fn configuration(folder: &Path) -> Vec<(String, String)> {
     let mut options = read(&folder.join("config.yaml"));
