@@ -119,7 +119,8 @@ impl LoadOptions {
     }
 
     /// Whether the layers of a list with PyTorch's layout are counted without the gaps of layers without weights
-    /// (default): the layers `0`, `2` and `4` of an `nn.Sequential` become `0`, `1` and `2` of a `Vec`.
+    /// (default): the layers `0`, `2` and `4` of an `nn.Sequential` become `0`, `1` and `2` of a `Vec`. Numbers without
+    /// gaps that do not begin with 0 stay, such as the layers `6` and `7` in one of several files.
     pub fn renumber(mut self, renumber: bool) -> Self {
         self.renumber = renumber;
         self
