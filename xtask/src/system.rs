@@ -26,6 +26,9 @@ impl Workspace {
     /// The cargo that started this program, in the root of the workspace.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = self.command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        if is_ci() {
+            command.envs(SMALL_BUILD);
+        }
         // `cargo run` sets variables about the xtask package. If cargo inherited them, it would run build scripts again
         // and recompile their dependents, here and in the developer's next `cargo test`.
         for (name, _) in env::vars_os() {
@@ -50,6 +53,9 @@ impl Workspace {
         command
     }
 }
+
+/// Nobody continues a build of CI, so it spends no disk on that, nor on debug information.
+const SMALL_BUILD: [(&str, &str); 2] = [("CARGO_INCREMENTAL", "0"), ("CARGO_PROFILE_DEV_DEBUG", "none")];
 
 /// All packages with all features for a CPU, so that steps share their builds. If one step built one package with fewer
 /// features, cargo would compile burn again.
