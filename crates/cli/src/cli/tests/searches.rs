@@ -259,8 +259,8 @@ fn mistakes_of_a_sweep_are_named_before_the_first_trial() {
     `--multirun` cannot be combined with `sweep`
       help: `sweep` itself runs the program with several values
     ");
-    insta::assert_snapshot!(refusal(&["sweep", "model.lr=1,2", "sweep.monitr=x"]), @r"
-    sweep.monitr: there is no option `sweep.monitr`
+    insta::assert_snapshot!(refusal(&["sweep", "model.lr=1,2", "sweep.moniter=x"]), @r"
+    sweep.moniter: there is no option `sweep.moniter`
       help: did you mean `sweep.monitor`?
     ");
     insta::assert_snapshot!(refusal(&["fit", "--jobs=2"]), @r"
