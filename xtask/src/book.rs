@@ -15,7 +15,7 @@ const REPEATED: [&str; 3] = ["404.html", "print.html", "toc.html"];
 pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
     let source = workspace.root.join("docs");
     let summary = fs_err::read_to_string(source.join("SUMMARY.md"))?;
-    let pages: Vec<String> = files(&source, "md")?;
+    let pages = files(&source, "md")?;
     if let Some(page) = missing(&summary, &pages) {
         bail!("`docs/SUMMARY.md` does not name the page `{page}`");
     }
@@ -68,7 +68,7 @@ fn broken_links(pages: &HashMap<String, String>, exists: &dyn Fn(&str) -> bool) 
                 continue;
             }
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let file = if file.is_empty() { name } else { file };
+            let file = if file.is_empty() { name.as_str() } else { file };
             let is_known = match anchors.get(file) {
                 Some(anchors) => anchor.is_empty() || anchors.contains(anchor),
                 None => exists(file),
