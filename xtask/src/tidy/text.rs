@@ -7,8 +7,8 @@ use super::Finding;
 const FOREIGN_FOLDERS: [&str; 3] = [concat!("/", "work"), concat!("/", "tmp"), concat!("/", "root")];
 const FOREIGN_SIBLING: &str = concat!("..", "/shared");
 
-/// `leads_to` says whether the target of a link exists: a file relative to this one, and a heading in it. Without a file
-/// it is a heading of this one.
+/// `leads_to` says whether the target of a link exists: a file relative to this one, and a heading in it. An empty file
+/// is this one.
 pub(super) fn check(path: &str, text: &str, leads_to: &dyn Fn(&str, Option<&str>) -> bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     let is_markdown = path.rsplit('.').next() == Some("md");
