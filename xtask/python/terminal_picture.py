@@ -2,13 +2,14 @@
 
 usage: terminal_picture.py OUT.svg COLUMNS UNTIL PROGRAM [ARGUMENT..]
 
-The picture is drawn when the screen contains the text UNTIL, or when the program ends. Empty lines at its end are left
-out. The colors are those of `watch.svg`.
+The picture is drawn when a line of the screen matches the regular expression UNTIL, or when the program ends. Empty lines
+at its end and the path of the current folder are left out. The colors are those of `watch.svg`.
 """
 
 import fcntl
 import os
 import pty
+import re
 import struct
 import sys
 import termios
@@ -32,7 +33,8 @@ COLORS = {
 
 
 def screen_of(program, columns, until):
-    """The screen of a program at the moment when it contains a text."""
+    """The screen of a program at the moment when a line of it matches."""
+    folder = os.getcwd().encode() + b"/"
     screen = pyte.Screen(columns, LINES)
     stream = pyte.ByteStream(screen)
     child, terminal = pty.fork()
@@ -48,8 +50,8 @@ def screen_of(program, columns, until):
             break
         if not piece:
             break
-        stream.feed(piece)
-        seen = any(until in line for line in screen.display)
+        stream.feed(piece.replace(folder, b""))
+        seen = any(re.search(until, line) for line in screen.display)
     # The program reads no more of this screen, and finishes alone.
     try:
         while os.read(terminal, 65536):

@@ -98,7 +98,10 @@ mod tests {
         let page = |html: &str| html.to_owned();
         let pages = HashMap::from([
             (page("a.html"), page(r##"<h2 id="top"></h2><a href="#top"></a><a href="b.html#part"></a><img src="watch.svg">"##)),
-            (page("b.html"), page(r##"<a href="#part"></a><a href="../gone.rs"></a><a href="a.html"></a><a href="https://a.org/#x"></a>"##)),
+            (
+                page("b.html"),
+                page(r##"<a href="#part"></a><a href="../gone.rs"></a><a href="a.html"></a><a href="https://a.org/#x"></a>"##),
+            ),
         ]);
         let broken = broken_links(&pages, &|path| path == "watch.svg");
         assert_eq!(broken, ["a.html: b.html#part", "b.html: #part", "b.html: ../gone.rs"]);
