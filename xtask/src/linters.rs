@@ -1,5 +1,5 @@
-//! External programs: cargo-deny checks the dependencies, typos the spelling. mdBook, which builds the book, is installed
-//! with them.
+//! External programs: cargo-deny checks the dependencies, typos the spelling. mdBook, which builds the book, is
+//! installed with them.
 
 use std::path::PathBuf;
 
