@@ -10,7 +10,7 @@ const COLUMN: &str = "message";
 
 pub(super) fn check(files: &[(&str, String)]) -> Vec<Finding> {
     let Some((_, page)) = files.iter().find(|(path, _)| *path == PAGE) else { return Vec::new() };
-    let is_source = |path: &str| path.starts_with("crates/") && path.ends_with(".rs");
+    let is_source = |path: &str| path.starts_with("crates/") && path.rsplit('.').next() == Some("rs");
     let sources: Vec<String> = files.iter().filter(|(path, _)| is_source(path)).map(|(_, text)| as_printed(text)).collect();
     let gone = messages(page).into_iter().filter(|(_, message)| !sources.iter().any(|source| source.contains(message)));
     gone.map(|(line, message)| Finding::at(PAGE, line, format!("no code has the message `{message}`"))).collect()
