@@ -96,4 +96,14 @@ mod tests {
         assert!(read(".cargo/config.toml").contains(environment(&readme).unwrap()));
         assert!(program(&readme).unwrap().contains("fn main()"));
     }
+
+    #[test]
+    fn the_first_chapter_has_the_dependencies_of_the_readme() {
+        let (readme, chapter) = (read("README.md"), read("docs/start.md"));
+        let lines = |page| {
+            let ours = |line: &&str| !["name = ", "serde = "].iter().any(|begin| line.starts_with(begin));
+            manifest(page).unwrap().lines().filter(ours).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&readme), lines(&chapter));
+    }
 }

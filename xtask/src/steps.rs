@@ -15,7 +15,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "clippy", about: "no warning of the compiler or of clippy", body: clippy },
     Step { name: "features", about: "each logger alone builds without a warning", body: features },
     Step { name: "test", about: "unit, integration and doc tests", body: test },
-    Step { name: "docs", about: "the documentation builds without a warning", body: docs::step },
+    Step { name: "docs", about: "the documentation builds without a warning, and the links of the book are valid", body: docs::step },
     Step { name: "examples", about: "every example runs on real data", body: examples::step },
     Step {
         name: "readers",
