@@ -3,7 +3,7 @@
 use std::{io::Read, path::Path};
 
 use burn::{
-    data::dataset::{Dataset, InMemDataset},
+    data::dataset::InMemDataset,
     prelude::*,
 };
 use flate2::read::GzDecoder;
@@ -61,10 +61,8 @@ pub fn sms_loaders(file: impl AsRef<Path>, pieces: &WordPieces, messages: Option
     let parts = [train, val, messages - train - val, others];
     let [train, val, test, _] = random_split(InMemDataset::new(all), parts, 1)?;
     let loader = |part: Subset<Sms>| -> Result<Loader<SmsBatch>> {
-        let messages = (0..part.len()).map(|index| part.get(index)).collect::<Result<Vec<_>, _>>()?;
-        let lengths = messages.iter().map(|sms| sms.tokens.len());
         // Messages of similar lengths are in one batch: most of the padding is gone.
-        let sampler = LengthSampler::new(lengths).batch_size(BATCH).multiple_of(12);
+        let sampler = LengthSampler::of(&part, |sms| sms.tokens.len())?.batch_size(BATCH).multiple_of(12);
         Ok(Loader::collate(part, collate).batch_sampler(sampler))
     };
     Ok([loader(train)?, loader(val)?, loader(test)?])

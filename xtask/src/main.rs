@@ -53,6 +53,8 @@ enum Task {
     Crash(crash::Options),
     /// Build a file for a machine with a GPU and without a network: its script checks and measures what the GPU does.
     Gpu,
+    /// Run the examples, and copy the pictures of their results into `docs/pictures`.
+    Pictures,
     /// Build the documentation of the crates, and the book if `docs/` contains one.
     Docs(docs::Options),
 }
@@ -76,6 +78,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Bench(options) => bench::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Task::Crash(options) => crash::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Task::Gpu => gpu::run(&workspace).map(|()| ExitCode::SUCCESS),
+        Task::Pictures => examples::pictures(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Docs(options) => docs::build(&workspace, &options).map(|()| ExitCode::SUCCESS),
     }
 }
