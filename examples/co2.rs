@@ -97,10 +97,9 @@ impl Forecast {
         let windows: Vec<_> = shown.clone().step_by(YEAR).map(|start| weeks[start - PAST..start + YEAR].to_vec()).collect();
         let (past, ..) = collate(&windows, &self.output.weight.device());
         let forecast = self.forward(past).into_data();
-        Ok(Curves::new("year", "parts per million", [
-            Line::new("measured", shown.clone().map(|week| (year_of(week), f64::from(weeks[week][0])))),
-            Line::new("forecast", shown.map(year_of).zip(forecast.iter::<f64>())),
-        ]))
+        let measured = Line::new("measured", shown.clone().map(|week| (year_of(week), f64::from(weeks[week][0]))));
+        let forecast = Line::new("forecast", shown.map(year_of).zip(forecast.iter::<f64>()));
+        Ok(Curves::new("year", "parts per million", [measured, forecast]))
     }
 }
 

@@ -1,8 +1,7 @@
 //! A custom metric with two results, a number and a drawing: `cargo run --release --example custom_metric`.
 //!
-//! A network knows some digits better than others. If a person looks at the digits of which it is least sure, how good
-//! is it on the others? The metric counts, for each step of confidence, all digits and the right ones. Its state is
-//! merged over batches, ranks and threads like that of any metric. `coverage.svg` in the folder of the run shows it.
+//! If a person looks at the digits of which the network is least sure, how good is it on the others? The metric counts
+//! the digits of each step of confidence. `coverage.svg` in the folder of the run shows the result.
 
 use burn::{
     nn::{Linear, LinearConfig, loss::CrossEntropyLossConfig},
@@ -44,7 +43,7 @@ impl Coverage {
         let (confidence, class) = softmax(logits.clone().inner(), 1).max_dim_with_indices(1);
         let step = (confidence * STEPS as f64).clamp_max(STEPS as f64 - 1.0).int();
         let is_in_step = step.equal(Tensor::<1, Int>::arange(0..STEPS as i64, &targets.device()).unsqueeze());
-        let is_right = class.squeeze_dim(1).equal(targets.clone().inner()).unsqueeze_dim(1).expand([targets.dims()[0], STEPS]);
+        let is_right = class.squeeze_dim::<1>(1).equal(targets.clone().inner()).unsqueeze_dim(1).expand([targets.dims()[0], STEPS]);
         let count = |digits: Tensor<2, Bool>| Array::from(digits.int().sum_dim(0).squeeze_dim::<1>(0));
         Self { right: count(is_in_step.clone().bool_and(is_right)), all: count(is_in_step) }
     }
@@ -55,12 +54,11 @@ impl Coverage {
         let total: f64 = all.iter().sum();
         let (mut digits, mut recognised) = (0.0, 0.0);
         let steps = all.iter().zip(&right).rev().filter(|(all, _)| **all > 0.0);
-        steps
-            .map(|(all, right)| {
-                (digits, recognised) = (digits + all, recognised + right);
-                (digits / total, recognised / digits)
-            })
-            .collect()
+        let points = steps.map(|(all, right)| {
+            (digits, recognised) = (digits + all, recognised + right);
+            (digits / total, recognised / digits)
+        });
+        points.collect()
     }
 }
 

@@ -27,11 +27,10 @@ use stormfire_examples::save_drawing;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Cuts, colors and clarities, each from the worst to the best.
-const CATEGORIES: [&str; 20] = [
-    "Fair", "Good", "Very Good", "Premium", "Ideal", "J", "I", "H", "G", "F", "E", "D", "I1", "SI2", "SI1", "VS2", "VS1", "VVS2", "VVS1",
-    "IF",
-];
+// The categories, from the worst to the best.
+const CUTS: [&str; 5] = ["Fair", "Good", "Very Good", "Premium", "Ideal"];
+const COLORS: [&str; 7] = ["J", "I", "H", "G", "F", "E", "D"];
+const CLARITIES: [&str; 8] = ["I1", "SI2", "SI1", "VS2", "VS1", "VVS2", "VVS1", "IF"];
 
 /// A row of the table, with categories as numbers. Other columns are ignored.
 #[derive(Clone, Debug, Deserialize)]
@@ -49,7 +48,7 @@ struct Diamond {
 /// The error names the file and the line, too.
 fn category<'de, D: Deserializer<'de>>(field: D) -> Result<i32, D::Error> {
     let name = String::deserialize(field)?;
-    let place = CATEGORIES.iter().position(|category| *category == name);
+    let place = CUTS.iter().chain(&COLORS).chain(&CLARITIES).position(|category| *category == name);
     place.map(|place| place as i32).ok_or_else(|| D::Error::custom(format!("`{name}` is not a cut, color or clarity")))
 }
 
@@ -85,7 +84,7 @@ struct Price {
 impl Price {
     fn new(device: &Device) -> Self {
         let layers = [[13, 64], [64, 64], [64, 1]].map(|[from, to]| LinearConfig::new(from, to).init(device));
-        Self { embedding: EmbeddingConfig::new(CATEGORIES.len(), 4).init(device), layers, relu: Relu::new() }
+        Self { embedding: EmbeddingConfig::new(20, 4).init(device), layers, relu: Relu::new() }
     }
 
     /// The logarithms of the prices, `[diamonds, 1]`.

@@ -29,7 +29,7 @@ const WAVES: usize = 16;
 /// The digits `[digits, 196]`, from -1 to 1.
 fn small(batch: &MnistBatch) -> Tensor<2> {
     let half = AvgPool2dConfig::new([2, 2]).with_strides([2, 2]).init();
-    half.forward(batch.grey()).flatten(1, 3) * 2.0 - 1.0
+    half.forward(batch.grey()).flatten::<2>(1, 3) * 2.0 - 1.0
 }
 
 #[derive(Module, Debug)]
@@ -57,7 +57,7 @@ impl Flow {
     fn forward(&self, x: Tensor<2>, time: Tensor<2>, classes: Tensor<1, Int>) -> Tensor<2> {
         let waves = Tensor::<1, Int>::arange(1..WAVES as i64 + 1, &x.device()).float().unsqueeze::<2>() * time * std::f64::consts::PI;
         let about = self.time.forward(Tensor::cat(vec![waves.clone().sin(), waves.cos()], 1))
-            + self.classes.forward(classes.unsqueeze_dim(1)).squeeze_dim(1);
+            + self.classes.forward(classes.unsqueeze_dim(1)).squeeze_dim::<2>(1);
         let x = self.input.forward(x);
         let x = self.blocks.iter().fold(x, |x, [first, second]| {
             let inner = silu(first.forward(x.clone() + about.clone()));

@@ -1,8 +1,8 @@
 //! Deep Q-learning: a network learns to balance a pole on a cart: `cargo run --release --example dqn`.
 //!
-//! There is no dataset. The loader gives each batch a random generator, and `training_batch` plays a step in eight
-//! worlds, remembers it, and learns from steps that it remembers. `val_reward` is the number of steps, of 500, for which
-//! the pole stays up. `episode.svg` in the folder of the run shows its angle.
+//! A batch is only a random generator: `training_batch` plays a step in eight worlds, and learns from steps that it
+//! remembers. `val_reward` is the number of steps, of 500, for which the pole stays up. `episode.svg` in the folder of the
+//! run shows its angle.
 
 use std::collections::VecDeque;
 
@@ -26,18 +26,16 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The position and speed of the cart, and the angle and speed of the pole.
 type World = [f32; 4];
-
 fn new_world(random: &mut Random) -> World {
     [(); 4].map(|()| 0.1 * random.unit() as f32 - 0.05)
 }
 
-/// The world 0.02 s later, after a push of the cart: `CartPole-v1` of Gymnasium.
-fn pushed([x, speed, angle, turn]: World, right: bool) -> World {
-    let force = if right { 10.0 } else { -10.0 };
+/// The world 0.02 s later, after a push of the cart to the left (0) or right (1): `CartPole-v1` of Gymnasium.
+fn pushed([x, speed, angle, turn]: World, push: f32) -> World {
     let (sin, cos) = angle.sin_cos();
-    let push = (force + 0.05 * turn * turn * sin) / 1.1;
-    let turning = (9.8 * sin - cos * push) / (0.5 * (4.0 / 3.0 - 0.1 * cos * cos / 1.1));
-    [x + 0.02 * speed, speed + 0.02 * (push - 0.05 * turning * cos / 1.1), angle + 0.02 * turn, turn + 0.02 * turning]
+    let force = (20.0 * push - 10.0 + 0.05 * turn * turn * sin) / 1.1;
+    let turning = (9.8 * sin - cos * force) / (0.5 * (4.0 / 3.0 - 0.1 * cos * cos / 1.1));
+    [x + 0.02 * speed, speed + 0.02 * (force - 0.05 * turning * cos / 1.1), angle + 0.02 * turn, turn + 0.02 * turning]
 }
 
 fn has_fallen(world: World) -> bool {
@@ -50,27 +48,25 @@ struct Values {
 }
 
 impl Values {
-    /// The expected rewards `[worlds, 2]` of a push to the left and to the right.
-    fn forward(&self, worlds: &[World]) -> Tensor<2> {
-        let x = Tensor::<1>::from_floats(worlds.as_flattened(), &self.layers[0].weight.device()).reshape([-1, 4]);
-        self.layers[2].forward(relu(self.layers[1].forward(relu(self.layers[0].forward(x)))))
+    /// Rows of numbers, on the device of the network.
+    fn rows<const N: usize>(&self, rows: &[[f32; N]]) -> Tensor<2> {
+        Tensor::<1>::from_floats(rows.as_flattened(), &self.layers[0].weight.device()).reshape([-1, N as i32])
     }
 
-    /// Whether a push to the right is better, for each world.
-    fn choose(&self, worlds: &[World]) -> Vec<bool> {
-        self.forward(worlds).argmax(1).into_data().iter::<i64>().map(|action| action == 1).collect()
+    /// The expected rewards `[worlds, 2]` of a push to the left and to the right, for worlds `[worlds, 4]`.
+    fn forward(&self, worlds: Tensor<2>) -> Tensor<2> {
+        self.layers[2].forward(relu(self.layers[1].forward(relu(self.layers[0].forward(worlds)))))
     }
 
-    /// The worlds of an episode, from its start to the fall, or 500 of them.
+    /// The better push for each world.
+    fn choose(&self, worlds: &[World]) -> Vec<f32> {
+        self.forward(self.rows(worlds)).argmax(1).into_data().iter::<f32>().collect()
+    }
+
+    /// The worlds of an episode: until the pole has fallen, at most 500.
     fn episode(&self, random: &mut Random) -> Vec<World> {
-        let mut worlds = vec![new_world(random)];
-        while let [.., world] = worlds[..]
-            && worlds.len() < 500
-            && !has_fallen(world)
-        {
-            worlds.push(pushed(world, self.choose(&[world])[0]));
-        }
-        worlds
+        let next = |world: &World| (!has_fallen(*world)).then(|| pushed(*world, self.choose(&[*world])[0]));
+        std::iter::successors(Some(new_world(random)), next).take(500).collect()
     }
 }
 
@@ -82,9 +78,9 @@ struct Dqn {
     /// The worlds that are played. A checkpoint has neither them nor the memory: a resumed run starts others.
     #[module(skip)]
     worlds: Vec<World>,
-    /// Worlds before a push, the pushes, and the worlds after it.
+    /// A world, the push, the next world, and 1 if the pole still stands.
     #[module(skip)]
-    memory: VecDeque<(World, bool, World)>,
+    memory: VecDeque<[f32; 10]>,
 }
 
 impl Dqn {
@@ -98,10 +94,10 @@ impl Dqn {
         self.worlds.resize_with(8, || new_world(random));
         let explore = (1.0 - self.global_step() as f64 / 1500.0).max(0.05);
         let pushes = self.online.choose(&self.worlds);
-        for (world, right) in self.worlds.iter_mut().zip(pushes) {
-            let right = if random.chance(explore) { random.chance(0.5) } else { right };
-            let after = pushed(*world, right);
-            self.memory.push_back((*world, right, after));
+        for (world, push) in self.worlds.iter_mut().zip(pushes) {
+            let push = if random.chance(explore) { random.below(2) as f32 } else { push };
+            let ([a, b, c, d], after @ [e, f, g, h]) = (*world, pushed(*world, push));
+            self.memory.push_back([a, b, c, d, push, e, f, g, h, if has_fallen(after) { 0.0 } else { 1.0 }]);
             *world = if has_fallen(after) || random.chance(0.002) { new_world(random) } else { after };
         }
         self.memory.drain(..self.memory.len().saturating_sub(20_000));
@@ -114,14 +110,12 @@ impl LightningModule for Dqn {
     fn training_batch(&mut self, mut random: Random, _batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
         self.play(&mut random);
         let steps: Vec<_> = (0..64).map(|_| self.memory[random.below(self.memory.len())]).collect();
-        let (before, after): (Vec<_>, Vec<_>) = steps.iter().map(|(before, _, after)| (*before, *after)).unzip();
-        // A push, and 1 unless the pole has fallen.
-        let numbers: Vec<_> = steps.iter().map(|(_, right, after)| [f32::from(u8::from(*right)), f32::from(u8::from(!has_fallen(*after)))]).collect();
-        let numbers = Tensor::<1>::from_floats(numbers.as_flattened(), &self.online.layers[0].weight.device()).reshape([-1, 2]);
-        let expected = self.online.forward(&before).gather(1, numbers.clone().narrow(1, 0, 1).int());
+        let steps = self.online.rows(&steps);
+        let part = |start, length| steps.clone().narrow(1, start, length);
+        let expected = self.online.forward(part(0, 4)).gather(1, part(4, 1).int());
         // Double Q-learning: one network chooses the next push, the other one values it.
-        let next = self.online.forward(&after).argmax(1);
-        let later = self.target.forward(&after).gather(1, next).detach() * numbers.narrow(1, 1, 1);
+        let next = self.online.forward(part(5, 4)).argmax(1);
+        let later = self.target.forward(part(5, 4)).gather(1, next).detach() * part(9, 1);
         let loss = (expected - (later * 0.99 + 1.0)).square().mean();
         self.log("train_loss", &loss).prog_bar(true);
         opt.step("Adam", self, &loss)?;
@@ -132,7 +126,7 @@ impl LightningModule for Dqn {
     }
 
     fn validation_step(&self, mut random: Random, _batch_idx: usize) -> Result<StepOutput> {
-        self.log("val_reward", self.online.episode(&mut random).len() as f64).prog_bar(true);
+        self.log("val_reward", self.online.episode(&mut random).len()).prog_bar(true);
         Ok(StepOutput::none())
     }
 
@@ -145,22 +139,12 @@ fn main() -> Result<Stop> {
     let generators = |count| Loader::from_fn(move |_epoch| (0..count).map(|_| random())).items_per_batch(1);
     Cli::new(|(): (), device: &Device| Ok(Dqn::new(device)), move |(): ()| Ok((generators(500), generators(10))))
         .about("Learns to balance a pole on a cart.")
-        .trainer_defaults(TrainerConfig {
-            max_epochs: Some(20),
-            seed: Some(42),
-            gradient_clip_val: Some(10.0),
-            num_sanity_val_steps: Some(0),
-            ..TrainerConfig::default()
-        })
+        .trainer_defaults(TrainerConfig { max_epochs: Some(20), seed: Some(42), num_sanity_val_steps: Some(0), ..TrainerConfig::default() })
         .trainer(|trainer| trainer.callback(EarlyStopping::new("val_reward").mode("max").patience(20).stopping_threshold(475.0)))
         .after_fit(|trainer, fit, _| {
-            let angle = |module: &Values, name: &str| {
-                let worlds = module.episode(&mut Random::new(1));
-                Line::new(name, worlds.iter().enumerate().map(|(step, world)| (0.02 * step as f64, f64::from(world[2].to_degrees()))))
-            };
-            let fresh = Dqn::new(&fit.module.online.layers[0].weight.device());
-            let lines = [angle(&fresh.online, "before the training"), angle(&fit.module.online.valid(), "after it")];
-            save_drawing(trainer.log_dir(), "episode", Curves::new("seconds", "angle of the pole in degrees", lines))
+            let worlds = fit.module.online.valid().episode(&mut Random::new(1));
+            let angles = worlds.iter().enumerate().map(|(step, world)| (0.02 * step as f64, f64::from(world[2].to_degrees())));
+            save_drawing(trainer.log_dir(), "episode", Curves::new("seconds", "angle of the pole in degrees", [Line::new("", angles)]))
         })
         .run()
 }

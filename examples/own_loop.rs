@@ -89,9 +89,10 @@ fn main() -> Result<()> {
         let mut checkpoint = Checkpoint::read(&file)?;
         (module, _) = restore(module, checkpoint.take_weights(), &LoadOptions::new())?;
         let (manifest, mut tensors) = checkpoint.into_parts();
-        let numbers = manifest.extra["optimizer"].as_object().cloned().unwrap_or_default();
+        let extra = |name| manifest.extra.get(name).cloned().unwrap_or_default();
+        let numbers = serde_json::from_value(extra("optimizer")).map_err(Error::other)?;
         optimizer = optimizer_state::load(optimizer, "Adam", &numbers, &mut tensors, &ParamPaths::of(&module))?;
-        schedule = serde_json::from_value(manifest.extra["schedule"].clone()).map_err(Error::other)?;
+        schedule = serde_json::from_value(extra("schedule")).map_err(Error::other)?;
         (first, step) = (manifest.epoch().unwrap_or(0) as usize, manifest.global_step().unwrap_or(0));
     }
 

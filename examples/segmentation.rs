@@ -34,7 +34,7 @@ fn draw(number: usize) -> Picture {
     let mut picture: Picture = (0..SIDE * SIDE).map(|_| (0.2 + 0.2 * random.unit() as f32, 0)).collect();
     for _ in 0..3 {
         let class = 1 + random.below(COLORS.len() - 1) as i32;
-        let [x, y, radius, brightness] = [(4.0, 24.0), (4.0, 24.0), (4.0, 4.0), (0.4, 0.5)].map(|(low, span)| low + span * random.unit());
+        let [x, y, radius, grey] = [(4.0, 24.0), (4.0, 24.0), (4.0, 4.0), (0.4, 0.5)].map(|(low, span)| low + span * random.unit());
         for (place, pixel) in picture.iter_mut().enumerate() {
             let (dx, dy) = ((place % SIDE) as f64 - x, (place / SIDE) as f64 - y);
             let is_inside = match class {
@@ -43,7 +43,7 @@ fn draw(number: usize) -> Picture {
                 _ => dy.abs() < radius && dx.abs() < (dy + radius) / 2.0,
             };
             if is_inside {
-                *pixel = ((brightness + 0.1 * random.unit()) as f32, class);
+                *pixel = ((grey + 0.1 * random.unit()) as f32, class);
             }
         }
     }
@@ -141,7 +141,6 @@ impl LightningModule for UNet {
 fn main() -> Result<Stop> {
     Cli::new(|(): (), device: &Device| Ok(UNet::new(device)), |(): ()| Ok(pictures()))
         .about("Finds discs, squares and triangles in noisy pictures.")
-        .alias("epochs", "trainer.max_epochs")
         .trainer_defaults(TrainerConfig { max_epochs: Some(5), seed: Some(42), log_every_n_steps: 10, ..TrainerConfig::default() })
         .trainer(|trainer| trainer.callback(ImageGridMonitor::new("shapes", UNet::draw)))
         .after_fit(|trainer, fit, data| {

@@ -41,8 +41,10 @@ type Batch = (Tensor<2>, Tensor<1, Int>);
 impl Penguin {
     /// `None` if something is missing.
     fn item(&self) -> Option<Item> {
-        let of_mean = [self.bill_length_mm? / 44.0, self.bill_depth_mm? / 17.0, self.flipper_length_mm? / 201.0, self.body_mass_g? / 4200.0];
-        Some((of_mean.map(|share| 5.0 * (share - 1.0)), i32::from(self.sex.as_deref()? == "male")))
+        // Divided by the mean of the table.
+        let (length, depth) = (self.bill_length_mm? / 44.0, self.bill_depth_mm? / 17.0);
+        let (flipper, mass) = (self.flipper_length_mm? / 201.0, self.body_mass_g? / 4200.0);
+        Some(([length, depth, flipper, mass].map(|share| 5.0 * (share - 1.0)), i32::from(self.sex.as_deref()? == "male")))
     }
 }
 
@@ -120,7 +122,7 @@ fn main() -> Result<()> {
     stormfire::console::init();
     let Args { root } = Args::parse();
     let device = Accelerator::Auto.device()?;
-    let trainer = || Trainer::new().accelerator(device.clone()).max_epochs(20).seed(1).enable_progress_bar(false).enable_model_summary(false);
+    let trainer = || Trainer::new().accelerator(device.clone()).max_epochs(20).seed(1).enable_progress_bar(false);
     let rows = Shards::<Penguin>::csv(["data/penguins/penguins.csv"]).read()?.iter().collect::<Result<Vec<_>, _>>()?;
     let items: Vec<Item> = rows.iter().filter_map(Penguin::item).collect();
     // Both sexes are in each fold in the proportion of the table.
@@ -143,6 +145,6 @@ fn main() -> Result<()> {
     let scores = cross_validate(root.join("folds"), folds, |_number, fold| {
         Ok((trainer(), Sex::new(config.clone(), &device), parts(&fold, &penguins)?))
     })?;
-    println!("{config:?}: accuracy {:.3} ± {:.3}", scores.mean("val_acc").unwrap_or(f64::NAN), scores.deviation("val_acc").unwrap_or(f64::NAN));
+    println!("{config:?}: accuracy {:.3}", scores.mean("val_acc").unwrap_or(f64::NAN));
     Ok(())
 }

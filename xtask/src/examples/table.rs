@@ -147,6 +147,48 @@ pub(super) const RUNS: &[Run] = &[
         picture: Some("lightning_logs/version_0/shapes.png"),
     },
     Run {
+        example: "own_loop",
+        arguments: &["--root", "{root}"],
+        leaves: &["own.ckpt", "from_epoch_0/*.tfevents.*"],
+        quality: &[("from_epoch_0/metrics.csv", "val_acc", 0.9..=1.0)],
+        picture: None,
+    },
+    Run {
+        example: "custom_metric",
+        arguments: &[QUIET, ROOT],
+        leaves: &[METRICS],
+        quality: &[(METRICS, "test_acc", 0.85..=1.0), (METRICS, "test_acc_90", 0.9..=1.0)],
+        picture: Some("lightning_logs/version_0/coverage.svg"),
+    },
+    Run {
+        example: "several_ranks",
+        arguments: &["--no-progress-bar", "--root", "{root}"],
+        leaves: &[METRICS, "lightning_logs/version_0/checkpoints/*.ckpt"],
+        quality: &[(METRICS, "val_acc", 0.9..=1.0)],
+        picture: None,
+    },
+    Run {
+        example: "diffusion",
+        arguments: &[QUIET, ROOT],
+        leaves: &[METRICS],
+        quality: &[(METRICS, "test_class", 0.7..=1.0)],
+        picture: Some("lightning_logs/version_0/digits.png"),
+    },
+    Run {
+        example: "dqn",
+        arguments: &[QUIET, ROOT],
+        leaves: &[METRICS],
+        quality: &[(METRICS, "val_reward", 300.0..=500.0)],
+        picture: Some("lightning_logs/version_0/episode.svg"),
+    },
+    Run {
+        example: "finetune_image",
+        arguments: &["--no-progress-bar", "--root", "{root}"],
+        leaves: &["known.safetensors"],
+        quality: &[("lightning_logs/version_1/metrics.csv", "test_acc", 0.85..=1.0)],
+        picture: None,
+    },
+    Run {
         example: "new_blank",
         arguments: &["--epochs", "2", "--root", "{root}"],
         leaves: &[
