@@ -121,7 +121,12 @@ fn main() -> Result<Stop> {
         .about("Trains a small diffusion model that draws digits.")
         .alias("epochs", "trainer.max_epochs")
         .alias("data", "data.folder")
-        .trainer_defaults(TrainerConfig { max_epochs: Some(40), seed: Some(42), val_check_interval: Every::Epochs(5), ..TrainerConfig::default() })
+        .trainer_defaults(TrainerConfig {
+            max_epochs: Some(40),
+            seed: Some(42),
+            val_check_interval: Every::Epochs(5),
+            ..TrainerConfig::default()
+        })
         .after_fit(|trainer, fit, data| {
             // All test digits are one batch.
             trainer.test(&fit.module, data.batch_size(1000))?;

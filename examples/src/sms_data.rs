@@ -2,10 +2,7 @@
 
 use std::{io::Read, path::Path};
 
-use burn::{
-    data::dataset::InMemDataset,
-    prelude::*,
-};
+use burn::{data::dataset::InMemDataset, prelude::*};
 use flate2::read::GzDecoder;
 use stormfire::{
     data::{LengthSampler, Pad, Result, Subset, random_split},

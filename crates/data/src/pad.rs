@@ -51,8 +51,8 @@ impl<T> Padded<T> {
         self.mask.clone().bool_not()
     }
 
-    /// The mean of each sequence over time, `[items, features]`: of what a network makes of the values, `[items, time,
-    /// features]`. Padding does not count, whatever is there. The mean of an empty sequence is 0.
+    /// The mean over time, `[items, features]`, of the states that a network makes of the values, `[items, time,
+    /// features]`. States of padding do not count, even if they are NaN. The mean of an empty sequence is 0.
     pub fn mean_of(&self, states: Tensor<3>) -> Tensor<2> {
         let sums = states.mask_fill(self.padding().unsqueeze_dim::<3>(2), 0.0).sum_dim(1).squeeze_dim::<2>(1);
         let lengths = self.mask.clone().int().sum_dim(1).clamp_min(1).float().cast(sums.dtype());
@@ -147,13 +147,7 @@ impl Pad {
         self.series(series.iter().map(|series| series.as_ref().as_flattened()), F, padding, device)
     }
 
-    fn series<'a>(
-        &self,
-        series: impl Iterator<Item = &'a [f32]>,
-        features: usize,
-        padding: f32,
-        device: &Device,
-    ) -> Padded<Tensor<3>> {
+    fn series<'a>(&self, series: impl Iterator<Item = &'a [f32]>, features: usize, padding: f32, device: &Device) -> Padded<Tensor<3>> {
         let kept: Vec<&[f32]> = series.map(|series| self.keep(series, features)).collect();
         let lengths: Vec<usize> = kept.iter().map(|series| series.len() / features).collect();
         let time = self.time(&lengths);

@@ -191,44 +191,28 @@ pub(super) const RUNS: &[Run] = &[
     Run {
         example: "new_blank",
         arguments: &["--epochs", "2", "--root", "{root}"],
-        leaves: &[
-            METRICS,
-            "lightning_logs/version_0/training.log",
-            "lightning_logs/version_0/checkpoints/*.ckpt",
-        ],
+        leaves: &[METRICS, "lightning_logs/version_0/training.log", "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[],
         picture: None,
     },
     Run {
         example: "new_tabular",
         arguments: &["--root", "{root}"],
-        leaves: &[
-            METRICS,
-            "lightning_logs/version_0/training.log",
-            "lightning_logs/version_0/checkpoints/*.ckpt",
-        ],
+        leaves: &[METRICS, "lightning_logs/version_0/training.log", "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[(METRICS, "val_acc", 0.85..=1.0)],
         picture: None,
     },
     Run {
         example: "new_vision",
         arguments: &["--root", "{root}"],
-        leaves: &[
-            METRICS,
-            "lightning_logs/version_0/training.log",
-            "lightning_logs/version_0/checkpoints/*.ckpt",
-        ],
+        leaves: &[METRICS, "lightning_logs/version_0/training.log", "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[(METRICS, "val_acc", 0.8..=1.0)],
         picture: None,
     },
     Run {
         example: "new_text",
         arguments: &["--epochs", "2", "--root", "{root}"],
-        leaves: &[
-            METRICS,
-            "lightning_logs/version_0/training.log",
-            "lightning_logs/version_0/checkpoints/*.ckpt",
-        ],
+        leaves: &[METRICS, "lightning_logs/version_0/training.log", "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[],
         picture: None,
     },
@@ -270,12 +254,10 @@ pub(super) const RUNS: &[Run] = &[
 ];
 
 /// Runs that need a minute or more, for `--full`.
-pub(super) const LONG_RUNS: &[Run] = &[
-    Run {
-        example: "gan",
-        arguments: &[QUIET, ROOT],
-        leaves: &[],
-        quality: &[(METRICS, "modes", 7.0..=8.0), (METRICS, "on_ring", 0.6..=1.0)],
-        picture: Some("lightning_logs/version_0/samples.png"),
-    },
-];
+pub(super) const LONG_RUNS: &[Run] = &[Run {
+    example: "gan",
+    arguments: &[QUIET, ROOT],
+    leaves: &[],
+    quality: &[(METRICS, "modes", 7.0..=8.0), (METRICS, "on_ring", 0.6..=1.0)],
+    picture: Some("lightning_logs/version_0/samples.png"),
+}];
