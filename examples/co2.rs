@@ -1,8 +1,8 @@
 //! Forecasts a time series: the carbon dioxide in the air, a year ahead: `cargo run --release --example co2`.
 //!
-//! An item is a window of three years of weekly measurements on Mauna Loa: two years are the input, the third one is the
-//! target. Weeks without a measurement have no part in the loss. The error in the last nine years is compared with that
-//! of a simple rule. `forecast.svg` in the folder of the run shows the forecasts of some years.
+//! An item is a window of three years of weekly measurements on Mauna Loa: two years are the input, the third one is
+//! the target. Weeks without a measurement have no part in the loss. The error in the last nine years is compared with
+//! that of a simple rule. `forecast.svg` in the folder of the run shows the forecasts of some years.
 
 use burn::{
     data::dataset::{Dataset, InMemDataset, transform::WindowsDataset},
@@ -82,7 +82,7 @@ impl Forecast {
     }
 
     fn forward(&self, past: Tensor<2>) -> Tensor<2> {
-        // The layers see differences to the mean of a year, so it does not matter that values grow beyond all seen ones.
+        // The layers see differences to the mean of a year: values of later years are not larger.
         let mean = past.clone().narrow(1, YEAR, YEAR).mean_dim(1);
         let x = (past - mean.clone()) / 5.0;
         let y = self.linear.forward(x.clone()) + self.output.forward(self.relu.forward(self.hidden.forward(x)));

@@ -1,8 +1,8 @@
 //! Fine-tunes an image classifier for new classes with few images: `cargo run --release --example finetune_image`.
 //!
 //! The network first learns the digits 0 to 4 from 2,500 images. Then it gets a new head, and learns 5 to 9 from 50
-//! images: five epochs with a frozen body, then all of it, with a lower learning rate in the body. A network that starts
-//! from scratch learns from the same images. The tests of both, in `version_1` and `version_2`, show what it gained.
+//! images: five epochs with a frozen body, then all of it, with a lower rate in the body. A network that starts from
+//! scratch learns from the same images. The tests of both, in `version_1` and `version_2`, show what it gained.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! Finds discs, squares and triangles in noisy pictures, pixel by pixel: `cargo run --release --example segmentation`.
 //!
-//! The network is a small U-Net, and the pictures are drawn by the program. `shapes.png` in the folder of the run has a row
-//! of test pictures, a row of what is in them, and a row of what the network has found.
+//! The network is a small U-Net. `shapes.png` in the folder of the run has a row of test pictures that the program has
+//! drawn, a row of what is in them, and a row of what the network has found.
 
 use burn::{
     data::dataset::InMemDataset,
@@ -37,13 +37,11 @@ fn draw(number: usize) -> Picture {
         let [x, y, radius, grey] = [(4.0, 24.0), (4.0, 24.0), (4.0, 4.0), (0.4, 0.5)].map(|(low, span)| low + span * random.unit());
         for (place, pixel) in picture.iter_mut().enumerate() {
             let (dx, dy) = ((place % SIDE) as f64 - x, (place / SIDE) as f64 - y);
-            let is_inside = match class {
-                1 => dx.hypot(dy) < radius,
-                2 => dx.abs().max(dy.abs()) < 0.85 * radius,
-                _ => dy.abs() < radius && dx.abs() < (dy + radius) / 2.0,
-            };
-            if is_inside {
-                *pixel = ((grey + 0.1 * random.unit()) as f32, class);
+            match class {
+                1 if dx.hypot(dy) > radius => {}
+                2 if dx.abs().max(dy.abs()) > 0.85 * radius => {}
+                3 if dy.abs() > radius || dx.abs() > (dy + radius) / 2.0 => {}
+                _ => *pixel = ((grey + 0.1 * random.unit()) as f32, class),
             }
         }
     }
