@@ -96,8 +96,7 @@ impl UNet {
         self.output.forward(fine)
     }
 
-    /// The most probable classes `[pictures, 32, 32]`.
-    fn classes(&self, pictures: Tensor<4>) -> Tensor<3, Int> {
+    fn most_probable(&self, pictures: Tensor<4>) -> Tensor<3, Int> {
         self.forward(pictures).argmax(1).squeeze_dim(1)
     }
 
@@ -107,7 +106,7 @@ impl UNet {
             Tensor::<2>::from_floats(COLORS, &classes.device()).select(0, classes.flatten(0, 2)).reshape([8, SIDE, SIDE, 3])
         };
         let grey = pictures.clone().permute([0, 2, 3, 1]).repeat_dim(3, 3);
-        media::images(Tensor::cat(vec![grey, colored(classes), colored(self.classes(pictures))], 0), Layout::ChannelsLast)
+        media::images(Tensor::cat(vec![grey, colored(classes), colored(self.most_probable(pictures))], 0), Layout::ChannelsLast)
     }
 }
 
@@ -122,12 +121,12 @@ impl LightningModule for UNet {
     }
 
     fn validation_step(&self, (pictures, classes): Batch, _batch_idx: usize) -> Result<StepOutput> {
-        self.log("val_iou", segmentation(&self.classes(pictures), &classes, COLORS.len())?.mean_iou()).prog_bar(true);
+        self.log("val_iou", segmentation(&self.most_probable(pictures), &classes, COLORS.len())?.mean_iou()).prog_bar(true);
         Ok(StepOutput::none())
     }
 
     fn test_step(&self, (pictures, classes): Batch, _batch_idx: usize) -> Result<StepOutput> {
-        self.log("test_iou", segmentation(&self.classes(pictures), &classes, COLORS.len())?.mean_iou().per_class());
+        self.log("test_iou", segmentation(&self.most_probable(pictures), &classes, COLORS.len())?.mean_iou().per_class());
         Ok(StepOutput::none())
     }
 
