@@ -24,7 +24,7 @@ use stormfire_examples::{MnistBatch, MnistConfig, MnistData, save_drawing};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The steps of confidence.
-const STEPS: usize = 100;
+const STEPS: i64 = 100;
 
 /// The state of the metric. Each field says how it is merged.
 #[derive(Clone, Debug, Merge)]
@@ -42,8 +42,8 @@ impl Coverage {
     fn new(logits: &Tensor<2>, targets: &Tensor<1, Int>) -> Self {
         let (confidence, class) = softmax(logits.clone().inner(), 1).max_dim_with_indices(1);
         let step = (confidence * STEPS as f64).clamp_max(STEPS as f64 - 1.0).int();
-        let is_in_step = step.equal(Tensor::<1, Int>::arange(0..STEPS as i64, &targets.device()).unsqueeze());
-        let is_right = class.squeeze_dim::<1>(1).equal(targets.clone().inner()).unsqueeze_dim(1).expand([targets.dims()[0], STEPS]);
+        let is_in_step = step.equal(Tensor::<1, Int>::arange(0..STEPS, &targets.device()).unsqueeze());
+        let is_right = class.squeeze_dim::<1>(1).equal(targets.clone().inner()).unsqueeze_dim::<2>(1).expand([-1, STEPS]);
         let count = |digits: Tensor<2, Bool>| Array::from(digits.int().sum_dim(0).squeeze_dim::<1>(0));
         Self { right: count(is_in_step.clone().bool_and(is_right)), all: count(is_in_step) }
     }

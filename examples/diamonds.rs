@@ -49,7 +49,7 @@ struct Diamond {
 fn category<'de, D: Deserializer<'de>>(field: D) -> Result<i32, D::Error> {
     let name = String::deserialize(field)?;
     let place = CUTS.iter().chain(&COLORS).chain(&CLARITIES).position(|category| *category == name);
-    place.map(|place| place as i32).ok_or_else(|| D::Error::custom(format!("`{name}` is not a cut, color or clarity")))
+    place.and_then(|place| i32::try_from(place).ok()).ok_or_else(|| D::Error::custom(format!("`{name}` is not a cut, color or clarity")))
 }
 
 /// Logarithms of carats `[diamonds, 1]`, categories `[diamonds, 3]`, and logarithms of prices `[diamonds, 1]`.

@@ -24,7 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PIXELS: usize = 14 * 14;
 const WIDTH: usize = 512;
 /// Waves by which the network sees the time.
-const WAVES: usize = 16;
+const WAVES: i64 = 16;
 
 /// The digits `[digits, 196]`, from -1 to 1.
 fn small(batch: &MnistBatch) -> Tensor<2> {
@@ -46,7 +46,7 @@ impl Flow {
         let linear = |from, to| LinearConfig::new(from, to).init(device);
         Self {
             classes: EmbeddingConfig::new(10, WIDTH).init(device),
-            time: linear(2 * WAVES, WIDTH),
+            time: linear(2 * WAVES as usize, WIDTH),
             input: linear(PIXELS, WIDTH),
             blocks: (0..3).map(|_| [linear(WIDTH, WIDTH), linear(WIDTH, WIDTH)]).collect(),
             output: linear(WIDTH, PIXELS),
@@ -55,7 +55,7 @@ impl Flow {
 
     /// The direction to the digits, from points `[digits, 196]` at times `[digits, 1]` from 0 (noise) to 1 (digit).
     fn forward(&self, x: Tensor<2>, time: Tensor<2>, classes: Tensor<1, Int>) -> Tensor<2> {
-        let waves = Tensor::<1, Int>::arange(1..WAVES as i64 + 1, &x.device()).float().unsqueeze::<2>() * time * std::f64::consts::PI;
+        let waves = Tensor::<1, Int>::arange(1..WAVES + 1, &x.device()).float().unsqueeze::<2>() * time * std::f64::consts::PI;
         let about = self.time.forward(Tensor::cat(vec![waves.clone().sin(), waves.cos()], 1))
             + self.classes.forward(classes.unsqueeze_dim(1)).squeeze_dim::<2>(1);
         let x = self.input.forward(x);
@@ -75,7 +75,7 @@ impl Flow {
     }
 
     /// Draws a digit `[digits, 196]` for each class that is given.
-    fn draw(&self, classes: Tensor<1, Int>) -> Tensor<2> {
+    fn draw(&self, classes: &Tensor<1, Int>) -> Tensor<2> {
         const STEPS: usize = 20;
         let count = classes.dims()[0];
         let noise = Tensor::random([count, PIXELS], Distribution::Normal(0.0, 1.0), &classes.device());
@@ -102,7 +102,7 @@ impl LightningModule for Flow {
 
     /// Draws the digits of a batch of test digits, and compares them with those.
     fn test_step(&self, batch: MnistBatch, _batch_idx: usize) -> Result<StepOutput> {
-        let (drawn, real) = (self.draw(batch.targets.clone()), small(&batch));
+        let (drawn, real) = (self.draw(&batch.targets), small(&batch));
         // |a - b|² without |a|², which is the same for all b.
         let distances = real.clone().square().sum_dim(1).transpose() - drawn.matmul(real.transpose()) * 2.0;
         let nearest = batch.targets.clone().select(0, distances.argmin(1).squeeze_dim(1));
@@ -122,7 +122,7 @@ fn main() -> Result<Stop> {
         .alias("epochs", "trainer.max_epochs")
         .alias("data", "data.folder")
         .trainer_defaults(TrainerConfig {
-            max_epochs: Some(40),
+            max_epochs: Some(15),
             seed: Some(42),
             val_check_interval: Every::Epochs(5),
             ..TrainerConfig::default()
@@ -132,7 +132,7 @@ fn main() -> Result<Stop> {
             trainer.test(&fit.module, data.batch_size(1000))?;
             let module = fit.module.valid();
             let classes = Tensor::<1, Int>::arange(0..80, &module.output.weight.device()) / 8;
-            let digits = (module.draw(classes) + 1.0) / 2.0;
+            let digits = (module.draw(&classes) + 1.0) / 2.0;
             save_image(trainer.log_dir(), "digits", &media::grid(digits.reshape([80, 1, 14, 14]), Layout::ChannelsFirst)?)
         })
         .run()

@@ -48,13 +48,14 @@ struct Values {
 }
 
 impl Values {
-    /// Rows of numbers, on the device of the network.
     fn rows<const N: usize>(&self, rows: &[[f32; N]]) -> Tensor<2> {
-        Tensor::<1>::from_floats(rows.as_flattened(), &self.layers[0].weight.device()).reshape([-1, N as i32])
+        Tensor::<1>::from_floats(rows.as_flattened(), &self.layers[0].weight.device()).reshape([rows.len(), N])
     }
 
     /// The expected rewards `[worlds, 2]` of a push to the left and to the right, for worlds `[worlds, 4]`.
     fn forward(&self, worlds: Tensor<2>) -> Tensor<2> {
+        // Each number becomes about 1 where the episode ends.
+        let worlds = worlds.clone() * Tensor::<1>::from_floats([0.4, 0.5, 5.0, 0.5], &worlds.device()).unsqueeze();
         self.layers[2].forward(relu(self.layers[1].forward(relu(self.layers[0].forward(worlds)))))
     }
 
@@ -92,7 +93,7 @@ impl Dqn {
     /// Plays a step in each world. At first the pushes are random, later only some of them.
     fn play(&mut self, random: &mut Random) {
         self.worlds.resize_with(8, || new_world(random));
-        let explore = (1.0 - self.global_step() as f64 / 1500.0).max(0.05);
+        let explore = (1.0 - self.global_step() as f64 / 2000.0).max(0.05);
         let pushes = self.online.choose(&self.worlds);
         for (world, push) in self.worlds.iter_mut().zip(pushes) {
             let push = if random.chance(explore) { random.below(2) as f32 } else { push };
@@ -131,7 +132,8 @@ impl LightningModule for Dqn {
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
-        Ok(Optimizer::new(AdamConfig::new(), 1e-3).params_of(&self.online).into())
+        let schedule = OneCycle::new(1e-3, self.estimated_stepping_batches().unwrap_or(6000));
+        Ok(Optimizer::new(AdamConfig::new(), 1e-3).schedule(Schedule::new(schedule).every("1 step")).params_of(&self.online).into())
     }
 }
 
@@ -139,7 +141,7 @@ fn main() -> Result<Stop> {
     let generators = |count| Loader::from_fn(move |_epoch| (0..count).map(|_| random())).items_per_batch(1);
     Cli::new(|(): (), device: &Device| Ok(Dqn::new(device)), move |(): ()| Ok((generators(500), generators(10))))
         .about("Learns to balance a pole on a cart.")
-        .trainer_defaults(TrainerConfig { max_epochs: Some(20), seed: Some(42), num_sanity_val_steps: Some(0), ..TrainerConfig::default() })
+        .trainer_defaults(TrainerConfig { max_epochs: Some(12), seed: Some(42), num_sanity_val_steps: Some(0), ..TrainerConfig::default() })
         .trainer(|trainer| trainer.callback(EarlyStopping::new("val_reward").mode("max").patience(20).stopping_threshold(475.0)))
         .after_fit(|trainer, fit, _| {
             let worlds = fit.module.online.valid().episode(&mut Random::new(1));

@@ -87,7 +87,7 @@ impl Vae {
 
     /// Eight digits, their reconstructions, and 16 digits from noise.
     fn draw(&self, batch: &MnistBatch) -> Result<Vec<Image>> {
-        let digits: Tensor<2> = batch.grey().slice([0..batch.targets.dims()[0].min(8)]).flatten(1, 3);
+        let digits: Tensor<2> = batch.grey().narrow(0, 0, batch.targets.dims()[0].min(8)).flatten(1, 3);
         let (codes, _) = self.encode(digits.clone());
         let noise = Tensor::random([16, self.config.latent], Distribution::Normal(0.0, 1.0), &digits.device());
         let drawn = sigmoid(self.decode(Tensor::cat(vec![codes, noise], 0)));

@@ -57,7 +57,7 @@ fn series_are_padded_as_in_pytorch() {
 #[test]
 fn moments_are_padded_like_flat_series() {
     let moments: [&[[f32; 2]]; 3] = [&[[1.0, 2.0], [3.0, 4.0]], &[[5.0, 6.0]], &[[7.0, 8.0], [9.0, 10.0], [11.0, 12.0]]];
-    let flat = moments.map(|series| series.as_flattened());
+    let flat = moments.map(<[[f32; 2]]>::as_flattened);
     let pad = Pad::left().multiple_of(4).keep_last(2);
     let (ours, theirs) = (pad.moments(&moments, -1.0, &Device::flex()), pad.floats(&flat, 2, -1.0, &Device::flex()).unwrap());
     assert_eq!(ours.values.to_data(), theirs.values.into_data());

@@ -138,6 +138,7 @@ pub(super) fn curves_svg(curves: &Curves) -> String {
         add!(svg, "<path d=\"M{left:.1} {y:.1}H{right:.1}\" stroke=\"#ddd\"/>");
         add!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>", left - 6.0, y + 4.0);
     }
+    let mut legend = String::new();
     for (index, line) in curves.lines.iter().enumerate() {
         let color = COLORS[index % COLORS.len()];
         let points = line.points.iter().filter(|(x, y)| x.is_finite() && y.is_finite());
@@ -145,9 +146,12 @@ pub(super) fn curves_svg(curves: &Curves) -> String {
         add!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\"/>", points.join(" "));
         if index < MAX_LEGEND && !line.name.is_empty() {
             let y = TOP + 16.0 * (index as f64 + 1.0);
-            add!(svg, "<text x=\"{:.1}\" y=\"{y}\" text-anchor=\"end\" fill=\"{color}\">{}</text>", WIDTH - 28.0, escaped(&line.name));
+            add!(legend, "<text y=\"{y}\" fill=\"{color}\">{}</text>", escaped(&line.name));
         }
     }
+    // Above the lines, and legible there.
+    let style = "text-anchor=\"end\" stroke=\"white\" stroke-width=\"3\" paint-order=\"stroke\"";
+    add!(svg, "<g transform=\"translate({:.1} 0)\" {style}>\n{legend}</g>", WIDTH - 28.0);
     axis_names(&mut svg, &curves.x, &curves.y);
     document(&svg)
 }
