@@ -162,10 +162,10 @@ pub(super) const RUNS: &[Run] = &[
     },
     Run {
         example: "diffusion",
-        arguments: &[QUIET, ROOT],
+        arguments: &["--epochs", "6", QUIET, ROOT],
         leaves: &[METRICS],
-        quality: &[(METRICS, "test_class", 0.68..=1.0)],
-        picture: Some("lightning_logs/version_0/digits.png"),
+        quality: &[(METRICS, "test_class", 0.5..=1.0)],
+        picture: None,
     },
     Run {
         example: "finetune_image",
@@ -240,10 +240,19 @@ pub(super) const RUNS: &[Run] = &[
 ];
 
 /// Runs that need a minute or more, for `--full`.
-pub(super) const LONG_RUNS: &[Run] = &[Run {
-    example: "gan",
-    arguments: &[QUIET, ROOT],
-    leaves: &[],
-    quality: &[(METRICS, "modes", 7.0..=8.0), (METRICS, "on_ring", 0.6..=1.0)],
-    picture: Some("lightning_logs/version_0/samples.png"),
-}];
+pub(super) const LONG_RUNS: &[Run] = &[
+    Run {
+        example: "gan",
+        arguments: &[QUIET, ROOT],
+        leaves: &[],
+        quality: &[(METRICS, "modes", 7.0..=8.0), (METRICS, "on_ring", 0.6..=1.0)],
+        picture: Some("lightning_logs/version_0/samples.png"),
+    },
+    Run {
+        example: "diffusion",
+        arguments: &[QUIET, ROOT],
+        leaves: &[],
+        quality: &[(METRICS, "test_class", 0.7..=1.0)],
+        picture: Some("lightning_logs/version_0/digits.png"),
+    },
+];
