@@ -49,6 +49,8 @@ pub enum Order {
 ///     fn load_state(&mut self, state: Saved) -> Result<()> { state::load(&mut self.checks, state) }
 /// }
 /// ```
+///
+#[doc = include_str!("../docs/callback.md")]
 #[allow(unused_variables, reason = "the hooks do nothing unless implemented")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a callback for `{M}`",

@@ -69,6 +69,8 @@ macro_rules! hook_methods {
 /// # assert!(line.training_step((zeros.clone(), zeros), 0)?.loss().is_some());
 /// # Ok::<(), stormfire_module::Error>(())
 /// ```
+///
+#[doc = include_str!("../docs/lightning_module.md")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a `LightningModule`",
     label = "a module of this type cannot be trained",

@@ -121,6 +121,8 @@ burn_optimizers!(
 ///     .group("backbone", |g| g.lr_factor(0.1));
 /// # let _ = optimizer;
 /// ```
+///
+#[doc = include_str!("../docs/optimizer.md")]
 pub struct Optimizer {
     name: String,
     inner: ModuleOptimizer,
