@@ -9,5 +9,5 @@ mod word_pieces;
 pub use minilm::MiniLm;
 pub use mnist_data::{Digit, MnistBatch, MnistBatcher, MnistConfig, MnistData, read_digits};
 pub use pictures::{save_drawing, save_image};
-pub use sms_data::{SmsBatch, sms_loaders};
+pub use sms_data::{SmsBatch, SmsConfig, SmsData};
 pub use word_pieces::WordPieces;

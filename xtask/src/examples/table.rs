@@ -69,7 +69,7 @@ pub(super) const RUNS: &[Run] = &[
     },
     Run {
         example: FINETUNE,
-        arguments: &["--messages", "640", "--compare", MINILM_TABLE, "--no-progress-bar", "--root", "{root}"],
+        arguments: &["data.messages=640", "--model.compare", MINILM_TABLE, QUIET, ROOT],
         leaves: &["adapters.safetensors", "model.safetensors", "lightning_logs/version_2/checkpoints/*.ckpt"],
         quality: &[
             (METRICS, "test_f1", 0.55..=1.0),
@@ -176,28 +176,28 @@ pub(super) const RUNS: &[Run] = &[
     },
     Run {
         example: "new_blank",
-        arguments: &["--epochs", "2", "--root", "{root}"],
+        arguments: &["-c", "crates/stormfire/templates/blank.yaml", "--epochs", "2", "--root", "{root}"],
         leaves: &[METRICS, "lightning_logs/version_0/training.log", "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[],
         picture: None,
     },
     Run {
         example: "new_tabular",
-        arguments: &["--root", "{root}"],
+        arguments: &["-c", "crates/stormfire/templates/tabular.yaml", "--root", "{root}"],
         leaves: &[METRICS, "lightning_logs/version_0/training.log", "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[(METRICS, "val_acc", 0.85..=1.0)],
         picture: None,
     },
     Run {
         example: "new_vision",
-        arguments: &["--root", "{root}"],
+        arguments: &["-c", "crates/stormfire/templates/vision.yaml", "--root", "{root}"],
         leaves: &[METRICS, "lightning_logs/version_0/training.log", "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[(METRICS, "val_acc", 0.8..=1.0)],
         picture: None,
     },
     Run {
         example: "new_text",
-        arguments: &["--epochs", "2", "--root", "{root}"],
+        arguments: &["-c", "crates/stormfire/templates/text.yaml", "--epochs", "2", "--root", "{root}"],
         leaves: &[METRICS, "lightning_logs/version_0/training.log", "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[],
         picture: None,
