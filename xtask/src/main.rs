@@ -56,7 +56,7 @@ enum Task {
     Crash(crash::Options),
     /// Build a file for a machine with a GPU and without a network: its script checks and measures what the GPU does.
     Gpu,
-    /// Write the pictures of the documentation: a training in a terminal, `stormfire watch`, and results of the examples.
+    /// Write the pictures of the documentation: a training in a terminal, `stormfire watch`, results of the examples.
     Pictures,
     /// Build the documentation of the crates, and the book of `docs/` in `target/book`.
     Docs(docs::Options),
