@@ -30,6 +30,7 @@ mod foreign_draws;
 mod full_disk;
 mod gradient_checkpointing;
 mod half_precision;
+mod idle_hooks;
 mod kept_state;
 mod learning_rates;
 mod limits;
