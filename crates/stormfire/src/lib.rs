@@ -117,7 +117,10 @@ pub mod metrics {
 
 /// Finders for learning rate and batch size, sweeps over hyperparameters, and cross-validation.
 pub mod tuner {
-    pub use stormfire_tuner::*;
+    pub use stormfire_tuner::{
+        BatchSizeSearch, FoldScores, LrCurve, LrFind, LrPoint, Pruner, ScaleBatchSize, Space, Spacing, Suggestion, Sweep, SweepResult,
+        Trial, TrialRecord, TrialState, Tuner, cross_validate,
+    };
 }
 
 /// The processes or threads of one training. Also works without a Trainer.

@@ -1,8 +1,10 @@
 //! Searches for hyperparameters over many trials.
 
+mod course;
 mod journal;
 mod judge;
 mod parzen;
+mod processes;
 mod pruner;
 mod record;
 mod result;
@@ -23,10 +25,10 @@ use stormfire_values::{
     text::{Misread, TextError},
 };
 
-use crate::tables::print;
-use journal::{Header, Journal};
+use course::Course;
 use search::Search;
 
+pub use processes::{ProcessEnd, TrialTask, run_in_processes};
 pub use pruner::Pruner;
 pub use record::{TrialRecord, TrialState};
 pub use result::SweepResult;
@@ -165,23 +167,9 @@ impl Sweep {
     /// * [`Error::Interrupted`] after a signal
     /// * several ranks
     pub fn run(&self, mut objective: impl FnMut(&mut Trial<'_>) -> Result<f64>) -> Result<SweepResult> {
-        self.check()?;
-        let trials = self.search.trials(&self.space)?;
-        let (space, search, monitor) = (self.space.clone(), self.search.name().to_owned(), self.monitor.clone());
-        let mut journal = Journal::open(&self.folder, &Header { space, search, seed: self.seed, monitor, mode: self.mode })?;
-        let mut failures = 0;
-        for number in 0..trials {
-            let is_continued = journal.records().len() > number;
-            if journal.records().get(number).is_some_and(|record| record.state != TrialState::Running) {
-                continue;
-            }
-            if !is_continued {
-                let params = self.search.params(&self.space, self.seed, number, journal.records(), self.mode);
-                journal.set(TrialRecord::new(number, params))?;
-            }
-            check_not_interrupted()?;
-            tracing::info!("trial {number} of {trials}: {}", journal.records()[number].shown_params());
-            let mut trial = Trial::new(&journal, number, is_continued, (self.monitor.as_str(), self.mode), &self.pruner);
+        let mut course = Course::open(self)?;
+        while let Some(started) = course.start()? {
+            let mut trial = Trial::new(course.journal(), &started, self);
             let outcome = catch_unwind(AssertUnwindSafe(|| objective(&mut trial)));
             // A score that was computed in spite of a signal is that of a half-trained module.
             check_not_interrupted()?;
@@ -191,18 +179,9 @@ impl Sweep {
                 Err(error @ Error::Interrupted { .. }) => return Err(error),
                 outcome => trial.ended(outcome),
             };
-            failures = if record.state == TrialState::Failed { failures + 1 } else { 0 };
-            let error = record.error.clone().unwrap_or_default();
-            journal.set(record)?;
-            if failures >= self.max_failures {
-                let reason = format!("{failures} trials in a row have failed, the last one with: {error}");
-                return Err(Error::config("Sweep", reason, "correct the objective, or raise `Sweep::max_failures`"));
-            }
+            course.ended(record)?;
         }
-        let result = SweepResult::new(journal.records().to_vec(), self.mode);
-        result.write(&self.folder)?;
-        print(&result);
-        Ok(result)
+        course.result()
     }
 
     fn check(&self) -> Result<()> {

@@ -7,14 +7,14 @@ use serde_json::{Map, Value};
 use stormfire_data::DataModule;
 use stormfire_loggers::RunDir;
 use stormfire_module::{Error, LightningModule, Result};
-use stormfire_trainer::{Stop, Trainer, for_tuner::ProbeTrainer as _};
-use stormfire_values::Mode;
+use stormfire_trainer::{Fit, Stop, Trainer, for_tuner::ProbeTrainer as _};
 
 use super::{
+    Sweep,
+    course::Started,
     journal::Journal,
-    judge::Judge,
-    pruner::Pruner,
-    record::{TrialRecord, TrialState},
+    judge::{Judge, Others, Seen},
+    record::TrialRecord,
 };
 
 /// A trial: its hyperparameters, and a place for its run.
@@ -25,17 +25,15 @@ pub struct Trial<'a> {
     is_continued: bool,
     has_fitted: bool,
     is_pruned: bool,
-    monitor: &'a str,
-    mode: Mode,
-    pruner: &'a Pruner,
+    sweep: &'a Sweep,
     others: Vec<TrialRecord>,
 }
 
 impl<'a> Trial<'a> {
-    pub(super) fn new(journal: &Journal, number: usize, is_continued: bool, (monitor, mode): (&'a str, Mode), pruner: &'a Pruner) -> Self {
+    pub(super) fn new(journal: &Journal, &Started { number, is_continued }: &Started, sweep: &'a Sweep) -> Self {
         let others = journal.records()[..number].to_vec();
         let (record, root) = (journal.records()[number].clone(), journal.folder().to_owned());
-        Self { record, root, is_continued, has_fitted: false, is_pruned: false, monitor, mode, pruner, others }
+        Self { record, root, is_continued, has_fitted: false, is_pruned: false, sweep, others }
     }
 
     /// The 0-based number of the trial.
@@ -45,11 +43,7 @@ impl<'a> Trial<'a> {
 
     /// The folder of the trial's files. It may not exist yet.
     pub fn folder(&self) -> PathBuf {
-        self.root.join(self.version())
-    }
-
-    fn version(&self) -> String {
-        format!("trial_{}", self.record.number)
+        self.root.join(version(self.record.number))
     }
 
     /// All hyperparameters, in the order of the space.
@@ -83,56 +77,77 @@ impl<'a> Trial<'a> {
         if std::mem::replace(&mut self.has_fitted, true) {
             return Err(Error::config("Trial::fit", "it was called twice in a trial", "use other folders below `Trial::folder`"));
         }
-        let judge = Judge {
-            params: self.record.params.clone(),
-            monitor: self.monitor.to_owned(),
-            mode: self.mode,
-            pruner: self.pruner.clone(),
-            others: self.others.clone(),
-            reports: Vec::new(),
-            is_pruned: false,
-        };
-        let folder = self.folder();
-        let run = RunDir::new(&self.root).with_name("").with_version(self.version());
-        let mut trainer = trainer.in_folder(&folder, &run).callback(judge);
-        if self.is_continued && has_checkpoint(&folder) {
+        let others = Others::Known(self.others.clone());
+        let judge = Judge::new(self.record.clone(), &self.sweep.monitor, self.sweep.mode, &self.sweep.pruner, others);
+        let run = TrialRun { root: &self.root, number: self.record.number, resumes: prepare_folder(&self.folder(), self.is_continued)? };
+        let (_, fit, judge) = run.fit(trainer, module, data, judge)?;
+        (self.record.reports, self.is_pruned) = (judge.reports, judge.is_pruned);
+        score(&fit, &self.sweep.monitor, &self.record.reports)
+    }
+
+    /// The record of the trial after the objective has returned.
+    pub(super) fn ended(self, outcome: Result<f64>) -> TrialRecord {
+        let is_pruned = self.is_pruned;
+        self.record.ended(outcome, is_pruned)
+    }
+}
+
+/// The run of a trial, in any process.
+pub(super) struct TrialRun<'a> {
+    /// The folder of the sweep.
+    pub(super) root: &'a Path,
+    pub(super) number: usize,
+    /// Whether it continues from its newest checkpoint.
+    pub(super) resumes: bool,
+}
+
+impl TrialRun<'_> {
+    /// Fits with the judge among the callbacks. Also returns what the judge has seen.
+    pub(super) fn fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
+        &self,
+        trainer: Trainer<M>,
+        module: M,
+        data: D,
+        judge: Judge,
+    ) -> Result<(Trainer<M>, Fit<M>, Seen)> {
+        let version = version(self.number);
+        let run = RunDir::new(self.root).with_name("").with_version(&version);
+        let mut trainer = trainer.in_folder(&self.root.join(&version), &run).callback(judge);
+        if self.resumes {
             trainer = trainer.ckpt_path("last");
-        } else if folder.is_dir() {
-            // An earlier start of this trial was killed before its first checkpoint.
-            fs_err::remove_dir_all(&folder)?;
         }
         let fit = trainer.fit(module, data)?;
         if let Stop::Interrupted(signal) = fit.stop {
             return Err(signal.into());
         }
-        if let Some(judge) = trainer.get::<Judge>() {
-            self.record.reports.clone_from(&judge.reports);
-            self.is_pruned = judge.is_pruned;
-        }
-        fit.metrics.get(self.monitor).or(self.record.reports.last().copied()).ok_or_else(|| {
-            let available = fit.metrics.iter().map(|(name, _)| name.to_owned()).collect();
-            Error::MetricMissing { name: self.monitor.to_owned(), available }
-        })
+        let seen = trainer.get::<Judge>().map(Judge::seen).unwrap_or_default();
+        Ok((trainer, fit, seen))
     }
+}
 
-    /// The record of the trial after the objective has returned.
-    pub(super) fn ended(self, outcome: Result<f64>) -> TrialRecord {
-        let mut record = self.record;
-        match outcome {
-            Ok(score) => {
-                if score.is_nan() {
-                    tracing::warn!("the score of trial {} is NaN, which counts as the worst", record.number);
-                }
-                record.state = if self.is_pruned { TrialState::Pruned } else { TrialState::Completed };
-                record.score = Some(score);
-            }
-            Err(error) => {
-                tracing::warn!("trial {} has failed: {error}", record.number);
-                (record.state, record.error) = (TrialState::Failed, Some(error.to_string()));
-            }
-        }
-        record
+/// The name of a trial's folder.
+pub(super) fn version(number: usize) -> String {
+    format!("trial_{number}")
+}
+
+/// The monitored metric at the end of a fit.
+pub(super) fn score<M>(fit: &Fit<M>, monitor: &str, reports: &[f64]) -> Result<f64> {
+    fit.metrics.get(monitor).or(reports.last().copied()).ok_or_else(|| {
+        let available = fit.metrics.iter().map(|(name, _)| name.to_owned()).collect();
+        Error::MetricMissing { name: monitor.to_owned(), available }
+    })
+}
+
+/// Whether a trial continues from its newest checkpoint. If it does not, its folder is empty afterwards.
+pub(super) fn prepare_folder(folder: &Path, is_continued: bool) -> Result<bool> {
+    if is_continued && has_checkpoint(folder) {
+        return Ok(true);
     }
+    if folder.is_dir() {
+        // An earlier start of this trial was killed before its first checkpoint.
+        fs_err::remove_dir_all(folder)?;
+    }
+    Ok(false)
 }
 
 /// Whether a folder has a checkpoint, at any depth.
