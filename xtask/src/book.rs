@@ -49,8 +49,8 @@ pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A page whose links to other files of the project, such as `../examples/mnist.rs`, lead to copies in the book. Returns
-/// the paths of these files in the project, too.
+/// A page whose links to other files of the project, such as `../examples/mnist.rs`, lead to copies in the book. Also
+/// returns the paths of these files in the project.
 fn with_files(html: &str) -> (String, Vec<String>) {
     let mut page = html.to_owned();
     let mut sources = Vec::new();
