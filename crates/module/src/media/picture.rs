@@ -61,6 +61,15 @@ pub fn drawn(picture: &Picture) -> Vec<Drawn> {
     std::iter::once(Drawn::Figure(Figure::svg(figure))).chain(table.map(Drawn::Table)).collect()
 }
 
+/// A matrix or curves as a drawing, such as for a file. `None` for samples, which are a histogram.
+pub fn figure(picture: &Picture) -> Option<Figure> {
+    match picture {
+        Picture::Matrix(matrix) => Some(Figure::svg(matrix_svg(matrix))),
+        Picture::Curves(curves) => Some(Figure::svg(curves_svg(&thinned(curves)))),
+        Picture::Samples(_) => None,
+    }
+}
+
 fn matrix_table(matrix: &Matrix) -> Option<Table> {
     let Matrix { rows, columns, names, values } = matrix;
     let table = Table::new(std::iter::once(format!("{rows} / {columns}")).chain(names.iter().cloned()));
@@ -113,6 +122,24 @@ mod tests {
         assert!(text.contains("a&lt;b") && text.contains("recall") && text.len() < 40_000, "{} bytes", text.len());
         assert_eq!((table.rows().len(), table.columns()), (1001, &["line", "recall", "precision", "threshold"].map(str::to_owned)[..]));
         assert_eq!(table.rows()[1000][3], 4999.0);
+    }
+
+    #[test]
+    fn curves_that_are_no_shares_have_axes_of_their_range() {
+        let svg = |points: [(f64, f64); 2]| {
+            let figure = figure(&Curves::new("year", "ppm", [Line::new("measured", points)]).into()).unwrap();
+            String::from_utf8(figure.bytes().to_vec()).unwrap()
+        };
+        let measured = svg([(1991.5, 355.0), (2000.5, 371.2)]);
+        for tick in ["1990", "1992", "2002", "355", "375"] {
+            assert!(measured.contains(&format!(">{tick}</text>")), "{tick} in {measured}");
+        }
+        // From a twelfth of the width to its seven eighths, and from the bottom upwards.
+        assert!(measured.contains("points=\"156.2,470.0 553.8,108.7\""), "{measured}");
+        let tiny = svg([(0.0, -0.002), (1.0, 0.001)]);
+        assert!(tiny.contains(">-0.002</text>") && tiny.contains(">0.001</text>"), "{tiny}");
+        let constant = svg([(3.0, 5.0), (f64::NAN, f64::INFINITY)]);
+        assert!(!constant.contains("NaN") && !constant.contains("inf"), "{constant}");
     }
 
     #[test]
