@@ -49,8 +49,8 @@ impl Values {
     /// The expected rewards `[worlds, 2]` of a push to the left and to the right, for worlds `[worlds, 4]`.
     fn forward(&self, worlds: Tensor<2>) -> Tensor<2> {
         // Each number becomes about 1 where the episode ends.
-        let worlds = worlds.clone() * Tensor::<1>::from_floats([0.4, 0.5, 5.0, 0.5], &worlds.device()).unsqueeze();
-        self.layers[2].forward(relu(self.layers[1].forward(relu(self.layers[0].forward(worlds)))))
+        let scale = Tensor::<1>::from_floats([0.4, 0.5, 5.0, 0.5], &worlds.device()).unsqueeze();
+        self.layers[2].forward(relu(self.layers[1].forward(relu(self.layers[0].forward(worlds * scale)))))
     }
 
     /// The better push for each world.

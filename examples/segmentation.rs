@@ -136,18 +136,16 @@ impl LightningModule for UNet {
 }
 
 fn main() -> Result<Stop> {
-    Cli::new(
-        |(): (), device: &Device| Ok(UNet::new(device)),
-        |(): ()| Ok((loader(0..1200).shuffle(true), loader(1200..1300), loader(1300..1600))),
-    )
-    .about("Finds discs, crosses and triangles in noisy pictures.")
-    .trainer_defaults(TrainerConfig { max_epochs: Some(8), seed: Some(42), log_every_n_steps: 10, ..TrainerConfig::default() })
-    .trainer(|trainer| trainer.callback(ImageGridMonitor::new("shapes", UNet::draw)))
-    .after_fit(|trainer, fit, data| {
-        trainer.test(&fit.module, data)?;
-        let module = fit.module.valid();
-        let batch = collate((1300..1308).map(draw).collect(), &module.output.weight.device());
-        save_image(trainer.log_dir(), "shapes", &Image::grid(&module.draw(&batch)?, 8, 2, 0)?)
-    })
-    .run()
+    let parts = || (loader(0..1200).shuffle(true), loader(1200..1300), loader(1300..1600));
+    Cli::new(|(): (), device: &Device| Ok(UNet::new(device)), move |(): ()| Ok(parts()))
+        .about("Finds discs, crosses and triangles in noisy pictures.")
+        .trainer_defaults(TrainerConfig { max_epochs: Some(8), seed: Some(42), log_every_n_steps: 10, ..TrainerConfig::default() })
+        .trainer(|trainer| trainer.callback(ImageGridMonitor::new("shapes", UNet::draw)))
+        .after_fit(|trainer, fit, data| {
+            trainer.test(&fit.module, data)?;
+            let module = fit.module.valid();
+            let batch = collate((1300..1308).map(draw).collect(), &module.output.weight.device());
+            save_image(trainer.log_dir(), "shapes", &Image::grid(&module.draw(&batch)?, 8, 2, 0)?)
+        })
+        .run()
 }
