@@ -235,6 +235,18 @@ pub(super) const RUNS: &[Run] = &[
         picture: None,
     },
     Run {
+        example: "custom_logger",
+        arguments: &["sweep", QUIET, ROOT, "model.lr=0.1,0.2", "--jobs=2", "lines.file={root}/metrics.jsonl"],
+        leaves: &[
+            "sweep/config.yaml",
+            "sweep/trials.csv",
+            "sweep/trial_1/lightning_logs/version_0/config.yaml",
+            "sweep/trial_1/output.log",
+        ],
+        quality: &[],
+        picture: None,
+    },
+    Run {
         example: "trackers",
         arguments: &["--epochs", "1", QUIET, ROOT],
         leaves: &[
