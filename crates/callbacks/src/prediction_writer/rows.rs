@@ -10,6 +10,8 @@ use stormfire_module::{Error, Result, prediction_sink::Predicted};
 pub(super) enum Text {
     Csv,
     JsonLines,
+    /// JSON lines that become a table.
+    Parquet,
 }
 
 /// The names of the fields of a row, if it has names, and the text of each row.
@@ -98,10 +100,14 @@ impl<P> Rows<P> {
             let rows = rows(prediction)?.into_iter();
             match text {
                 Text::Csv => csv_rows(rows),
-                Text::JsonLines => json_rows(rows),
+                Text::JsonLines | Text::Parquet => json_rows(rows),
             }
         };
         Self { text, render: Box::new(render) }
+    }
+
+    pub(super) fn text(&self) -> Text {
+        self.text
     }
 
     /// The lines of a batch.
@@ -131,7 +137,7 @@ impl<P> Rows<P> {
                     }
                     lines.push_str(row);
                 }
-                Text::JsonLines => {
+                Text::JsonLines | Text::Parquet => {
                     let own = loader.map(|loader| format!("\"dataloader_idx\":{loader}")).into_iter();
                     let own: Vec<String> = own.chain(index.map(|index| format!("\"index\":{index}"))).chain(fields_of(row)).collect();
                     lines.push('{');
