@@ -24,6 +24,10 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
     /// What the points belong to, one number for each, such as thresholds. It may be empty.
     pub at: Vec<f64>,
+    /// For a precision-recall curve, the counts at each point: true positives, false positives, true negatives, false
+    /// negatives. Otherwise empty.
+    #[serde(default)]
+    pub counts: Vec<[f64; 4]>,
 }
 
 /// Lines over two axes.
