@@ -17,15 +17,19 @@ use std::{
 };
 
 use stormfire_module::{Error, Result};
-use stormfire_trainer::for_tuner::{check_not_interrupted, panic_message};
+use stormfire_trainer::for_tuner::panic_message;
 use stormfire_values::{
     Mode,
     text::{Misread, TextError},
 };
 
-use crate::tables::print;
+use crate::{
+    ranks::{Ended, agree, of_zero},
+    tables::print,
+};
 use journal::{Header, Journal};
 use search::Search;
+use trial::Task;
 
 pub use pruner::Pruner;
 pub use record::{TrialRecord, TrialState};
@@ -159,61 +163,95 @@ impl Sweep {
     /// Runs the trials that are left. `objective` makes and runs a trial, and returns its score: that of
     /// [`Trial::fit`], or any other number.
     ///
+    /// On several ranks, call it on all of them: they train each trial together. Rank 0 chooses the hyperparameters,
+    /// writes the files, and its score counts. A fit that fails on ranks ends the sweep, because ranks that have lost
+    /// each other cannot train again. Start the program again to continue with the next trial.
+    ///
     /// # Errors
     /// * invalid options, a folder of another sweep, or one that another process uses
-    /// * too many failures in a row
+    /// * too many failures in a row; on several ranks, one fit that fails
     /// * [`Error::Interrupted`] after a signal
-    /// * several ranks
     pub fn run(&self, mut objective: impl FnMut(&mut Trial<'_>) -> Result<f64>) -> Result<SweepResult> {
         self.check()?;
+        let ranks = stormfire_ranks::here()?;
         let trials = self.search.trials(&self.space)?;
-        let (space, search, monitor) = (self.space.clone(), self.search.name().to_owned(), self.monitor.clone());
-        let mut journal = Journal::open(&self.folder, &Header { space, search, seed: self.seed, monitor, mode: self.mode })?;
+        // Rank 0 has the files.
+        let mut journal = None;
+        of_zero(&ranks, || {
+            journal = Some(self.open()?);
+            Ok(())
+        })?;
         let mut failures = 0;
         for number in 0..trials {
-            let is_continued = journal.records().len() > number;
-            if journal.records().get(number).is_some_and(|record| record.state != TrialState::Running) {
-                continue;
-            }
-            if !is_continued {
-                let params = self.search.params(&self.space, self.seed, number, journal.records(), self.mode);
-                journal.set(TrialRecord::new(number, params))?;
-            }
-            check_not_interrupted()?;
-            tracing::info!("trial {number} of {trials}: {}", journal.records()[number].shown_params());
-            let mut trial = Trial::new(&journal, number, is_continued, (self.monitor.as_str(), self.mode), &self.pruner);
+            let task = of_zero(&ranks, || journal.as_mut().map_or(Ok(None), |journal| self.task(journal, number)))?;
+            let Some(task) = task else { continue };
+            agree(&ranks, &Ok(()))?;
+            tracing::info!("trial {number} of {trials}: {}", task.record.shown_params());
+            let mut trial = Trial::new(task, (self.monitor.as_str(), self.mode), &self.pruner, ranks.is_global_zero());
             let outcome = catch_unwind(AssertUnwindSafe(|| objective(&mut trial)));
-            // A score that was computed in spite of a signal is that of a half-trained module.
-            check_not_interrupted()?;
             let panicked =
                 |panic: Box<dyn Any + Send>| Err(Error::other(format!("the objective panicked: {}", panic_message(panic.as_ref()))));
-            let record = match outcome.unwrap_or_else(panicked) {
-                Err(error @ Error::Interrupted { .. }) => return Err(error),
-                outcome => trial.ended(outcome),
+            let outcome = outcome.unwrap_or_else(panicked);
+            // A score that was computed in spite of a signal is that of a half-trained module.
+            let ended = match agree(&ranks, &outcome) {
+                Err(interrupted @ Error::Interrupted { .. }) => return Err(interrupted),
+                ended => ended,
             };
+            let outcome = match (&ended, outcome) {
+                (Ok(Ended::Failed), Ok(_)) => Err(Error::other("it failed on another rank")),
+                (Err(lost), Ok(_)) => Err(Error::other(lost.to_string())),
+                (_, outcome) => outcome,
+            };
+            let record = trial.ended(outcome);
             failures = if record.state == TrialState::Failed { failures + 1 } else { 0 };
             let error = record.error.clone().unwrap_or_default();
-            journal.set(record)?;
+            if let Some(journal) = &mut journal {
+                journal.set(record)?;
+            }
+            ended?;
             if failures >= self.max_failures {
                 let reason = format!("{failures} trials in a row have failed, the last one with: {error}");
                 return Err(Error::config("Sweep", reason, "correct the objective, or raise `Sweep::max_failures`"));
             }
         }
-        let result = SweepResult::new(journal.records().to_vec(), self.mode);
-        result.write(&self.folder)?;
-        print(&result);
+        let records = of_zero(&ranks, || Ok(journal.as_ref().map(|journal| journal.records().to_vec()).unwrap_or_default()))?;
+        let result = SweepResult::new(records, self.mode);
+        if let Some(journal) = &journal {
+            result.write(journal.folder())?;
+            print(&result);
+        }
         Ok(result)
+    }
+
+    fn open(&self) -> Result<Journal> {
+        let (space, search, monitor) = (self.space.clone(), self.search.name().to_owned(), self.monitor.clone());
+        Journal::open(&self.folder, &Header { space, search, seed: self.seed, monitor, mode: self.mode })
+    }
+
+    /// The trial of this number, if it is left.
+    fn task(&self, journal: &mut Journal, number: usize) -> Result<Option<Task>> {
+        let known = journal.records().get(number).cloned();
+        if known.as_ref().is_some_and(|record| record.state != TrialState::Running) {
+            return Ok(None);
+        }
+        let has_started = known.is_some();
+        let record = match known {
+            Some(record) => record,
+            None => {
+                let params = self.search.params(&self.space, self.seed, number, journal.records(), self.mode);
+                let record = TrialRecord::new(number, params);
+                journal.set(record.clone())?;
+                record
+            }
+        };
+        let others = journal.records()[..number].to_vec();
+        Task::new(record, others, journal.folder().to_owned(), has_started).map(Some)
     }
 
     fn check(&self) -> Result<()> {
         self.misread.check()?;
         self.space.check()?;
         self.pruner.check()?;
-        let world = stormfire_ranks::here()?.world();
-        if world > 1 {
-            let reason = format!("{world} ranks would each run all trials");
-            return Err(Error::config("Sweep", reason, "run the sweep in one process, and share batches with `Trainer::devices`"));
-        }
         Ok(())
     }
 }

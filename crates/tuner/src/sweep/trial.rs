@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use stormfire_data::DataModule;
 use stormfire_loggers::RunDir;
@@ -11,50 +11,71 @@ use stormfire_trainer::{Stop, Trainer, for_tuner::ProbeTrainer as _};
 use stormfire_values::Mode;
 
 use super::{
-    journal::Journal,
     judge::Judge,
     pruner::Pruner,
     record::{TrialRecord, TrialState},
 };
 
+/// What rank 0 tells all ranks of a trial.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Task {
+    pub(super) record: TrialRecord,
+    /// The trials before it.
+    others: Vec<TrialRecord>,
+    /// The folder of the sweep.
+    root: PathBuf,
+    /// It has a checkpoint of an earlier start.
+    is_continued: bool,
+}
+
+impl Task {
+    /// A trial that starts now, on the rank with the files.
+    pub(super) fn new(record: TrialRecord, others: Vec<TrialRecord>, root: PathBuf, has_started: bool) -> Result<Self> {
+        let folder = root.join(version(&record));
+        let is_continued = has_started && has_checkpoint(&folder);
+        if !is_continued && folder.is_dir() {
+            // An earlier start of this trial was killed before its first checkpoint.
+            fs_err::remove_dir_all(&folder)?;
+        }
+        Ok(Self { record, others, root, is_continued })
+    }
+}
+
+fn version(record: &TrialRecord) -> String {
+    format!("trial_{}", record.number)
+}
+
 /// A trial: its hyperparameters, and a place for its run.
 #[derive(Debug)]
 pub struct Trial<'a> {
-    record: TrialRecord,
-    root: PathBuf,
-    is_continued: bool,
+    task: Task,
     has_fitted: bool,
     is_pruned: bool,
     monitor: &'a str,
     mode: Mode,
     pruner: &'a Pruner,
-    others: Vec<TrialRecord>,
+    /// Whether this rank reports failures.
+    reports: bool,
 }
 
 impl<'a> Trial<'a> {
-    pub(super) fn new(journal: &Journal, number: usize, is_continued: bool, (monitor, mode): (&'a str, Mode), pruner: &'a Pruner) -> Self {
-        let others = journal.records()[..number].to_vec();
-        let (record, root) = (journal.records()[number].clone(), journal.folder().to_owned());
-        Self { record, root, is_continued, has_fitted: false, is_pruned: false, monitor, mode, pruner, others }
+    pub(super) fn new(task: Task, (monitor, mode): (&'a str, Mode), pruner: &'a Pruner, reports: bool) -> Self {
+        Self { task, has_fitted: false, is_pruned: false, monitor, mode, pruner, reports }
     }
 
     /// The 0-based number of the trial.
     pub fn number(&self) -> usize {
-        self.record.number
+        self.task.record.number
     }
 
     /// The folder of the trial's files. It may not exist yet.
     pub fn folder(&self) -> PathBuf {
-        self.root.join(self.version())
-    }
-
-    fn version(&self) -> String {
-        format!("trial_{}", self.record.number)
+        self.task.root.join(version(&self.task.record))
     }
 
     /// All hyperparameters, in the order of the space.
     pub fn params(&self) -> &Map<String, Value> {
-        &self.record.params
+        &self.task.record.params
     }
 
     /// A hyperparameter, in the type of its values: `let lr: f64 = trial.get("lr")?`.
@@ -62,8 +83,8 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// A name that is not in the space, or a value of another type.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
-        let value = self.record.params.get(name).ok_or_else(|| {
-            let names = self.record.params.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let value = self.task.record.params.get(name).ok_or_else(|| {
+            let names = self.task.record.params.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             Error::config(format!("Trial::get(\"{name}\")"), format!("the space has only {names}"), "add it to the `Space`")
         })?;
         T::deserialize(value)
@@ -84,32 +105,28 @@ impl<'a> Trial<'a> {
             return Err(Error::config("Trial::fit", "it was called twice in a trial", "use other folders below `Trial::folder`"));
         }
         let judge = Judge {
-            params: self.record.params.clone(),
+            params: self.task.record.params.clone(),
             monitor: self.monitor.to_owned(),
             mode: self.mode,
             pruner: self.pruner.clone(),
-            others: self.others.clone(),
+            others: self.task.others.clone(),
             reports: Vec::new(),
             is_pruned: false,
         };
-        let folder = self.folder();
-        let run = RunDir::new(&self.root).with_name("").with_version(self.version());
-        let mut trainer = trainer.in_folder(&folder, &run).callback(judge);
-        if self.is_continued && has_checkpoint(&folder) {
+        let run = RunDir::new(&self.task.root).with_name("").with_version(version(&self.task.record));
+        let mut trainer = trainer.in_folder(&self.folder(), &run).callback(judge);
+        if self.task.is_continued {
             trainer = trainer.ckpt_path("last");
-        } else if folder.is_dir() {
-            // An earlier start of this trial was killed before its first checkpoint.
-            fs_err::remove_dir_all(&folder)?;
         }
         let fit = trainer.fit(module, data)?;
         if let Stop::Interrupted(signal) = fit.stop {
             return Err(signal.into());
         }
         if let Some(judge) = trainer.get::<Judge>() {
-            self.record.reports.clone_from(&judge.reports);
+            self.task.record.reports.clone_from(&judge.reports);
             self.is_pruned = judge.is_pruned;
         }
-        fit.metrics.get(self.monitor).or(self.record.reports.last().copied()).ok_or_else(|| {
+        fit.metrics.get(self.monitor).or(self.task.record.reports.last().copied()).ok_or_else(|| {
             let available = fit.metrics.iter().map(|(name, _)| name.to_owned()).collect();
             Error::MetricMissing { name: self.monitor.to_owned(), available }
         })
@@ -117,17 +134,19 @@ impl<'a> Trial<'a> {
 
     /// The record of the trial after the objective has returned.
     pub(super) fn ended(self, outcome: Result<f64>) -> TrialRecord {
-        let mut record = self.record;
+        let mut record = self.task.record;
         match outcome {
             Ok(score) => {
-                if score.is_nan() {
+                if score.is_nan() && self.reports {
                     tracing::warn!("the score of trial {} is NaN, which counts as the worst", record.number);
                 }
                 record.state = if self.is_pruned { TrialState::Pruned } else { TrialState::Completed };
                 record.score = Some(score);
             }
             Err(error) => {
-                tracing::warn!("trial {} has failed: {error}", record.number);
+                if self.reports {
+                    tracing::warn!("trial {} has failed: {error}", record.number);
+                }
                 (record.state, record.error) = (TrialState::Failed, Some(error.to_string()));
             }
         }
