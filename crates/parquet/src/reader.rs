@@ -104,7 +104,7 @@ impl<S: Source> Reader<S> {
             rows += count as u64;
             groups.push((columns, count));
         }
-        if meta.int(3).is_some_and(|said| u64::try_from(said) != Ok(rows)) {
+        if u64::try_from(meta.needed(3, "number of rows")?) != Ok(rows) {
             return Err(damaged("its groups have another number of rows than the file"));
         }
         Ok(Self { source, schema, rows, groups: groups.into_iter(), group: None })

@@ -172,8 +172,12 @@ impl<'a> Walk<'a> {
             }
             _ => return Err(unsupported(format!("the list of structs `{shown}`"), "a list for each field")),
         };
-        if children(element)? > 0 || (children(values)? == 1 && is_repeated(element)) {
-            return Err(unsupported(format!("the nested list `{shown}`"), "a list of numbers or strings"));
+        let is_list = element.int(6) == Some(LIST) || (children(values)? == 1 && is_repeated(element));
+        if is_list {
+            return Err(unsupported(format!("the list of lists `{shown}`"), "one list of all values, and their lengths"));
+        }
+        if children(element)? > 0 {
+            return Err(unsupported(format!("the list of structs `{shown}`"), "a list for each field"));
         }
         // The path of the column has the names of the inner groups, too.
         let inner = [Some(values), (children(values)? == 1).then_some(element)];

@@ -109,7 +109,13 @@ impl Grown {
         self.sync()?;
         if self.is_table {
             let lines = || Ok(BufReader::new(fs_err::File::open(self.file.path())?));
-            table::write(&self.path, lines)?;
+            if let Err(error) = table::write(&self.path, lines) {
+                // Rows that are no table must be made again.
+                if matches!(error, Error::Config(_)) {
+                    fs_err::remove_file(&self.note)?;
+                }
+                return Err(error);
+            }
             fs_err::remove_file(self.file.path())?;
         } else {
             rename_durably(self.file.path(), &self.path)?;

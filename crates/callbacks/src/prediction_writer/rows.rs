@@ -218,7 +218,8 @@ fn json_rows<R: Serialize>(rows: impl Iterator<Item = R>) -> Result<Rendered> {
         let mut text = serde_json::to_string(&row).map_err(Error::other)?;
         // A `null` may be a float that is not finite.
         if text.contains("null") {
-            let (mut plain, encoded) = (serde_json::to_value(&row).map_err(Error::other)?, json::to_value(&row).map_err(Error::other)?);
+            // A value made of the row would have all digits of a single float.
+            let (mut plain, encoded) = (serde_json::from_str(&text).map_err(Error::other)?, json::to_value(&row).map_err(Error::other)?);
             name_floats(&mut plain, &encoded);
             text = plain.to_string();
         }

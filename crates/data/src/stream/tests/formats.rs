@@ -93,7 +93,7 @@ fn parquet_files_are_read_from_any_row_on() {
     fs::write(&cut, damaged).unwrap();
     assert!(text(&cut).contains("cut.parquet") && text(&cut).contains("record 0"), "{}", text(&cut));
     assert!(text(&name("zstd")).contains("the compression Zstandard is not supported"), "{}", text(&name("zstd")));
-    assert!(text(&name("nested")).contains("missing field `number`"), "{}", text(&name("nested")));
+    assert!(text(&name("nested")).contains("missing field `small`"), "{}", text(&name("nested")));
 }
 
 #[test]
