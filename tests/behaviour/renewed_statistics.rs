@@ -56,7 +56,7 @@ impl LightningModule for Manual {
 
     fn training_batch(&mut self, batch: Batch, _batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
         let loss = self.net.loss(batch);
-        opt.step("Sgd", self, &loss)?;
+        opt.step("SGD", self, &loss)?;
         Ok(StepOutput::none())
     }
 

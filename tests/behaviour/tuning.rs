@@ -167,7 +167,7 @@ fn is_interrupted_in_a_fold() {
     assert!(matches!(ended, Err(Error::Interrupted { .. })), "{ended:?}");
     assert_eq!(made, 2, "no later fold is started");
     let run = folder.join("folds/version_0");
-    assert!(run.join("fold_1/checkpoints").exists() && !run.join("fold_2").exists() && !run.join("folds.csv").exists());
+    assert!(run.join("fold_1/metrics.csv").exists() && !run.join("fold_2").exists() && !run.join("folds.csv").exists());
     // Nor does another call start.
     let again = cross_validate(folder.join("folds"), 0..3, |_, _| -> Result<(Trainer<Line>, Line, Loader<Batch>)> { panic!("a fold") });
     assert!(matches!(again, Err(Error::Interrupted { .. })), "{again:?}");

@@ -156,7 +156,10 @@ impl<M: LightningModule> Callback<M> for OptimizerMonitor {
 
     fn take_optimizer_state(&mut self, state: &Snapshot) -> Result<()> {
         self.state.clear();
-        for (name, squares) in state.squares() {
+        // burn keeps the states in a random order, and a sum in another order has other bits.
+        let mut all: Vec<_> = state.squares().collect();
+        all.sort_by_key(|(name, _)| *name);
+        for (name, squares) in all {
             // `optimizer/NAME/PATH/FIELD`: a name may contain a slash, a path and a field do not.
             let mut parts = name.rsplitn(3, '/');
             let (Some(field), Some(path)) = (parts.next(), parts.next()) else { continue };

@@ -46,7 +46,7 @@ impl Group {
         if self.rows == 0 && self.columns.iter().any(|cursor| cursor.entry != cursor.column.entries) {
             return Err(damaged("a column has more values than rows"));
         }
-        Ok(Some(value(&schema.root, &schema.leaves, &mut entries)))
+        Ok(Some(value(&schema.root, &mut entries)))
     }
 }
 
@@ -72,14 +72,14 @@ impl Cursor {
     }
 }
 
-fn value(node: &Node, leaves: &[Leaf], entries: &mut [Entries]) -> Value {
+fn value(node: &Node, entries: &mut [Entries]) -> Value {
     match node {
         Node::Value { column } => entries[*column].pop().map_or(Value::Null, |(_, value)| value),
         Node::Struct { names, fields, first, defined } => {
             if entries[*first].first().is_some_and(|(level, _)| level < defined) {
                 return Value::Null;
             }
-            Value::Row(names.clone(), fields.iter().map(|field| value(field, leaves, entries)).collect())
+            Value::Row(names.clone(), fields.iter().map(|field| value(field, entries)).collect())
         }
         Node::List { column, defined, filled } => {
             let entries = std::mem::take(&mut entries[*column]);

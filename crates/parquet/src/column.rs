@@ -62,8 +62,8 @@ impl Column {
             page.check()?;
             match header.needed(1, "kind of a page")? {
                 2 => dictionary = page.dictionary(leaf)?,
-                0 => page.old(leaf, &dictionary, &mut column)?,
-                3 => page.new(leaf, &dictionary, &mut column)?,
+                0 => page.older(leaf, &dictionary, &mut column)?,
+                3 => page.newer(leaf, &dictionary, &mut column)?,
                 // An index.
                 _ => {}
             }
@@ -123,7 +123,7 @@ impl Page<'_> {
         plain(&bytes, leaf, count)
     }
 
-    fn old(&self, leaf: &Leaf, dictionary: &[Value], column: &mut Column) -> Result<()> {
+    fn older(&self, leaf: &Leaf, dictionary: &[Value], column: &mut Column) -> Result<()> {
         let header = self.inner(5)?;
         let entries = header.size(1, "number of values")?;
         let bytes = self.unpacked(self.bytes, self.header.size(2, "length of a page")?)?;
@@ -140,10 +140,10 @@ impl Page<'_> {
             *levels = Some(decode(own, width_of(largest), entries)?);
             rest = others;
         }
-        self.add(leaf, (entries, levels), (header.needed(2, "encoding")?, rest), dictionary, column)
+        add(leaf, (entries, levels), (header.needed(2, "encoding")?, rest), dictionary, column)
     }
 
-    fn new(&self, leaf: &Leaf, dictionary: &[Value], column: &mut Column) -> Result<()> {
+    fn newer(&self, leaf: &Leaf, dictionary: &[Value], column: &mut Column) -> Result<()> {
         let header = self.inner(8)?;
         let entries = header.size(1, "number of values")?;
         let (of_defined, of_repeated) = (header.size(5, "length of levels")?, header.size(6, "length of levels")?);
@@ -158,39 +158,37 @@ impl Page<'_> {
         let length = self.header.size(2, "length of a page")?.saturating_sub(before);
         let is_packed = header.get(&7) != Some(&Field::Bool(false)) && !(packed.is_empty() && length == 0);
         let values = if is_packed { self.unpacked(packed, length)? } else { packed.to_vec() };
-        self.add(leaf, (entries, levels), (header.needed(4, "encoding")?, &values), dictionary, column)
+        add(leaf, (entries, levels), (header.needed(4, "encoding")?, &values), dictionary, column)
     }
+}
 
-    fn add(
-        &self,
-        leaf: &Leaf,
-        (entries, levels): (usize, [Option<Vec<u32>>; 2]),
-        (encoding, bytes): (i64, &[u8]),
-        dictionary: &[Value],
-        column: &mut Column,
-    ) -> Result<()> {
-        let count = levels[1].as_ref().map_or(entries, |levels| levels.iter().filter(|level| **level == leaf.defined).count());
-        let values = match encoding {
-            0 => plain(bytes, leaf, count)?,
-            2 | 8 if count == 0 => Vec::new(),
-            2 | 8 => {
-                let (&width, indices) = bytes.split_first().ok_or_else(|| damaged("a page has no values"))?;
-                let value = |index: u32| dictionary.get(index as usize).cloned().ok_or_else(|| damaged("a value is not in its dictionary"));
-                decode(indices, u32::from(width), count)?.into_iter().map(value).collect::<Result<_>>()?
-            }
-            RLE if leaf.kind == Kind::Bool => {
-                decode(with_length(bytes)?.0, 1, count)?.into_iter().map(|bit| Value::Bool(bit == 1)).collect()
-            }
-            other => {
-                let names = [(5, "DELTA_BINARY_PACKED"), (6, "DELTA_LENGTH_BYTE_ARRAY"), (7, "DELTA_BYTE_ARRAY"), (9, "BYTE_STREAM_SPLIT")];
-                let name = names.iter().find(|(number, _)| *number == other).map_or("unknown", |(_, name)| name);
-                let what = format!("the encoding {name} of column `{}`", leaf.path);
-                return Err(Error::Unsupported { what, instead: "the encodings PLAIN and dictionary" });
-            }
-        };
-        column.add(entries, levels, values);
-        Ok(())
-    }
+/// Adds the values of a page with this encoding.
+fn add(
+    leaf: &Leaf,
+    (entries, levels): (usize, [Option<Vec<u32>>; 2]),
+    (encoding, bytes): (i64, &[u8]),
+    dictionary: &[Value],
+    column: &mut Column,
+) -> Result<()> {
+    let count = levels[1].as_ref().map_or(entries, |levels| levels.iter().filter(|level| **level == leaf.defined).count());
+    let values = match encoding {
+        0 => plain(bytes, leaf, count)?,
+        2 | 8 if count == 0 => Vec::new(),
+        2 | 8 => {
+            let (&width, indices) = bytes.split_first().ok_or_else(|| damaged("a page has no values"))?;
+            let value = |index: u32| dictionary.get(index as usize).cloned().ok_or_else(|| damaged("a value is not in its dictionary"));
+            decode(indices, u32::from(width), count)?.into_iter().map(value).collect::<Result<_>>()?
+        }
+        RLE if leaf.kind == Kind::Bool => decode(with_length(bytes)?.0, 1, count)?.into_iter().map(|bit| Value::Bool(bit == 1)).collect(),
+        other => {
+            let names = [(5, "DELTA_BINARY_PACKED"), (6, "DELTA_LENGTH_BYTE_ARRAY"), (7, "DELTA_BYTE_ARRAY"), (9, "BYTE_STREAM_SPLIT")];
+            let name = names.iter().find(|(number, _)| *number == other).map_or("unknown", |(_, name)| name);
+            let what = format!("the encoding {name} of column `{}`", leaf.path);
+            return Err(Error::Unsupported { what, instead: "the encodings PLAIN and dictionary" });
+        }
+    };
+    column.add(entries, levels, values);
+    Ok(())
 }
 
 /// Bytes with their length in front, and those after them.

@@ -221,14 +221,15 @@ fn write_value(field: &Field, out: &mut Vec<u8>) {
         }
         Field::List(items) => {
             let kind = items.first().map_or(12, kind_of);
-            match u8::try_from(items.len()) {
-                Ok(count @ 0..15) => out.push((count << 4) | kind),
-                _ => {
-                    out.push(0xf0 | kind);
-                    write_varint(items.len() as u64, out);
-                }
+            if let Ok(count @ 0..15) = u8::try_from(items.len()) {
+                out.push((count << 4) | kind);
+            } else {
+                out.push(0xf0 | kind);
+                write_varint(items.len() as u64, out);
             }
-            items.iter().for_each(|item| write_value(item, out));
+            for item in items {
+                write_value(item, out);
+            }
         }
         Field::Struct(fields) => write_fields(fields, out),
     }

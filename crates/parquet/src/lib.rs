@@ -1,8 +1,8 @@
 //! Tables in Parquet files: [`Reader`] gives their rows one after the other, [`Writer`] makes a file of rows.
 //!
 //! The crate `parquet` does much more. It turns on features of crates below burn, which would be compiled again, and it
-//! takes as long to build as all of Stormfire. This one reads what pandas, pyarrow, DuckDB and Hugging Face write by
-//! default, and refuses everything else by name:
+//! takes as long to build as all of Stormfire. This one reads what pandas, pyarrow, `DuckDB` and Hugging Face write
+//! by default, and refuses everything else by name:
 //!
 //! | part of the format | read | written |
 //! |---|---|---|

@@ -27,7 +27,7 @@ pub(crate) fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>> {
         let tag = packed[at];
         at += 1;
         let bytes = |at: usize, count: usize| packed.get(at..at + count).ok_or_else(broken);
-        if tag & 3 == 0 {
+        if tag.trailing_zeros() >= 2 {
             let mut count = usize::from(tag >> 2);
             if count >= 60 {
                 let width = count - 59;

@@ -48,7 +48,7 @@ impl Value {
     }
 }
 
-impl<'de> IntoDeserializer<'de, Error> for Value {
+impl IntoDeserializer<'_, Error> for Value {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -128,7 +128,7 @@ impl Name {
     }
 }
 
-impl<'de> IntoDeserializer<'de, Error> for Name {
+impl IntoDeserializer<'_, Error> for Name {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {

@@ -92,12 +92,13 @@ impl<W: Write> Writer<W> {
         for index in 0..self.columns.len() {
             let start = self.position;
             let page = self.columns[index].take_page();
-            let lengths = [page.len() as i64; 2];
+            let too_long = |_| Error::Row("65,536 values of a column have more than 2 GB".into());
+            let page_length = i64::from(i32::try_from(page.len()).map_err(too_long)?);
             let data = Fields::from([(1, int(rows)), (2, Field::Int(PLAIN)), (3, Field::Int(RLE)), (4, Field::Int(RLE))]);
             let header = Fields::from([
                 (1, Field::Int(0)),
-                (2, Field::Int(lengths[0])),
-                (3, Field::Int(lengths[1])),
+                (2, Field::Int(page_length)),
+                (3, Field::Int(page_length)),
                 (4, Field::Int(i64::from(crc32fast::hash(&page).cast_signed()))),
                 (5, Field::Struct(data)),
             ]);
@@ -151,7 +152,7 @@ impl<W: Write> Writer<W> {
 }
 
 fn int(value: usize) -> Field {
-    Field::Int(value as i64)
+    Field::Int((value as u64).cast_signed())
 }
 
 fn text(value: &str) -> Field {
