@@ -11,23 +11,40 @@ use burn::{
     optim::AdamWConfig,
     prelude::*,
 };
-use clap::Parser;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use stormfire::{
+    cli::Cli,
     metrics::classification::Binary,
     optim::{freeze, unfreeze},
     prelude::*,
 };
-use stormfire_examples::{MiniLm, SmsBatch, WordPieces, minilm::WIDTH, sms_loaders};
+use stormfire_examples::{MiniLm, SmsBatch, SmsConfig, SmsData, minilm::WIDTH};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What is trained.
-#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Part {
     Head,
     Adapters,
     Whole,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct ClassifierConfig {
+    /// The folder with `model.safetensors` of `MiniLM`.
+    weights: PathBuf,
+    /// Compare the vectors of some sentences with those in a table.
+    compare: Option<PathBuf>,
+}
+
+impl Default for ClassifierConfig {
+    fn default() -> Self {
+        Self { weights: "data/minilm".into(), compare: None }
+    }
 }
 
 #[derive(Module, Debug)]
@@ -39,6 +56,18 @@ struct Classifier {
 }
 
 impl Classifier {
+    /// The pretrained encoder with a new head.
+    fn new(config: ClassifierConfig, data: &SmsData, device: &Device) -> Result<Self> {
+        let head = LinearConfig::new(WIDTH, 1).init(device);
+        let fresh = Self { encoder: MiniLm::new(device), head, part: Part::Head };
+        let (module, report) = fresh.load_weights(&config.weights, &MiniLm::names())?;
+        println!("{report}");
+        if let Some(table) = config.compare {
+            println!("largest difference of a vector: {:.1e}", module.encoder.compare(&data.pieces, &table, device)?);
+        }
+        module.trains(Part::Head)
+    }
+
     fn logits(&self, batch: &SmsBatch) -> Tensor<1> {
         self.head.forward(self.encoder.forward(&batch.texts)).squeeze_dim(1)
     }
@@ -92,64 +121,29 @@ impl LightningModule for Classifier {
     }
 }
 
-/// Fine-tunes a pretrained text encoder to find spam.
-#[derive(Parser)]
-struct Args {
-    /// The folder with `model.safetensors` and `vocab.txt` of `MiniLM`.
-    #[arg(long, default_value = "data/minilm")]
-    weights: PathBuf,
-    /// Number of messages for training, validation and test together. Default: all.
-    #[arg(long)]
-    messages: Option<usize>,
-    /// Number of epochs for each part.
-    #[arg(long, default_value_t = 1)]
-    epochs: usize,
-    /// The folder for logs, checkpoints and weights.
-    #[arg(long, default_value = ".")]
-    root: PathBuf,
-    /// Compare the vectors of some sentences with those in a table.
-    #[arg(long)]
-    compare: Option<PathBuf>,
-    /// Hide the progress bar.
-    #[arg(long)]
-    no_progress_bar: bool,
-}
-
+/// Trains the head, then the other parts.
 fn main() -> Result<Stop> {
-    stormfire::console::init();
-    let args = Args::parse();
-    let device = Accelerator::Auto.device()?;
-    let pieces = WordPieces::read(&args.weights.join("vocab.txt"))?;
-    let [train, val, test] = sms_loaders("data/sms-spam/messages.tsv.gz", &pieces, args.messages)?;
-    stormfire::seed_everything(1, &device);
-    let head = LinearConfig::new(WIDTH, 1).init(&device);
-    let fresh = Classifier { encoder: MiniLm::new(&device), head, part: Part::Head };
-    let (mut module, report) = fresh.load_weights(&args.weights, &MiniLm::names())?;
-    println!("{report}");
-    if let Some(table) = args.compare {
-        println!("largest difference of a vector: {:.1e}", module.encoder.compare(&pieces, &table, &device)?);
-    }
-    let mut stop = Stop::MaxEpochs(0);
-    for part in [Part::Head, Part::Adapters, Part::Whole] {
-        let mut trainer = Trainer::new()
-            .accelerator(device.clone())
-            .max_epochs(args.epochs)
-            .seed(1)
-            .default_root_dir(&args.root)
-            .enable_progress_bar(!args.no_progress_bar)
-            .log_every_n_steps(5);
-        stormfire::seed_everything(1, &device);
-        let fit = trainer.fit(module.trains(part)?, (train.clone(), val.clone()))?;
-        (module, stop) = (fit.module, fit.stop);
-        if stop.is_interrupted() {
-            return Ok(stop);
-        }
-        trainer.test(&module, test.clone())?;
-        if part == Part::Adapters {
-            let options = ExportOptions::new().layout(WeightLayout::Burn).only(r"\.lora\.|^head");
-            module.export_weights(args.root.join("adapters.safetensors"), &options)?;
-        }
-    }
-    module.export_weights(args.root.join("model.safetensors"), &ExportOptions::new())?;
-    Ok(stop)
+    Cli::linked(Classifier::new, |config: SmsConfig, _: &Device| Ok(SmsData::new(&config)?))
+        .about("Fine-tunes a pretrained text encoder to find spam.")
+        .alias("epochs", "trainer.max_epochs")
+        .trainer_defaults(TrainerConfig { max_epochs: Some(1), seed: Some(1), log_every_n_steps: 5, ..TrainerConfig::default() })
+        .after_fit(|trainer, fit, data| {
+            let root = trainer.config().default_root_dir.clone();
+            let mut module = fit.module.clone();
+            trainer.test(&module, data.clone())?;
+            for part in [Part::Adapters, Part::Whole] {
+                let fit = trainer.fit(module.trains(part)?, data.clone())?;
+                if fit.stop.is_interrupted() {
+                    return Ok(());
+                }
+                module = fit.module;
+                trainer.test(&module, data.clone())?;
+                if part == Part::Adapters {
+                    let options = ExportOptions::new().layout(WeightLayout::Burn).only(r"\.lora\.|^head");
+                    module.export_weights(root.join("adapters.safetensors"), &options)?;
+                }
+            }
+            module.export_weights(root.join("model.safetensors"), &ExportOptions::new()).map(drop)
+        })
+        .run()
 }

@@ -7,5 +7,5 @@ mod word_pieces;
 
 pub use minilm::MiniLm;
 pub use mnist_data::{Digit, MnistBatch, MnistBatcher, MnistConfig, MnistData};
-pub use sms_data::{SmsBatch, sms_loaders};
+pub use sms_data::{SmsBatch, SmsConfig, SmsData};
 pub use word_pieces::WordPieces;

@@ -1,23 +1,23 @@
 //! The SMS Spam Collection of T. A. Almeida and J. M. Gómez Hidalgo: short messages, some of which are spam.
 
-use std::{io::Read, path::Path};
+use std::{io::Read, path::PathBuf};
 
 use burn::{
     data::dataset::{Dataset, InMemDataset},
     prelude::*,
 };
 use flate2::read::GzDecoder;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use stormfire::{
     data::{LengthSampler, Pad, Result, Subset, random_split},
-    prelude::{CastBatch, DataError, Loader, SplitBatch},
+    prelude::{CastBatch, DataError, DataModule, Loader, Loaders, SplitBatch},
 };
 
 use crate::{WordPieces, minilm::Tokens};
 
 /// The longest message in tokens. Longer ones are cut.
 const LONGEST: usize = 48;
-/// Messages in a batch.
-const BATCH: usize = 16;
 
 /// A batch of messages.
 #[derive(Clone, Debug, CastBatch, SplitBatch)]
@@ -35,12 +35,67 @@ struct Sms {
     is_spam: bool,
 }
 
-/// Loaders of training, validation and test messages: random parts of the same seed.
-///
-/// # Errors
-/// For files that cannot be read, and for fewer than `messages` messages.
-pub fn sms_loaders(file: impl AsRef<Path>, pieces: &WordPieces, messages: Option<usize>) -> Result<[Loader<SmsBatch>; 3]> {
-    let file = file.as_ref();
+/// The options of [`SmsData`].
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SmsConfig {
+    /// The file with the messages.
+    pub file: PathBuf,
+    /// The word pieces of the encoder.
+    pub vocabulary: PathBuf,
+    /// Number of messages for training, validation and test together. Default: all.
+    pub messages: Option<usize>,
+    /// Messages in a batch.
+    pub batch_size: usize,
+}
+
+impl Default for SmsConfig {
+    fn default() -> Self {
+        let (file, vocabulary) = ("data/sms-spam/messages.tsv.gz".into(), "data/minilm/vocab.txt".into());
+        Self { file, vocabulary, messages: None, batch_size: 16 }
+    }
+}
+
+/// Training, validation and test messages: random parts of the same seed.
+#[derive(Clone, Debug)]
+pub struct SmsData {
+    /// The word pieces of the encoder.
+    pub pieces: WordPieces,
+    train: Loader<SmsBatch>,
+    val: Loader<SmsBatch>,
+    test: Loader<SmsBatch>,
+}
+
+impl SmsData {
+    /// Reads the messages.
+    ///
+    /// # Errors
+    /// For files that cannot be read, and for fewer messages than requested.
+    pub fn new(config: &SmsConfig) -> Result<Self> {
+        let pieces = WordPieces::read(&config.vocabulary)?;
+        let [train, val, test] = loaders(config, &pieces)?;
+        Ok(Self { pieces, train, val, test })
+    }
+}
+
+impl DataModule for SmsData {
+    type Batch = SmsBatch;
+
+    fn train_dataloader(&mut self) -> Result<Loader<SmsBatch>> {
+        Ok(self.train.clone())
+    }
+
+    fn val_dataloader(&mut self) -> Result<Loaders<SmsBatch>> {
+        Ok(self.val.clone().into())
+    }
+
+    fn test_dataloader(&mut self) -> Result<Loaders<SmsBatch>> {
+        Ok(self.test.clone().into())
+    }
+}
+
+fn loaders(config: &SmsConfig, pieces: &WordPieces) -> Result<[Loader<SmsBatch>; 3]> {
+    let file = config.file.as_path();
     let refused = |reason: &dyn std::fmt::Display| DataError::other(format!("`{}`: {reason}", file.display()));
     let mut lines = String::new();
     let reader = GzDecoder::new(fs_err::File::open(file).map_err(|error| DataError::other(error.to_string()))?);
@@ -53,7 +108,7 @@ pub fn sms_loaders(file: impl AsRef<Path>, pieces: &WordPieces, messages: Option
             .ok_or_else(|| refused(&format!("line {} is neither `ham` nor `spam` with a message after a tab", number + 1)))?;
         all.push(Sms { tokens: pieces.tokens(text, LONGEST), is_spam: label == "spam" });
     }
-    let messages = messages.unwrap_or(all.len());
+    let messages = config.messages.unwrap_or(all.len());
     let Some(others) = all.len().checked_sub(messages) else {
         return Err(refused(&format!("it has {} messages, and {messages} are requested", all.len())));
     };
@@ -64,7 +119,7 @@ pub fn sms_loaders(file: impl AsRef<Path>, pieces: &WordPieces, messages: Option
         let messages = (0..part.len()).map(|index| part.get(index)).collect::<Result<Vec<_>, _>>()?;
         let lengths = messages.iter().map(|sms| sms.tokens.len());
         // Messages of similar lengths are in one batch: most of the padding is gone.
-        let sampler = LengthSampler::new(lengths).batch_size(BATCH).multiple_of(12);
+        let sampler = LengthSampler::new(lengths).batch_size(config.batch_size).multiple_of(12);
         Ok(Loader::collate(part, collate).batch_sampler(sampler))
     };
     Ok([loader(train)?, loader(val)?, loader(test)?])

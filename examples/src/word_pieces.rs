@@ -10,7 +10,7 @@ use unicode_normalization::UnicodeNormalization;
 const LONGEST: usize = 100;
 
 /// Cuts texts into the pieces of a `vocab.txt` of BERT. It gives the tokens of Hugging Face's `tokenizers`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WordPieces {
     pieces: HashMap<String, u32>,
     /// Characters that are left out.

@@ -10,6 +10,7 @@
 mod averaging;
 mod checkpoint_callbacks;
 mod child;
+mod command_line;
 mod compile_errors;
 mod console;
 mod control;
@@ -29,6 +30,7 @@ mod foreign_draws;
 mod full_disk;
 mod gradient_checkpointing;
 mod half_precision;
+mod idle_hooks;
 mod kept_state;
 mod learning_rates;
 mod limits;

@@ -3,34 +3,40 @@
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::book;
 use crate::step::Verdict;
 use crate::system::{self, Workspace};
+use crate::venv;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Open the documentation in a browser when it is built.
+    /// Open the documentation of the crates in a browser when it is built.
     #[arg(long)]
     open: bool,
+    /// Build only the book, in `target/book`.
+    #[arg(long, conflicts_with = "open")]
+    book: bool,
 }
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
-    build(workspace, &Options { open: false })?;
-    Ok(Verdict::Passed)
+    build(workspace, &Options { open: false, book: false })
 }
 
-/// The pages in `docs/` are plain Markdown and need no build, unless `book.toml` exists. `tidy` checks their links.
-pub(crate) fn build(workspace: &Workspace, options: &Options) -> Result<()> {
-    let mut cargo = workspace.cargo();
-    cargo.arg("doc").args(system::ALL).args(["--no-deps", "--keep-going"]).env("RUSTDOCFLAGS", "-D warnings");
-    if options.open {
-        cargo.arg("--open");
-    }
-    system::run(&mut cargo)?;
-    if workspace.root.join("docs/book.toml").is_file() {
-        if !system::has_program("mdbook") {
-            bail!("`docs/book.toml` needs mdbook: `cargo install mdbook`");
+pub(crate) fn build(workspace: &Workspace, options: &Options) -> Result<Verdict> {
+    if !options.book {
+        let mut cargo = workspace.cargo();
+        cargo.arg("doc").args(system::ALL).args(["--no-deps", "--keep-going"]).env("RUSTDOCFLAGS", "-D warnings");
+        if options.open {
+            cargo.arg("--open");
         }
-        system::run(workspace.command("mdbook").arg("build").arg("docs").arg("--dest-dir").arg(workspace.target.join("book")))?;
+        system::run(&mut cargo)?;
     }
-    Ok(())
+    if let Some(Verdict::Skipped(reason)) = venv::skip_without_python() {
+        if options.book {
+            bail!("the book cannot be built: {reason}");
+        }
+        return Ok(Verdict::PassedExcept(format!("the book was not built: {reason}")));
+    }
+    book::build(workspace)?;
+    Ok(Verdict::Passed)
 }

@@ -74,7 +74,7 @@ const RUNS: &[Run] = &[
     },
     Run {
         example: FINETUNE,
-        arguments: &["--messages", "640", "--compare", MINILM_TABLE, "--no-progress-bar", "--root", "{root}"],
+        arguments: &["data.messages=640", "--model.compare", MINILM_TABLE, QUIET, ROOT],
         leaves: &["adapters.safetensors", "model.safetensors", "lightning_logs/version_2/checkpoints/*.ckpt"],
         quality: &[
             ("lightning_logs/version_0/metrics.csv", "test_f1", 0.55),
@@ -101,7 +101,7 @@ const RUNS: &[Run] = &[
     },
     Run {
         example: "new_blank",
-        arguments: &["--epochs", "2", "--root", "{root}"],
+        arguments: &["-c", "crates/stormfire/templates/blank.yaml", "--epochs", "2", "--root", "{root}"],
         leaves: &[
             "lightning_logs/version_0/metrics.csv",
             "lightning_logs/version_0/training.log",
@@ -111,7 +111,7 @@ const RUNS: &[Run] = &[
     },
     Run {
         example: "new_tabular",
-        arguments: &["--root", "{root}"],
+        arguments: &["-c", "crates/stormfire/templates/tabular.yaml", "--root", "{root}"],
         leaves: &[
             "lightning_logs/version_0/metrics.csv",
             "lightning_logs/version_0/training.log",
@@ -121,7 +121,7 @@ const RUNS: &[Run] = &[
     },
     Run {
         example: "new_vision",
-        arguments: &["--root", "{root}"],
+        arguments: &["-c", "crates/stormfire/templates/vision.yaml", "--root", "{root}"],
         leaves: &[
             "lightning_logs/version_0/metrics.csv",
             "lightning_logs/version_0/training.log",
@@ -131,7 +131,7 @@ const RUNS: &[Run] = &[
     },
     Run {
         example: "new_text",
-        arguments: &["--epochs", "2", "--root", "{root}"],
+        arguments: &["-c", "crates/stormfire/templates/text.yaml", "--epochs", "2", "--root", "{root}"],
         leaves: &[
             "lightning_logs/version_0/metrics.csv",
             "lightning_logs/version_0/training.log",

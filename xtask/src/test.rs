@@ -12,7 +12,7 @@ use crate::steps::{FULL_STEPS, STEPS};
 use crate::system::{self, Workspace};
 
 /// The steps of `cargo xtask check`.
-pub(crate) const QUICK: &[&str] = &["fmt", "tidy", "typos", "deny", "clippy"];
+pub(crate) const QUICK: &[&str] = &["fmt", "tidy", "typos", "deny", "package", "clippy"];
 
 #[derive(Args, Default)]
 pub(crate) struct Options {

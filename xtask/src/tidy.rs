@@ -4,10 +4,12 @@ mod commits;
 mod floors;
 mod manifest;
 mod module_uses;
+mod quoted;
 mod rooms;
 mod source;
 mod style;
 mod text;
+mod tours;
 
 use std::fmt;
 
@@ -55,11 +57,18 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let test_modules: Vec<String> = files.iter().flat_map(|(path, text)| source::test_modules(path, text)).collect();
     for (path, text) in &files {
         let folder = workspace.root.join(path).with_file_name("");
-        findings.extend(text::check(path, text, &|target| folder.join(target).exists()));
+        let leads_to = |file: &str, heading: Option<&str>| {
+            let page = if file.is_empty() { Some(text.clone()) } else { fs_err::read_to_string(folder.join(file)).ok() };
+            (file.is_empty() || folder.join(file).exists())
+                && heading.is_none_or(|heading| page.is_some_and(|page| text::has_heading(&page, heading)))
+        };
+        findings.extend(text::check(path, text, &leads_to));
         findings.extend(source::check(path, text, &test_modules));
         findings.extend(style::check(path, text));
     }
     findings.extend(rooms::check(&files, &test_modules));
+    findings.extend(quoted::check(&files));
+    findings.extend(tours::check(&files));
     let report = floors::check(&files, &test_modules);
     findings.extend(report.findings);
     for floors in report.floors {

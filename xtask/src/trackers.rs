@@ -52,10 +52,14 @@ pub(crate) fn mlflow(workspace: &Workspace) -> Result<Verdict> {
     })
 }
 
-/// Reads a run with W&B's software, and compares our requests with those of its client.
+/// Reads a run with W&B's software, compares our requests with those of its client, and lets its sweep agent drive an
+/// example.
 pub(crate) fn wandb(workspace: &Workspace) -> Result<Verdict> {
     check(workspace, "wandb", "wandb", |Check { python, sample, folder, .. }| {
-        system::run(workspace.script(&python, "wandb_check.py").arg(sample).arg(folder))
+        system::run(workspace.script(&python, "wandb_check.py").arg(sample).arg(&folder))?;
+        let built = system::build(workspace, &["--example", "custom_logger"])?;
+        let program = system::program(&built.join("examples"), "custom_logger");
+        system::run(workspace.script(&python, "wandb_agent_check.py").arg(program).arg(folder))
     })
 }
 

@@ -38,15 +38,6 @@ const KEY: &str = "ModelCheckpoint";
 /// By default, it writes one after every epoch and keeps the newest, as `checkpoints/epoch=2-step=600.ckpt` in the
 /// folder of the run.
 ///
-/// ```
-/// use stormfire_callbacks::ModelCheckpoint;
-/// use stormfire_values::{Every, Mode};
-///
-/// let best = ModelCheckpoint::new().monitor("val_acc").mode(Mode::Max).save_top_k(3).filename("{epoch:02d}-{val_acc:.3f}").save_last(true);
-/// let often = ModelCheckpoint::new().every(Every::Steps(500)).dirpath("~/runs/today");
-/// # let _ = (best, often);
-/// ```
-///
 /// A *save point* is the end of a period ([`ModelCheckpoint::every`]). If validation runs after the batch of a save
 /// point, metrics are read after that validation. If the monitored metric does not exist yet, the checkpoint waits for
 /// it. Nothing is written in a sanity check, in a `fast_dev_run`, before the first optimizer step, or twice for one
@@ -61,6 +52,8 @@ const KEY: &str = "ModelCheckpoint";
 /// wrote after the checkpoint. Kept files that are missing are dropped from the list, with a warning. After a restart
 /// in another folder, only [`best_model_path`](Self::best_model_path) is restored, and no file of the old folder is
 /// touched.
+///
+#[doc = include_str!("../docs/model_checkpoint.md")]
 ///
 /// # Errors
 /// [`Error::Config`] if the fit starts with options that cannot work. [`Error::MetricMissing`] if the monitored metric

@@ -27,11 +27,15 @@ pub enum Command {
     Test,
     /// Predicts with a checkpoint.
     Predict,
+    /// Finds a learning rate and a batch size.
+    Tune,
+    /// Searches for the best options over many fits.
+    Sweep,
 }
 
 impl Command {
     /// All commands.
-    pub const ALL: [Self; 4] = [Self::Fit, Self::Validate, Self::Test, Self::Predict];
+    pub const ALL: [Self; 6] = [Self::Fit, Self::Validate, Self::Test, Self::Predict, Self::Tune, Self::Sweep];
 
     /// The word on the command line.
     pub fn name(self) -> &'static str {
@@ -40,6 +44,8 @@ impl Command {
             Self::Validate => "validate",
             Self::Test => "test",
             Self::Predict => "predict",
+            Self::Tune => "tune",
+            Self::Sweep => "sweep",
         }
     }
 }
@@ -74,6 +80,7 @@ pub(crate) struct Line {
     pub(crate) dry_run: bool,
     /// Whether options have several values.
     pub(crate) multirun: bool,
+    /// Processes at a time.
     pub(crate) jobs: Option<usize>,
     /// The words as they were typed, without secrets.
     pub(crate) shown: Vec<String>,
@@ -97,7 +104,27 @@ pub(crate) fn parse(args: &[String], schema: &Schema, aliases: &[Alias]) -> Resu
             parser.line.shown.push(shown);
         }
     }
+    check_combination(&parser.line)?;
     Ok(parser.line)
+}
+
+/// What would otherwise have no effect.
+fn check_combination(line: &Line) -> Result<()> {
+    let command = line.command.unwrap_or_default();
+    let sweeps = command == Command::Sweep;
+    if line.multirun && sweeps {
+        let help = "`sweep` itself runs the program with several values".to_owned();
+        return Err(Problem::general("`--multirun` cannot be combined with `sweep`").help(help).into());
+    }
+    if line.jobs.is_some() && !line.multirun && !sweeps {
+        return Err(Problem::general("`--jobs` has no effect on one run").help("it is for `--multirun` and `sweep`".to_owned()).into());
+    }
+    if line.ckpt_path.is_some() && (sweeps || command == Command::Tune) {
+        let message = format!("`{}` starts from a new module, so `--ckpt-path` has no effect", command.name());
+        let help = "load weights in the function that builds the module".to_owned();
+        return Err(Problem::general(message).help(help).into());
+    }
+    Ok(())
 }
 
 /// Whether an option or one below it is a secret.

@@ -8,7 +8,7 @@ use crate::{
     error::Problem,
     nearest::{any_of, did_you_mean},
     node::{Node, Tree},
-    schema::{Kinds, Schema, follow, join, properties, variants},
+    schema::{Kinds, Schema, follow, join, patterns, properties, variants},
 };
 
 /// The number of mistakes that are reported at once.
@@ -36,6 +36,8 @@ struct Fields<'a> {
     required: Vec<&'a str>,
     /// The schema of all other names. `None` if there are no others.
     others: Option<&'a Value>,
+    /// Whether those names are whole numbers, and whether they may be negative.
+    numbered: Option<bool>,
     has_properties: bool,
 }
 
@@ -44,6 +46,7 @@ impl<'a> Fields<'a> {
         self.known.extend(more.known);
         self.required.extend(more.required);
         self.others = self.others.or(more.others);
+        self.numbered = self.numbered.or(more.numbered);
         self.has_properties |= more.has_properties;
         self
     }
@@ -55,6 +58,12 @@ impl<'a> Fields<'a> {
         }
         let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
         self.required.extend(required.filter_map(Value::as_str));
+        // A map whose keys are numbers.
+        if let Some((pattern, others)) = patterns(schema).next() {
+            self.others = Some(others);
+            self.numbered = Some(pattern.contains('-'));
+            return;
+        }
         match schema.get("additionalProperties") {
             Some(Value::Bool(false)) => self.has_properties = true,
             Some(others) => self.others = Some(others),
@@ -83,6 +92,15 @@ impl<'a> Checker<'a> {
                     return;
                 }
                 for (name, value) in fields {
+                    let is_number = |may_be_negative: bool| {
+                        let digits = name.strip_prefix('-').filter(|_| may_be_negative).unwrap_or(name);
+                        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+                    };
+                    if allowed.numbered.is_some_and(|may_be_negative| !is_number(may_be_negative)) {
+                        let message = format!("{}: expected whole numbers as names, not `{name}`", option(path));
+                        self.problems.push(Problem::new(&value.source, message));
+                        continue;
+                    }
                     match allowed.known.get(name.as_str()).copied().or(allowed.others) {
                         Some(schema) => self.node(value, schema, &join(path, name), is_secret),
                         None => self.unknown(value, path, name, allowed.known.keys().copied()),

@@ -1,8 +1,10 @@
 //! A training program: [`Cli`].
 
 mod build;
+mod explain;
 mod prepare;
 mod run;
+mod tuning;
 
 use burn::tensor::Device;
 use schemars::JsonSchema;
@@ -11,17 +13,20 @@ use stormfire_data::{CastBatch, DataModule, SplitBatch};
 use stormfire_loggers::Logger;
 use stormfire_module::{Callback, LightningModule, Result};
 use stormfire_trainer::{Fit, Trainer, TrainerConfig};
+use stormfire_tuner::for_cli::TrialTask;
 
 use crate::{
     args::Alias,
-    error,
+    error, help,
     node::Node,
     registry::Registry,
     section::{Part, Section},
+    sweep, tune,
 };
 use prepare::Ended;
 
 pub use run::Outcome;
+pub use tuning::Tuned;
 
 /// A change of the Trainer by the program.
 type Change<M> = Box<dyn FnOnce(Trainer<M>) -> Trainer<M>>;
@@ -97,6 +102,12 @@ pub struct Cli<M: LightningModule, D, MC, DC> {
     of_batches: Vec<OfBatches<M>>,
     predict: Option<Predict<M, D>>,
     after_fit: Option<AfterFit<M, D>>,
+    /// The width of a page of help.
+    columns: usize,
+    /// Whether this is one of several runs, which have a folder each.
+    is_child: bool,
+    /// The trial of a sweep that this process runs.
+    trial: Option<TrialTask>,
 }
 
 impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, DC: DeserializeOwned> Cli<M, D, MC, DC> {
@@ -151,6 +162,9 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             of_batches: Vec::new(),
             predict: None,
             after_fit: None,
+            columns: help::WIDTH,
+            is_child: false,
+            trial: None,
         }
     }
 
@@ -194,7 +208,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     /// before the functions of [`trainer`](Self::trainer).
     pub fn section<C: Section>(mut self, name: &'static str, add: impl FnOnce(C, Trainer<M>) -> Result<Trainer<M>> + 'static) -> Self {
         self.parts = self.parts.and_then(|mut parts| {
-            if parts.iter().any(|part| part.name == name) || name == "trainer" {
+            if parts.iter().any(|part| part.name == name) || ["trainer", sweep::SECTION, tune::SECTION].contains(&name) {
                 return Err(error::Problem::general(format!("the program has two sections `{name}`")).into());
             }
             parts.push(Part::of::<C>(name)?);
@@ -252,7 +266,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         self
     }
 
-    /// What follows a fit that no signal has ended, such as a test. It gets a new data module.
+    /// What follows a fit that neither a signal nor a pruner has ended, such as a test. It gets a new data module.
     pub fn after_fit(mut self, then: impl FnOnce(&mut Trainer<M>, &Fit<M>, D) -> Result<()> + 'static) -> Self {
         self.after_fit = Some(Box::new(then));
         self

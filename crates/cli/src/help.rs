@@ -12,11 +12,17 @@ use crate::{
     schema::{Leaf, Schema, first_sentences, properties},
 };
 
-/// Columns of a page.
-const WIDTH: usize = 100;
+/// Columns of a page that is not on a terminal.
+pub(crate) const WIDTH: usize = 80;
+
+/// The least and the most columns: longer lines are hard to read.
+const WIDTHS: std::ops::RangeInclusive<usize> = 40..=120;
 
 /// The first column of a description.
 const MARGIN: usize = 30;
+
+/// The sections whose options are on the long page, except for the frequent ones.
+const RARE: [&str; 3] = ["trainer", "tune", "sweep"];
 
 /// The options of the Trainer on the short page.
 const FREQUENT: [&str; 10] = [
@@ -42,27 +48,29 @@ pub(crate) struct Page<'a> {
     /// The values without flags.
     pub(crate) defaults: &'a Node,
     pub(crate) prefix: &'a str,
+    /// The width of the terminal.
+    pub(crate) columns: usize,
 }
 
 impl Page<'_> {
     /// `all`: with every option.
     pub(crate) fn text(&self, all: bool) -> String {
-        let mut out = String::new();
-        for line in wrap(self.about, WIDTH) {
-            let _ = writeln!(out, "{line}");
+        let mut out = Out { text: String::new(), width: self.columns.clamp(*WIDTHS.start(), *WIDTHS.end()) };
+        for line in wrap(self.about, out.width) {
+            let _ = writeln!(out.text, "{line}");
         }
         let commands: Vec<&str> = self.commands.iter().map(|command| command.name()).collect();
-        let _ = writeln!(out, "\nUsage: {} [{}] [-c FILE]... [--section.option=VALUE]...\n", self.program, commands.join("|"));
+        let _ = writeln!(out.text, "\nUsage: {} [{}] [-c FILE]... [--section.option=VALUE]...\n", self.program, commands.join("|"));
         for own in &OWN {
             let short = own.short.map_or(String::new(), |short| format!("-{short}, "));
             let value = own.value.map_or(String::new(), |value| format!(" {value}"));
-            entry(&mut out, &format!("{short}--{}{value}", own.name), own.about, "");
+            out.entry(&format!("{short}--{}{value}", own.name), own.about, "");
         }
         let mut left_out = 0;
         let mut section = "";
         for leaf in self.schema.leaves() {
             let Some((of, _)) = leaf.path.split_once('.') else { continue };
-            let is_rare = of == "trainer" && !FREQUENT.contains(&leaf.path.as_str());
+            let is_rare = RARE.contains(&of) && !FREQUENT.contains(&leaf.path.as_str());
             if is_rare && !all {
                 left_out += 1;
                 continue;
@@ -71,12 +79,12 @@ impl Page<'_> {
                 section = of;
                 let doc = self.schema.leaf(of).map(|leaf| first_sentences(&leaf.doc)).unwrap_or_default();
                 let colon = if doc.is_empty() { String::new() } else { format!(": {doc}") };
-                let _ = writeln!(out, "\n{section}{colon}");
+                let _ = writeln!(out.text, "\n{section}{colon}");
             }
             self.option(&mut out, leaf);
         }
         if left_out > 0 {
-            let _ = writeln!(out, "  … and {left_out} more: `--help=all`");
+            let _ = writeln!(out.text, "  … and {left_out} more: `--help=all`");
         }
         if all {
             for kind in Kind::ALL {
@@ -84,33 +92,36 @@ impl Page<'_> {
             }
         }
         if !self.aliases.is_empty() {
-            let _ = writeln!(out, "\nshort");
+            let _ = writeln!(out.text, "\nshort");
             for alias in self.aliases {
                 let fixed = alias.fixed.as_ref().map_or(String::new(), |fixed| format!("={fixed}"));
-                entry(&mut out, &format!("--{}", alias.name), &format!("`--{}{fixed}`", alias.path), "");
+                out.entry(&format!("--{}", alias.name), &format!("`--{}{fixed}`", alias.path), "");
             }
         }
         let variable = crate::env::variable(self.prefix, "trainer.seed");
-        let _ = writeln!(out, "\n`--a.b=1`, `--a.b 1` and `a.b=1` are the same, and so is a variable like `{variable}`.");
-        out
+        out.text.push('\n');
+        for line in wrap(&format!("`--a.b=1`, `--a.b 1` and `a.b=1` are the same, and so is a variable like `{variable}`."), out.width) {
+            let _ = writeln!(out.text, "{line}");
+        }
+        out.text
     }
 
     /// The entries that a list of callbacks or loggers may have.
-    fn registered(&self, out: &mut String, kind: Kind) {
+    fn registered(&self, out: &mut Out, kind: Kind) {
         let list = format!("/properties/trainer/properties/{}/anyOf/0/items/oneOf", kind.option());
         let Some(entries) = self.schema.json().pointer(&list).and_then(Value::as_array) else { return };
-        let _ = writeln!(out, "\ntrainer.{}: the names in the list, with their options", kind.option());
+        let _ = writeln!(out.text, "\ntrainer.{}: the names in the list, with their options", kind.option());
         for variant in entries {
             let text = |value: &Value| value.as_str().map(first_sentences).unwrap_or_default();
             let options = properties(variant).filter(|(_, option)| option.get("const").is_none());
             let options: Vec<&str> = options.map(|(name, _)| name.as_str()).collect();
             let notes = if options.is_empty() { String::new() } else { format!("[{}]", options.join(", ")) };
             let name = variant["properties"]["name"]["const"].as_str().unwrap_or_default();
-            entry(out, name, &text(&variant["description"]), &notes);
+            out.entry(name, &text(&variant["description"]), &notes);
         }
     }
 
-    fn option(&self, out: &mut String, leaf: &Leaf) {
+    fn option(&self, out: &mut Out, leaf: &Leaf) {
         // A section has no value of its own, unless it can be chosen or left out.
         if leaf.is_section && leaf.values.is_empty() {
             return;
@@ -127,23 +138,34 @@ impl Page<'_> {
             Some((_, node)) => notes.push(format!("default {}", inline(node))),
         }
         let notes = if notes.is_empty() { String::new() } else { format!("[{}]", notes.join("; ")) };
-        entry(out, &format!("--{}", leaf.path), &first_sentences(&leaf.doc), &notes);
+        out.entry(&format!("--{}", leaf.path), &first_sentences(&leaf.doc), &notes);
     }
 }
 
-/// A name, and behind it a description in a column.
-fn entry(out: &mut String, name: &str, about: &str, notes: &str) {
-    let about = format!("{about} {notes}");
-    let lines = wrap(&about, WIDTH - MARGIN);
-    let mut lines = lines.iter();
-    let _ = write!(out, "  {name}");
-    if name.chars().count() + 4 <= MARGIN
-        && let Some(first) = lines.next()
-    {
-        let _ = write!(out, "{}{first}", " ".repeat(MARGIN - 2 - name.chars().count()));
-    }
-    out.push('\n');
-    for line in lines {
-        let _ = writeln!(out, "{}{line}", " ".repeat(MARGIN));
+/// A page in the making.
+struct Out {
+    text: String,
+    width: usize,
+}
+
+impl Out {
+    /// A name, and behind it a description in a column.
+    fn entry(&mut self, name: &str, about: &str, notes: &str) {
+        // A narrow page has no room for two columns.
+        let margin = if self.width < 2 * MARGIN { 6 } else { MARGIN };
+        let about = format!("{about} {notes}");
+        let lines = wrap(&about, self.width - margin);
+        let mut lines = lines.iter();
+        let out = &mut self.text;
+        let _ = write!(out, "  {name}");
+        if name.chars().count() + 4 <= margin
+            && let Some(first) = lines.next()
+        {
+            let _ = write!(out, "{}{first}", " ".repeat(margin - 2 - name.chars().count()));
+        }
+        out.push('\n');
+        for line in lines {
+            let _ = writeln!(out, "{}{line}", " ".repeat(margin));
+        }
     }
 }

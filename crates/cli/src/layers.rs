@@ -12,7 +12,7 @@ use crate::{
     env,
     error::{Error, Problem, Result},
     merge::merge,
-    node::Node,
+    node::{Node, Tree},
     read,
     schema::Schema,
     secret,
@@ -122,6 +122,11 @@ impl Layers {
         self
     }
 
+    /// The layer of flags.
+    pub(crate) fn given_flags(&self) -> &[Assignment] {
+        &self.flags
+    }
+
     /// All layers as one value, unchecked.
     ///
     /// # Errors
@@ -133,7 +138,7 @@ impl Layers {
         }
         let mut problems = Vec::new();
         for assignments in [&self.env, &self.flags] {
-            let mut ordered: Vec<&Assignment> = assignments.iter().collect();
+            let mut ordered = in_force(assignments, &self.schema);
             ordered.sort_by_key(|assignment| assignment.precedence(&self.schema));
             for assignment in ordered {
                 match assignment.layer(&self.schema) {
@@ -164,6 +169,16 @@ impl Layers {
         let node = self.checked()?;
         typed::read(&node, "").map_err(|error| secret::redacted(error, &node, &self.schema))
     }
+}
+
+/// The options without those that a later one on the line takes away: `--crop=null` those of `crop` before it.
+fn in_force<'a>(assignments: &'a [Assignment], schema: &Schema) -> Vec<&'a Assignment> {
+    let takes_away = |later: &Assignment, path: &str| {
+        let is_above = path.strip_prefix(later.path.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        is_above && later.layer(schema).is_ok_and(|layer| layer.get(later.path.split('.')).is_some_and(|node| node.value == Tree::Null))
+    };
+    let is_in_force = |(index, given): &(usize, &Assignment)| !assignments[index + 1..].iter().any(|later| takes_away(later, &given.path));
+    assignments.iter().enumerate().filter(is_in_force).map(|(_, given)| given).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 mod args;
 mod assign;
 mod check;
+mod children;
 mod cli;
 mod complete;
 mod completion;
@@ -24,13 +25,16 @@ mod schema;
 mod secret;
 mod section;
 mod source;
+mod sweep;
+mod tune;
 mod typed;
+mod values;
 
 /// The crate whose derive macro `JsonSchema` describes the options.
 pub use schemars;
 
 pub use args::Command;
-pub use cli::{Cli, Outcome};
+pub use cli::{Cli, Outcome, Tuned};
 pub use error::{Error, Problem, Result};
 pub use layers::Layers;
 pub use node::{Node, Tree};

@@ -2,10 +2,10 @@
 
 use crate::{
     node::{Node, Tree},
-    schema::{Schema, join},
+    schema::{Leaf, Schema, join},
 };
 
-/// Puts a layer over others. Sections merge. Everything else is replaced, also lists.
+/// Puts a layer over others. Sections and maps merge. Everything else is replaced, also lists. `{}` empties a map.
 ///
 /// A layer that chooses another variant of an enum replaces the whole section, because a variant has its own options.
 pub(crate) fn merge(into: &mut Node, from: Node, path: &str, schema: &Schema) {
@@ -13,6 +13,8 @@ pub(crate) fn merge(into: &mut Node, from: Node, path: &str, schema: &Schema) {
     let chooses = |node: &Node| tag.and_then(|tag| node.fields()?.get(tag)).map(|name| name.value.clone());
     let is_other_variant = chooses(&from).is_some_and(|new| chooses(into).as_ref() != Some(&new));
     match (&mut into.value, from) {
+        // Otherwise no layer could take the names of a map away.
+        (Tree::Map(_), from) if is_empty(&from) && is_map(path, schema) => *into = from,
         (Tree::Map(fields), Node { value: Tree::Map(over), source }) if !is_other_variant => {
             for (name, value) in over {
                 match fields.get_mut(&name) {
@@ -29,6 +31,15 @@ pub(crate) fn merge(into: &mut Node, from: Node, path: &str, schema: &Schema) {
         (Tree::Map(_), Node { value: Tree::Null, source }) if source.position().is_some() && is_section(path, schema) => {}
         (_, from) => *into = from,
     }
+}
+
+fn is_empty(node: &Node) -> bool {
+    node.fields().is_some_and(indexmap::IndexMap::is_empty)
+}
+
+/// Whether it has any names, or is within such a map.
+fn is_map(path: &str, schema: &Schema) -> bool {
+    !path.is_empty() && schema.leaf(path).is_none_or(Leaf::is_open)
 }
 
 /// Whether these are options that are always there.

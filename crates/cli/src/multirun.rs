@@ -1,25 +1,26 @@
 //! Several runs of the program with different options: `-m model.lr=1e-3,1e-2 model.hidden=32,64`.
 
-mod values;
-
 use std::{
     fmt::Write as _,
     io,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
+
+use stormfire_trainer::for_tuner::SignalWatch;
 
 use crate::{
     args::Line,
+    assign::Assignment,
+    children::{Job, ROOT, common_words, new_folder},
     error::{Problem, Result},
     nearest::any_of,
+    values::{self, MOST, Values},
 };
-
-/// The most runs of one line.
-const MOST: usize = 10_000;
-
-/// The option with the folder of a run.
-pub(crate) const ROOT: &str = "trainer.default_root_dir";
 
 /// The runs of one line.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,16 +39,17 @@ pub(crate) fn plan(line: &Line, root: PathBuf) -> Result<Plan> {
         return Err(Problem::general("`--multirun` runs, and cannot be combined with `--print-config`").into());
     }
     let mut common: Vec<String> = line.command.iter().map(|command| command.name().to_owned()).collect();
-    common.extend(line.files.iter().map(|file| format!("--config={}", file.display())));
-    common.extend(line.ckpt_path.iter().map(|path| format!("--ckpt-path={path}")));
-    common.extend(line.dry_run.then(|| "--dry-run".to_owned()));
+    common.extend(common_words(line));
     let mut runs: Vec<Vec<String>> = vec![Vec::new()];
     let mut varied = Vec::new();
     for option in &line.options {
         let words = match &option.text {
             None => vec![format!("--{}", option.path)],
             Some(text) => {
-                let values = values::of(text).map_err(|reason| Problem::new(&option.source, reason))?;
+                let Values::Each(values) = values::of(text).map_err(|reason| Problem::new(&option.source, reason))? else {
+                    let help = "`--multirun` needs a list; the command `sweep` draws from a range".to_owned();
+                    return Err(Problem::new(&option.source, format!("`{text}` has any number of values")).help(help).into());
+                };
                 values.into_iter().map(|value| format!("--{}={value}", option.path)).collect()
             }
         };
@@ -72,67 +74,56 @@ pub(crate) fn plan(line: &Line, root: PathBuf) -> Result<Plan> {
 }
 
 impl Plan {
+    /// The options of a line as each run gets them.
+    pub(crate) fn options_of_runs(&self, options: &[Assignment]) -> impl Iterator<Item = Vec<Assignment>> {
+        self.runs.iter().map(|run| {
+            let text_of = |path: &str| {
+                let mut words = run.iter().chain(&self.common);
+                words.find_map(|word| word.strip_prefix("--")?.strip_prefix(path)?.strip_prefix('=')).map(str::to_owned)
+            };
+            options.iter().map(|option| Assignment { text: text_of(&option.path).or(option.text.clone()), ..option.clone() }).collect()
+        })
+    }
+
     /// Runs them in child processes. Returns a table, and whether all have ended well.
     pub(crate) fn run(&self, program: &Path) -> io::Result<(String, bool)> {
-        let folder = new_folder(&self.root)?;
-        let mut waiting = self.runs.iter().enumerate();
-        let mut active: Vec<(usize, Child)> = Vec::new();
-        let mut codes = vec![None; self.runs.len()];
-        loop {
-            while active.len() < self.jobs
-                && let Some((number, words)) = waiting.next()
-            {
-                active.push((number, self.start(program, &folder.join(format!("job_{number}")), words)?));
+        let watch = SignalWatch::install(None);
+        let folder = new_folder(&self.root, "multirun")?;
+        let next = AtomicUsize::new(0);
+        let ends = Mutex::new(vec!["not started".to_owned(); self.runs.len()]);
+        let work = || -> io::Result<()> {
+            loop {
+                let number = next.fetch_add(1, Ordering::SeqCst);
+                let Some(words) = self.runs.get(number).filter(|_| watch.received().is_none()) else { return Ok(()) };
+                let words = self.common.iter().chain(words).cloned().collect();
+                let folder = folder.join(format!("job_{number}"));
+                let job = Job { program, words, folder, is_quiet: self.jobs > 1, trial: None };
+                let end = match job.run(&watch)?.code() {
+                    Some(0) => GOOD.to_owned(),
+                    Some(code) => format!("exit code {code}"),
+                    None => "killed".to_owned(),
+                };
+                ends.lock().unwrap_or_else(PoisonError::into_inner)[number] = end;
             }
-            if active.is_empty() {
-                break;
-            }
-            // The oldest first: others that end meanwhile are found right after it.
-            let (number, mut child) = active.remove(0);
-            if self.jobs == 1 || active.is_empty() {
-                codes[number] = child.wait()?.code();
-            } else if let Some(status) = child.try_wait()? {
-                codes[number] = status.code();
-            } else {
-                active.push((number, child));
-                std::thread::sleep(std::time::Duration::from_millis(20));
-            }
-        }
+        };
+        let outcomes: Vec<io::Result<()>> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..self.jobs).map(|_| scope.spawn(work)).collect();
+            let panicked = |_| Err(io::Error::other("a thread that starts processes has panicked"));
+            workers.into_iter().map(|worker| worker.join().unwrap_or_else(panicked)).collect()
+        });
+        outcomes.into_iter().collect::<io::Result<()>>()?;
+        let ends = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut table = format!("{} runs in {}\n", self.runs.len(), folder.display());
-        for (number, (words, code)) in self.runs.iter().zip(&codes).enumerate() {
-            let end = code.map_or_else(|| "killed".to_owned(), |code| if code == 0 { "good".into() } else { format!("exit code {code}") });
+        for (number, (words, end)) in self.runs.iter().zip(&ends).enumerate() {
             let words: Vec<&str> = words.iter().map(|word| word.trim_start_matches('-')).collect();
             let _ = writeln!(table, "job_{number}  {}  {end}", words.join(" "));
         }
-        Ok((table, codes.iter().all(|code| *code == Some(0))))
-    }
-
-    fn start(&self, program: &Path, folder: &Path, words: &[String]) -> io::Result<Child> {
-        fs_err::create_dir_all(folder)?;
-        let mut command = Command::new(program);
-        command.args(&self.common).args(words).arg(format!("--{ROOT}={}", folder.display()));
-        if self.jobs > 1 {
-            // Several progress bars on one screen tear each other.
-            let log = fs_err::File::create(folder.join("output.log"))?;
-            command.stdin(Stdio::null()).stderr(log.try_clone()?.into_parts().0).stdout(log.into_parts().0);
-        }
-        command.spawn()
+        Ok((table, ends.iter().all(|end| end == GOOD)))
     }
 }
 
-/// The next free `multirun_K`. Only one process creates it.
-fn new_folder(root: &Path) -> io::Result<PathBuf> {
-    fs_err::create_dir_all(root)?;
-    let mut number = 0;
-    loop {
-        let folder = root.join(format!("multirun_{number}"));
-        match std::fs::create_dir(&folder) {
-            Ok(()) => return Ok(folder),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-            Err(error) => return Err(error),
-        }
-    }
-}
+/// The end of a run without an error.
+const GOOD: &str = "good";
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,9 @@
 //! Callbacks and loggers that files name: `trainer.callbacks: [{name: early_stopping, monitor: val_loss}]`.
 
 mod built_in;
+mod trackers;
 
+pub(crate) use built_in::Better;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -75,6 +77,7 @@ impl<M: LightningModule> Registry<M> {
     pub(crate) fn built_in() -> Self {
         let mut registry = Self { entries: Vec::new() };
         built_in::register(&mut registry);
+        trackers::register(&mut registry);
         registry
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct SavedConfig {
     pub(crate) schema: Schema,
     /// The program, its version and its command line.
     pub(crate) header: String,
+    /// The folder of a run that has one of its own, also without a logger.
+    pub(crate) own_folder: Option<PathBuf>,
     pub(crate) is_written: bool,
 }
 
@@ -37,8 +39,9 @@ impl SavedConfig {
         if std::mem::replace(&mut self.is_written, true) || ctx.run().fast_dev_run {
             return Ok(());
         }
-        // Without a logger there is only the common folder of all runs.
-        let Some(folder) = ctx.loggers().iter().find_map(|logger| logger.log_dir().map(Path::to_owned)) else { return Ok(()) };
+        let logged = ctx.loggers().iter().find_map(|logger| logger.log_dir().map(Path::to_owned));
+        // Otherwise there is only the common folder of all runs.
+        let Some(folder) = logged.or_else(|| self.own_folder.clone()) else { return Ok(()) };
         let body = print_config(&self.config, &self.schema, false);
         let Some((path, before)) = free_file(&folder, &self.config) else { return Ok(()) };
         let mut text = self.header.clone();
@@ -71,7 +74,7 @@ fn free_file(folder: &Path, config: &Node) -> Option<(PathBuf, Option<Node>)> {
 }
 
 /// The options that differ, as `trainer.max_epochs: 3 -> 5`.
-fn differences(before: &Node, now: &Node) -> Vec<String> {
+pub(crate) fn differences(before: &Node, now: &Node) -> Vec<String> {
     let mut lines = Vec::new();
     compare(Some(before), Some(now), "", &mut lines);
     lines

@@ -177,7 +177,8 @@ impl<'a> Within<'a> {
         let parts: Vec<&Value> = schemas.iter().flat_map(|schema| parts(root, schema)).collect();
         let named: Vec<&Value> = parts.iter().filter_map(|part| part.get("properties")?.get(name)).collect();
         if named.is_empty() {
-            return Self { schemas: parts.iter().filter_map(|part| part.get("additionalProperties")).collect(), is_named: false };
+            let others = |part: &&'a Value| patterns(part).map(|(_, others)| others).next().or_else(|| part.get("additionalProperties"));
+            return Self { schemas: parts.iter().filter_map(others).collect(), is_named: false };
         }
         Self { schemas: named, is_named: true }
     }
@@ -197,6 +198,11 @@ pub(crate) fn is_secret(root: &Value, schemas: &[&Value]) -> bool {
 /// The fields of a struct.
 pub(crate) fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
     schema.get("properties").and_then(Value::as_object).into_iter().flatten()
+}
+
+/// The fields of a map whose names have a pattern.
+pub(crate) fn patterns(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    schema.get("patternProperties").and_then(Value::as_object).into_iter().flatten()
 }
 
 fn walk(schema: &mut Schema, root: &Value, node: &Value, path: &str, depth: usize) {

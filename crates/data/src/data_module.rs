@@ -44,6 +44,8 @@ use crate::{Error, Loader, Loaders, Result, Stage};
 /// assert_eq!(data.train_dataloader()?.dataset_len(), Some(80));
 /// # Ok::<(), stormfire_data::Error>(())
 /// ```
+///
+#[doc = include_str!("../docs/data_module.md")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a data module",
     label = "not a `Loader`, a pair `(train, val)` of them, or a `DataModule`",

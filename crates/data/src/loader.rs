@@ -46,6 +46,8 @@ use crate::{
 /// assert_eq!(batches, [vec![0, 1, 2, 3], vec![4, 5, 6, 7], vec![8, 9]]);
 /// # Ok::<(), stormfire_data::Error>(())
 /// ```
+///
+#[doc = include_str!("../docs/loader.md")]
 pub struct Loader<B> {
     source: Arc<dyn Source<B>>,
     misuse: Option<&'static str>,

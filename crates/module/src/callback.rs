@@ -5,12 +5,13 @@ use std::any::Any;
 use serde_json::Value;
 use stormfire_checkpoint::Snapshot;
 
-use crate::{context::Context, error::Result, event::Event, hooks, module::LightningModule, state::Saved};
+use crate::{context::Context, defaults, error::Result, event::Event, hook::Hook, hooks, module::LightningModule, state::Saved};
 
 macro_rules! hook_methods {
     ($($(#[$doc:meta])* $method:ident => $event:ident $({ $($arg:ident: $ty:ty),* })?;)*) => {$(
         $(#[$doc])*
         fn $method(&mut self, ctx: &mut Context<'_>, module: &mut M $($(, $arg: $ty)*)?) -> Result<()> {
+            defaults::ran_hook::<Self>(Hook::$event);
             Ok(())
         }
     )*};
@@ -49,6 +50,8 @@ pub enum Order {
 ///     fn load_state(&mut self, state: Saved) -> Result<()> { state::load(&mut self.checks, state) }
 /// }
 /// ```
+///
+#[doc = include_str!("../docs/callback.md")]
 #[allow(unused_variables, reason = "the hooks do nothing unless implemented")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a callback for `{M}`",
@@ -164,6 +167,7 @@ pub trait Callback<M: LightningModule>: Any {
     /// # Errors
     /// The error of the hook.
     fn on_event(&mut self, ctx: &mut Context<'_>, module: &mut M, event: &mut Event<'_, M::Batch>) -> Result<()> {
+        defaults::ran_on_event::<Self>();
         call_hook(self, ctx, module, event)
     }
 

@@ -25,6 +25,8 @@ use crate::{
 };
 
 /// The run, as hooks of callbacks and modules see it.
+///
+#[doc = include_str!("../docs/context.md")]
 pub struct Context<'a> {
     run: &'a mut Run,
     metrics: &'a mut dyn MetricSource,

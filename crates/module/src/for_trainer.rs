@@ -24,6 +24,11 @@ pub mod live_run {
     pub use crate::live_run::*;
 }
 
+/// The hooks that a callback or module leaves to their default.
+pub mod defaults {
+    pub use crate::defaults::{did_nothing, forget};
+}
+
 /// Evaluation steps on the parts of a batch, each on its own thread.
 pub mod parts {
     pub use crate::parts::{Step, evaluate, predict};

@@ -3,6 +3,7 @@
 
 pub mod callback;
 mod context;
+mod defaults;
 mod draws;
 mod error;
 pub mod event;

@@ -16,6 +16,7 @@ use stormfire_optim::Optimizers;
 
 use crate::{
     context::Context,
+    defaults,
     error::{Error, Result},
     hook::Hook,
     hooks, load,
@@ -30,6 +31,7 @@ macro_rules! hook_methods {
         $(#[$doc])*
         fn $method(&mut self, ctx: &mut Context<'_> $($(, $arg: $ty)*)?) -> Result<()> {
             let _ = (ctx, $($($arg),*)?);
+            defaults::ran_hook::<Self>(Hook::$event);
             Ok(())
         }
     )*};
@@ -67,6 +69,8 @@ macro_rules! hook_methods {
 /// # assert!(line.training_step((zeros.clone(), zeros), 0)?.loss().is_some());
 /// # Ok::<(), stormfire_module::Error>(())
 /// ```
+///
+#[doc = include_str!("../docs/lightning_module.md")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a `LightningModule`",
     label = "a module of this type cannot be trained",

@@ -23,6 +23,8 @@ use crate::{
 /// let with_names = output.with(vec!["a".to_string()]);
 /// assert_eq!(with_names.payload::<Vec<String>>().map(Vec::len), Some(1));
 /// ```
+///
+#[doc = include_str!("../docs/step_output.md")]
 #[derive(Debug, Default)]
 pub struct StepOutput {
     /// In a box, because an output is moved often.

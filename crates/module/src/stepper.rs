@@ -106,6 +106,8 @@ pub struct StepPlan {
 ///     }
 /// }
 /// ```
+///
+#[doc = include_str!("../docs/stepper.md")]
 pub struct Stepper<'a, M> {
     optimizers: &'a mut Optimizers,
     accumulated: &'a mut Accumulated,

@@ -12,6 +12,7 @@ pub mod bucket;
 pub mod error;
 pub mod float_params;
 pub mod for_trainer;
+mod fused;
 pub mod gradients;
 pub mod one_cycle;
 mod optimizer;

@@ -22,6 +22,7 @@ use stormfire_checkpoint::optimizer_state::{self, Destination, Transparent};
 
 use self::param_groups::{Groups, SetRate};
 use crate::{
+    fused,
     patterns::Patterns,
     schedule::{IntoSchedule, Schedule},
 };
@@ -59,10 +60,10 @@ impl IntoOptimizer for ModuleOptimizer {
 
 macro_rules! burn_optimizers {
     (place $config:expr, $to:expr) => { $to.put(Transparent($config.build())) };
-    (place $config:expr, $to:expr, $made_by:ident) => { optimizer_state::$made_by(&$config, $to) };
+    (place $config:expr, $to:expr, $made_by:path) => { $made_by(&$config, $to) };
     (decay $decay:expr, number) => { $decay };
     (decay $decay:expr, config) => { Some(WeightDecayConfig::new($decay)) };
-    ($($config:ty = $name:literal, $decay:ident $(, by $made_by:ident)?;)*) => {$(
+    ($($config:ty = $name:literal, $decay:ident $(, by $made_by:path)?;)*) => {$(
         impl IntoOptimizer for $config {
             fn into_optimizer(self) -> (ModuleOptimizer, &'static str) {
                 let plain = burn_optimizers!(place self, Destination::Own $(, $made_by)?);
@@ -87,16 +88,16 @@ macro_rules! burn_optimizers {
 }
 
 burn_optimizers!(
-    SgdConfig = "SGD", config, by sgd;
-    AdamConfig = "Adam", config;
-    AdamWConfig = "AdamW", number;
-    RmsPropConfig = "RMSprop", config, by rms_prop;
-    AdaGradConfig = "AdaGrad", config, by ada_grad;
+    SgdConfig = "SGD", config, by optimizer_state::sgd;
+    AdamConfig = "Adam", config, by fused::adam;
+    AdamWConfig = "AdamW", number, by fused::adam_w;
+    RmsPropConfig = "RMSprop", config, by optimizer_state::rms_prop;
+    AdaGradConfig = "AdaGrad", config, by optimizer_state::ada_grad;
     AdafactorConfig = "Adafactor", number;
     AdanConfig = "Adan", number;
     LambConfig = "LAMB", number;
     LionConfig = "Lion", number;
-    MuonConfig = "Muon", config, by muon;
+    MuonConfig = "Muon", config, by optimizer_state::muon;
 );
 
 /// One optimizer of a module.
@@ -120,6 +121,8 @@ burn_optimizers!(
 ///     .group("backbone", |g| g.lr_factor(0.1));
 /// # let _ = optimizer;
 /// ```
+///
+#[doc = include_str!("../docs/optimizer.md")]
 pub struct Optimizer {
     name: String,
     inner: ModuleOptimizer,

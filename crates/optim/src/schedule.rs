@@ -83,6 +83,8 @@ impl LookupError for Error {
 /// }
 /// # assert_eq!(warmup_then_cosine(1e-3, 100, 10_000).period(), Every::Steps(1));
 /// ```
+///
+#[doc = include_str!("../docs/schedule.md")]
 pub struct Schedule {
     kind: Kind,
     every: Every,

@@ -44,7 +44,26 @@
 //! }
 //! ```
 //!
-//! [`Event`] shows the loop in pseudocode. [`Trainer`] and [`TrainerConfig`] list the options.
+//! # The types that matter
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`LightningModule`] | your network, its steps and optimizers |
+//! | [`StepOutput`] | what a step returns: the loss, its weight, values for hooks |
+//! | [`Trainer`] | the options, and the runs: fit, validate, test, predict |
+//! | [`Fit`] | what a fit returns: the trained module, why it ended, the metrics |
+//! | [`Loader`] | batches of a dataset, of shards, of an iterator |
+//! | [`DataModule`] | the loaders of an experiment, and how they are prepared |
+//! | [`Optimizer`] | an optimizer of burn, with its learning rate, parameters and groups |
+//! | [`Schedule`] | how its learning rate changes |
+//! | [`Stepper`] | manual optimization: several optimizers, several steps in a batch |
+//! | [`Callback`] | code that runs at named points of a run |
+//! | [`Context`] | what such code can read and request |
+//! | [`ModelCheckpoint`] | when checkpoints are written, and which are kept |
+//!
+//! The page of each has an example with all of its methods. [`Event`] shows the loop in pseudocode. Other parts have a
+//! module: [`mod@metrics`], [`mod@loggers`], [`mod@callbacks`], [`mod@data`], [`mod@optim`], [`mod@tuner`],
+//! [`mod@checkpoint`], [`mod@ranks`]. The book in `docs/` teaches all of it.
 //!
 //! Examples on the pages of single items use the crate that defines the item, like `stormfire_optim::Schedule`. A
 //! program finds the item in the [`prelude`] or in the module of that name, like `stormfire::optim::Schedule`.
@@ -98,7 +117,10 @@ pub mod metrics {
 
 /// Finders for learning rate and batch size, sweeps over hyperparameters, and cross-validation.
 pub mod tuner {
-    pub use stormfire_tuner::*;
+    pub use stormfire_tuner::{
+        BatchSizeSearch, FoldScores, LrCurve, LrFind, LrPoint, Pruner, ScaleBatchSize, Space, Spacing, Suggestion, Sweep, SweepResult,
+        Trial, TrialRecord, TrialState, Tuner, cross_validate,
+    };
 }
 
 /// The processes or threads of one training. Also works without a Trainer.
@@ -161,11 +183,15 @@ pub mod prelude {
     };
 }
 
-/// Compiles the programs in `docs/` as doctests.
+/// Compiles the programs of the book as doctests.
 #[cfg(doctest)]
 mod pages {
-    #[doc = include_str!("../../../docs/averaging-and-fine-tuning.md")]
-    struct AveragingAndFineTuning;
+    #[doc = include_str!("../../../docs/accelerators.md")]
+    struct Accelerators;
+    #[doc = include_str!("../../../docs/averaging.md")]
+    struct Averaging;
+    #[doc = include_str!("../../../docs/callbacks.md")]
+    struct Callbacks;
     #[cfg(feature = "cli")]
     #[doc = include_str!("../../../docs/command-line.md")]
     struct CommandLine;
@@ -174,24 +200,52 @@ mod pages {
     struct Console;
     #[doc = include_str!("../../../docs/data.md")]
     struct Data;
+    #[doc = include_str!("../../../docs/deploying.md")]
+    struct Deploying;
     #[doc = include_str!("../../../docs/devices.md")]
     struct Devices;
     #[doc = include_str!("../../../docs/endings.md")]
     struct Endings;
+    #[doc = include_str!("../../../docs/fine-tuning.md")]
+    struct FineTuning;
+    #[doc = include_str!("../../../docs/from-burn-train.md")]
+    struct FromBurnTrain;
+    #[doc = include_str!("../../../docs/from-lightning.md")]
+    struct FromLightning;
+    #[doc = include_str!("../../../docs/levels.md")]
+    struct Levels;
+    #[doc = include_str!("../../../docs/logging.md")]
+    struct Logging;
     #[cfg(all(feature = "mlflow", feature = "wandb"))]
     #[doc = include_str!("../../../docs/loggers.md")]
     struct Loggers;
     #[doc = include_str!("../../../docs/metrics.md")]
     struct Metrics;
+    #[doc = include_str!("../../../docs/module.md")]
+    struct Module;
     #[cfg(feature = "device-stats")]
     #[doc = include_str!("../../../docs/monitoring.md")]
     struct Monitoring;
+    #[doc = include_str!("../../../docs/optimization.md")]
+    struct Optimization;
     #[doc = include_str!("../../../docs/precision.md")]
     struct Precision;
     #[doc = include_str!("../../../docs/prediction.md")]
     struct Prediction;
     #[doc = include_str!("../../../docs/ranks.md")]
     struct Ranks;
+    #[doc = include_str!("../../../docs/remote-folders.md")]
+    struct RemoteFolders;
+    #[doc = include_str!("../../../docs/reproducibility.md")]
+    struct Reproducibility;
+    #[doc = include_str!("../../../docs/resuming.md")]
+    struct Resuming;
+    #[doc = include_str!("../../../docs/saving.md")]
+    struct Saving;
+    #[doc = include_str!("../../../docs/start.md")]
+    struct Start;
     #[doc = include_str!("../../../docs/tuning.md")]
     struct Tuning;
+    #[doc = include_str!("../../../docs/weights.md")]
+    struct Weights;
 }

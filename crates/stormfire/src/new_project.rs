@@ -40,11 +40,20 @@ impl Template {
             Self::Text => include_str!("../templates/text.rs"),
         }
     }
+
+    fn config(self) -> &'static str {
+        match self {
+            Self::Blank => include_str!("../templates/blank.yaml"),
+            Self::Tabular => include_str!("../templates/tabular.yaml"),
+            Self::Vision => include_str!("../templates/vision.yaml"),
+            Self::Text => include_str!("../templates/text.yaml"),
+        }
+    }
 }
 
 const MANIFEST: &str = include_str!("../templates/manifest.toml");
 const ENVIRONMENT: &str = include_str!("../templates/environment.toml");
-const IGNORED: &str = "/target\n/lightning_logs\n";
+const IGNORED: &str = "/target\n/lightning_logs\n/multirun_*\n/sweep\n/tune_*\n";
 
 pub(crate) fn create(options: &New) -> Result<String, String> {
     let New { path, template, stormfire } = options;
@@ -73,6 +82,7 @@ pub(crate) fn create(options: &New) -> Result<String, String> {
         ("Cargo.toml", MANIFEST.replace("{name}", name).replace("\"{stormfire}\"", &quoted)),
         (".cargo/config.toml", ENVIRONMENT.to_owned()),
         (".gitignore", IGNORED.to_owned()),
+        ("config.yaml", template.config().to_owned()),
         ("src/main.rs", template.program().to_owned()),
     ];
     for (file, text) in files {
@@ -80,6 +90,7 @@ pub(crate) fn create(options: &New) -> Result<String, String> {
     }
     Ok(format!(
         "created `{folder}`\n\n  cd {word}\n  cargo run --release              # trains; -- --help lists the options\n  \
+         cargo run --release -- -c config.yaml\n  \
          cargo test --release             # a short training\n  stormfire watch                  # curves, also while it trains\n",
         folder = path.display(),
         word = stormfire::loggers::shell_word(&path.display().to_string()),
@@ -93,7 +104,8 @@ fn explained(error: &str, hint: &str) -> String {
 fn is_package_name(name: &str) -> bool {
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic());
     // Names of cargo's folders, and of the crates that the project uses.
-    let reserved = ["test", "core", "std", "alloc", "proc_macro", "burn", "clap", "mimalloc", "stormfire", "build", "deps", "examples"];
+    let reserved =
+        ["test", "core", "std", "alloc", "proc_macro", "burn", "mimalloc", "schemars", "serde", "stormfire", "build", "deps", "examples"];
     starts_well && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) && !reserved.contains(&name)
 }
 
@@ -121,18 +133,23 @@ mod tests {
             assert!(said.contains("cargo run --release"), "{said}");
             let read = |file: &str| fs::read_to_string(path.join(file)).unwrap();
             let manifest = read("Cargo.toml");
-            assert!(manifest.contains(&format!("stormfire = {{ path = \"{}\" }}", env!("CARGO_MANIFEST_DIR"))), "{manifest}");
+            assert!(
+                manifest.contains(&format!("stormfire = {{ path = \"{}\", features = [\"cli\"] }}", env!("CARGO_MANIFEST_DIR"))),
+                "{manifest}"
+            );
             assert!(!manifest.contains('{') || !manifest.contains("{name}"), "{manifest}");
             assert!(read("src/main.rs").contains("fn the_loss_falls()"));
             assert_eq!(read(".gitignore"), IGNORED);
+            assert!(read("config.yaml").contains("  lr: "));
         }
     }
 
     #[test]
     fn the_versions_are_those_of_the_workspace() {
         let ours = include_str!("../../../Cargo.toml");
-        for line in
-            MANIFEST.lines().filter(|line| ["burn = ", "clap = ", "mimalloc = ", "[profile"].iter().any(|start| line.starts_with(start)))
+        for line in MANIFEST
+            .lines()
+            .filter(|line| ["burn = ", "mimalloc = ", "schemars = ", "serde = ", "[profile"].iter().any(|start| line.starts_with(start)))
         {
             assert!(ours.lines().any(|other| other == line), "{line}");
         }

@@ -8,8 +8,9 @@ use burn::{
     optim::AdamConfig,
     prelude::*,
 };
-use clap::Parser;
-use stormfire::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stormfire::{cli::Cli, prelude::*};
 
 // A small model spends half of its time in the system's allocator, which returns memory and requests it again.
 #[global_allocator]
@@ -18,14 +19,46 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Inputs and targets.
 type Batch = (Tensor<2>, Tensor<2>);
 
+/// The options of the network. They are also in checkpoints.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct NetConfig {
+    /// The learning rate.
+    lr: f64,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self { lr: 0.1 }
+    }
+}
+
+/// The options of the data.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct DataConfig {
+    /// Number of items in a batch.
+    batch_size: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { batch_size: 20 }
+    }
+}
+
 #[derive(Module, Debug)]
 struct Net {
     layer: Linear,
     #[module(skip)]
-    learning_rate: f64,
+    config: NetConfig,
 }
 
 impl Net {
+    fn new(config: NetConfig, device: &Device) -> Self {
+        Self { layer: LinearConfig::new(1, 1).init(device), config }
+    }
+
     fn loss(&self, (x, y): Batch) -> Tensor<1> {
         MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean)
     }
@@ -46,60 +79,38 @@ impl LightningModule for Net {
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
-        Ok(Optimizer::new(AdamConfig::new(), self.learning_rate).into())
+        Ok(Optimizer::new(AdamConfig::new(), self.config.lr).into())
     }
 }
 
 /// Items `from..to` of the data, in batches.
-fn data(from: usize, to: usize) -> Loader<Batch> {
+fn data(from: usize, to: usize, batch_size: usize) -> Loader<Batch> {
     let items: Vec<[f32; 2]> = (from..to).map(|item| item as f32 / 100.0).map(|x| [x, 3.0 * x + 1.0]).collect();
     let collate = |items: Vec<[f32; 2]>, device: &Device| {
         let column = |at: usize| Tensor::<1>::from_floats(items.iter().map(|item| item[at]).collect::<Vec<_>>().as_slice(), device);
         (column(0).unsqueeze_dim(1), column(1).unsqueeze_dim(1))
     };
-    Loader::collate(burn::data::dataset::InMemDataset::new(items), collate).batch_size(20)
+    Loader::collate(burn::data::dataset::InMemDataset::new(items), collate).batch_size(batch_size)
 }
 
-/// Trains the network.
-#[derive(Parser)]
-struct Args {
-    /// Number of epochs.
-    #[arg(long, default_value_t = 20)]
-    epochs: usize,
-    /// The learning rate.
-    #[arg(long, default_value_t = 0.1)]
-    lr: f64,
-    /// The device: auto, cpu, cuda, wgpu, …
-    #[arg(long, default_value = "auto")]
-    accelerator: Accelerator,
-    /// Resume from a checkpoint: a file, `last` or `best`.
-    #[arg(long)]
-    ckpt_path: Option<String>,
-    /// The folder for logs and checkpoints.
-    #[arg(long, default_value = ".")]
-    root: std::path::PathBuf,
-}
-
-fn train(args: Args) -> Result<Fit<Net>> {
-    let device = args.accelerator.device()?;
-    let net = Net { layer: LinearConfig::new(1, 1).init(&device), learning_rate: args.lr };
-    let mut trainer = Trainer::new()
-        .accelerator(device)
-        .max_epochs(args.epochs)
-        .seed(42)
-        .log_every_n_steps(5)
-        .default_root_dir(args.root)
-        .callback(ModelCheckpoint::new().monitor("val_loss"))
-        .callback(LearningRateMonitor::new());
-    if let Some(path) = args.ckpt_path {
-        trainer = trainer.ckpt_path(path);
-    }
-    trainer.fit(net, (data(0, 100).shuffle(true), data(100, 120)))
+/// The program: its options are those of the two structs, and those of the Trainer.
+fn program() -> Cli<Net, (Loader<Batch>, Loader<Batch>), NetConfig, DataConfig> {
+    Cli::new(
+        |config: NetConfig, device: &Device| Ok(Net::new(config, device)),
+        |config: DataConfig| Ok((data(0, 100, config.batch_size).shuffle(true), data(100, 120, config.batch_size))),
+    )
+    .about("Fits a line.")
+    .version(env!("CARGO_PKG_VERSION"))
+    .alias("epochs", "trainer.max_epochs")
+    .alias("lr", "model.lr")
+    .alias("root", "trainer.default_root_dir")
+    .trainer_defaults(TrainerConfig { max_epochs: Some(20), seed: Some(42), log_every_n_steps: 5, ..TrainerConfig::default() })
+    .trainer(|trainer| trainer.callback(ModelCheckpoint::new().monitor("val_loss")).callback(LearningRateMonitor::new()))
 }
 
 fn main() -> Result<Stop> {
     stormfire::console::Builder::new().file().init()?;
-    Ok(train(Args::parse())?.stop)
+    program().run()
 }
 
 #[cfg(test)]
@@ -110,9 +121,14 @@ mod tests {
     fn the_loss_falls() {
         let root = std::env::temp_dir().join(format!("{}-{}", env!("CARGO_CRATE_NAME"), std::process::id()));
         let loss = |epochs: &str| {
-            let args = ["", "--epochs", epochs, "--accelerator", "cpu", "--root"].map(Into::into);
-            let args = Args::parse_from(args.into_iter().chain([root.clone().into_os_string()]));
-            train(args).unwrap().metrics.get("val_loss").unwrap()
+            let found = std::rc::Rc::new(std::cell::Cell::new(f64::NAN));
+            let noted = found.clone();
+            let program = program().after_fit(move |_, fit, _| {
+                noted.set(fit.metrics.get("val_loss").unwrap_or(f64::NAN));
+                Ok(())
+            });
+            program.try_run(&["--epochs", epochs, "trainer.accelerator=cpu", "--root", root.to_str().unwrap()], &[]).unwrap();
+            found.get()
         };
         assert!(loss("8") < 0.8 * loss("1"));
         std::fs::remove_dir_all(root).unwrap();

@@ -6,8 +6,9 @@ use burn::{
     optim::AdamWConfig,
     prelude::*,
 };
-use clap::Parser;
-use stormfire::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stormfire::{cli::Cli, prelude::*};
 
 // A small model spends half of its time in the system's allocator, which returns memory and requests it again.
 #[global_allocator]
@@ -25,6 +26,38 @@ struct Row {
 /// Columns and classes.
 type Batch = (Tensor<2>, Tensor<1, Int>);
 
+/// The options of the network. They are also in checkpoints.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct NetConfig {
+    /// The learning rate.
+    lr: f64,
+    /// Units of the hidden layer.
+    hidden: usize,
+    /// The share of units that dropout leaves out.
+    dropout: f64,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self { lr: 0.01, hidden: 32, dropout: 0.1 }
+    }
+}
+
+/// The options of the data.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct DataConfig {
+    /// Number of items in a batch.
+    batch_size: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { batch_size: 50 }
+    }
+}
+
 #[derive(Module, Debug)]
 struct Net {
     hidden: Linear,
@@ -32,15 +65,15 @@ struct Net {
     relu: Relu,
     dropout: Dropout,
     #[module(skip)]
-    learning_rate: f64,
+    config: NetConfig,
 }
 
 impl Net {
-    fn new(learning_rate: f64, device: &Device) -> Self {
+    fn new(config: NetConfig, device: &Device) -> Self {
         // Each column has a second input, which is 1 if the value is missing.
-        let hidden = LinearConfig::new(2 * COLUMNS, 32).init(device);
-        let output = LinearConfig::new(32, 2).init(device);
-        Self { hidden, output, relu: Relu::new(), dropout: DropoutConfig::new(0.1).init(), learning_rate }
+        let hidden = LinearConfig::new(2 * COLUMNS, config.hidden).init(device);
+        let output = LinearConfig::new(config.hidden, 2).init(device);
+        Self { hidden, output, relu: Relu::new(), dropout: DropoutConfig::new(config.dropout).init(), config }
     }
 
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
@@ -66,7 +99,7 @@ impl LightningModule for Net {
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
-        Ok(Optimizer::new(AdamWConfig::new(), self.learning_rate).into())
+        Ok(Optimizer::new(AdamWConfig::new(), self.config.lr).into())
     }
 }
 
@@ -90,7 +123,7 @@ fn noise(seed: usize) -> f32 {
     (mixed ^ mixed >> 13) as f32 / u32::MAX as f32
 }
 
-fn data(from: usize, to: usize) -> Loader<Batch> {
+fn data(from: usize, to: usize, batch_size: usize) -> Loader<Batch> {
     let collate = |rows: Vec<Row>, device: &Device| {
         let inputs = |row: &Row| row.columns.map(|value| if value.is_nan() { [0.0, 1.0] } else { [value - 0.5, 0.0] }).concat();
         let flat: Vec<f32> = rows.iter().flat_map(inputs).collect();
@@ -98,49 +131,27 @@ fn data(from: usize, to: usize) -> Loader<Batch> {
         let x = Tensor::<1>::from_floats(flat.as_slice(), device).reshape([rows.len(), 2 * COLUMNS]);
         (x, Tensor::<1, Int>::from_ints(classes.as_slice(), device))
     };
-    Loader::collate(InMemDataset::new(rows(from, to)), collate).batch_size(50)
+    Loader::collate(InMemDataset::new(rows(from, to)), collate).batch_size(batch_size)
 }
 
-/// Trains a classifier of rows.
-#[derive(Parser)]
-struct Args {
-    /// Number of epochs.
-    #[arg(long, default_value_t = 15)]
-    epochs: usize,
-    /// The learning rate.
-    #[arg(long, default_value_t = 0.01)]
-    lr: f64,
-    /// The device: auto, cpu, cuda, wgpu, …
-    #[arg(long, default_value = "auto")]
-    accelerator: Accelerator,
-    /// Resume from a checkpoint: a file, `last` or `best`.
-    #[arg(long)]
-    ckpt_path: Option<String>,
-    /// The folder for logs and checkpoints.
-    #[arg(long, default_value = ".")]
-    root: std::path::PathBuf,
-}
-
-fn train(args: Args) -> Result<Fit<Net>> {
-    let device = args.accelerator.device()?;
-    let net = Net::new(args.lr, &device);
-    let mut trainer = Trainer::new()
-        .accelerator(device)
-        .max_epochs(args.epochs)
-        .seed(42)
-        .log_every_n_steps(5)
-        .default_root_dir(args.root)
-        .callback(ModelCheckpoint::new().monitor("val_loss"))
-        .callback(LearningRateMonitor::new());
-    if let Some(path) = args.ckpt_path {
-        trainer = trainer.ckpt_path(path);
-    }
-    trainer.fit(net, (data(0, 1000).shuffle(true), data(1000, 1200)))
+/// The program: its options are those of the two structs, and those of the Trainer.
+fn program() -> Cli<Net, (Loader<Batch>, Loader<Batch>), NetConfig, DataConfig> {
+    Cli::new(
+        |config: NetConfig, device: &Device| Ok(Net::new(config, device)),
+        |config: DataConfig| Ok((data(0, 1000, config.batch_size).shuffle(true), data(1000, 1200, config.batch_size))),
+    )
+    .about("Trains a classifier of rows.")
+    .version(env!("CARGO_PKG_VERSION"))
+    .alias("epochs", "trainer.max_epochs")
+    .alias("lr", "model.lr")
+    .alias("root", "trainer.default_root_dir")
+    .trainer_defaults(TrainerConfig { max_epochs: Some(15), seed: Some(42), log_every_n_steps: 5, ..TrainerConfig::default() })
+    .trainer(|trainer| trainer.callback(ModelCheckpoint::new().monitor("val_loss")).callback(LearningRateMonitor::new()))
 }
 
 fn main() -> Result<Stop> {
     stormfire::console::Builder::new().file().init()?;
-    Ok(train(Args::parse())?.stop)
+    program().run()
 }
 
 #[cfg(test)]
@@ -151,9 +162,14 @@ mod tests {
     fn the_loss_falls() {
         let root = std::env::temp_dir().join(format!("{}-{}", env!("CARGO_CRATE_NAME"), std::process::id()));
         let loss = |epochs: &str| {
-            let args = ["", "--epochs", epochs, "--accelerator", "cpu", "--root"].map(Into::into);
-            let args = Args::parse_from(args.into_iter().chain([root.clone().into_os_string()]));
-            train(args).unwrap().metrics.get("val_loss").unwrap()
+            let found = std::rc::Rc::new(std::cell::Cell::new(f64::NAN));
+            let noted = found.clone();
+            let program = program().after_fit(move |_, fit, _| {
+                noted.set(fit.metrics.get("val_loss").unwrap_or(f64::NAN));
+                Ok(())
+            });
+            program.try_run(&["--epochs", epochs, "trainer.accelerator=cpu", "--root", root.to_str().unwrap()], &[]).unwrap();
+            found.get()
         };
         assert!(loss("8") < 0.8 * loss("1"));
         std::fs::remove_dir_all(root).unwrap();

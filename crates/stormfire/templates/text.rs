@@ -6,8 +6,9 @@ use burn::{
     optim::AdamConfig,
     prelude::*,
 };
-use clap::Parser;
-use stormfire::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stormfire::{cli::Cli, prelude::*};
 
 // A small model spends half of its time in the system's allocator, which returns memory and requests it again.
 #[global_allocator]
@@ -28,6 +29,36 @@ const WIDTH: usize = 16;
 /// Characters as `[batch, CONTEXT]`, and the next ones.
 type Batch = (Tensor<2, Int>, Tensor<1, Int>);
 
+/// The options of the network. They are also in checkpoints.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct NetConfig {
+    /// The learning rate.
+    lr: f64,
+    /// Units of the hidden layer.
+    hidden: usize,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self { lr: 0.003, hidden: 64 }
+    }
+}
+
+/// The options of the data.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct DataConfig {
+    /// Number of items in a batch.
+    batch_size: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { batch_size: 32 }
+    }
+}
+
 #[derive(Module, Debug)]
 struct Net {
     embedding: Embedding,
@@ -35,14 +66,15 @@ struct Net {
     output: Linear,
     relu: Relu,
     #[module(skip)]
-    learning_rate: f64,
+    config: NetConfig,
 }
 
 impl Net {
-    fn new(learning_rate: f64, device: &Device) -> Self {
+    fn new(config: NetConfig, device: &Device) -> Self {
         let embedding = EmbeddingConfig::new(BYTES, WIDTH).init(device);
-        let hidden = LinearConfig::new(CONTEXT * WIDTH, 64).init(device);
-        Self { embedding, hidden, output: LinearConfig::new(64, BYTES).init(device), relu: Relu::new(), learning_rate }
+        let hidden = LinearConfig::new(CONTEXT * WIDTH, config.hidden).init(device);
+        let output = LinearConfig::new(config.hidden, BYTES).init(device);
+        Self { embedding, hidden, output, relu: Relu::new(), config }
     }
 
     fn forward(&self, context: Tensor<2, Int>) -> Tensor<2> {
@@ -69,12 +101,12 @@ impl LightningModule for Net {
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
-        Ok(Optimizer::new(AdamConfig::new(), self.learning_rate).into())
+        Ok(Optimizer::new(AdamConfig::new(), self.config.lr).into())
     }
 }
 
 /// The windows of a part of the text.
-fn data(text: &str) -> Loader<Batch> {
+fn data(text: &str, batch_size: usize) -> Loader<Batch> {
     let items: Vec<[i32; CONTEXT + 1]> =
         text.as_bytes().windows(CONTEXT + 1).map(|window| std::array::from_fn(|at| i32::from(window[at]))).collect();
     let collate = |items: Vec<[i32; CONTEXT + 1]>, device: &Device| {
@@ -83,50 +115,30 @@ fn data(text: &str) -> Loader<Batch> {
         let context = Tensor::<1, Int>::from_ints(context.as_slice(), device).reshape([items.len(), CONTEXT]);
         (context, Tensor::<1, Int>::from_ints(next.as_slice(), device))
     };
-    Loader::collate(InMemDataset::new(items), collate).batch_size(32)
+    Loader::collate(InMemDataset::new(items), collate).batch_size(batch_size)
 }
 
-/// Trains a model of characters.
-#[derive(Parser)]
-struct Args {
-    /// Number of epochs.
-    #[arg(long, default_value_t = 20)]
-    epochs: usize,
-    /// The learning rate.
-    #[arg(long, default_value_t = 0.003)]
-    lr: f64,
-    /// The device: auto, cpu, cuda, wgpu, …
-    #[arg(long, default_value = "auto")]
-    accelerator: Accelerator,
-    /// Resume from a checkpoint: a file, `last` or `best`.
-    #[arg(long)]
-    ckpt_path: Option<String>,
-    /// The folder for logs and checkpoints.
-    #[arg(long, default_value = ".")]
-    root: std::path::PathBuf,
-}
-
-fn train(args: Args) -> Result<Fit<Net>> {
-    let device = args.accelerator.device()?;
-    let net = Net::new(args.lr, &device);
-    let (seen, unseen) = TEXT.split_at(TEXT.len() * 4 / 5);
-    let mut trainer = Trainer::new()
-        .accelerator(device)
-        .max_epochs(args.epochs)
-        .seed(42)
-        .log_every_n_steps(5)
-        .default_root_dir(args.root)
-        .callback(ModelCheckpoint::new().monitor("val_loss"))
-        .callback(LearningRateMonitor::new());
-    if let Some(path) = args.ckpt_path {
-        trainer = trainer.ckpt_path(path);
-    }
-    trainer.fit(net, (data(seen).shuffle(true), data(unseen)))
+/// The program: its options are those of the two structs, and those of the Trainer.
+fn program() -> Cli<Net, (Loader<Batch>, Loader<Batch>), NetConfig, DataConfig> {
+    Cli::new(
+        |config: NetConfig, device: &Device| Ok(Net::new(config, device)),
+        |config: DataConfig| {
+            let (seen, unseen) = TEXT.split_at(TEXT.len() * 4 / 5);
+            Ok((data(seen, config.batch_size).shuffle(true), data(unseen, config.batch_size)))
+        },
+    )
+    .about("Trains a model of characters.")
+    .version(env!("CARGO_PKG_VERSION"))
+    .alias("epochs", "trainer.max_epochs")
+    .alias("lr", "model.lr")
+    .alias("root", "trainer.default_root_dir")
+    .trainer_defaults(TrainerConfig { max_epochs: Some(20), seed: Some(42), log_every_n_steps: 5, ..TrainerConfig::default() })
+    .trainer(|trainer| trainer.callback(ModelCheckpoint::new().monitor("val_loss")).callback(LearningRateMonitor::new()))
 }
 
 fn main() -> Result<Stop> {
     stormfire::console::Builder::new().file().init()?;
-    Ok(train(Args::parse())?.stop)
+    program().run()
 }
 
 #[cfg(test)]
@@ -137,9 +149,14 @@ mod tests {
     fn the_loss_falls() {
         let root = std::env::temp_dir().join(format!("{}-{}", env!("CARGO_CRATE_NAME"), std::process::id()));
         let loss = |epochs: &str| {
-            let args = ["", "--epochs", epochs, "--accelerator", "cpu", "--root"].map(Into::into);
-            let args = Args::parse_from(args.into_iter().chain([root.clone().into_os_string()]));
-            train(args).unwrap().metrics.get("val_loss").unwrap()
+            let found = std::rc::Rc::new(std::cell::Cell::new(f64::NAN));
+            let noted = found.clone();
+            let program = program().after_fit(move |_, fit, _| {
+                noted.set(fit.metrics.get("val_loss").unwrap_or(f64::NAN));
+                Ok(())
+            });
+            program.try_run(&["--epochs", epochs, "trainer.accelerator=cpu", "--root", root.to_str().unwrap()], &[]).unwrap();
+            found.get()
         };
         assert!(loss("8") < 0.8 * loss("1"));
         std::fs::remove_dir_all(root).unwrap();

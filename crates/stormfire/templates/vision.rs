@@ -12,8 +12,9 @@ use burn::{
     optim::AdamConfig,
     prelude::*,
 };
-use clap::Parser;
-use stormfire::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stormfire::{cli::Cli, prelude::*};
 
 // A small model spends half of its time in the system's allocator, which returns memory and requests it again.
 #[global_allocator]
@@ -27,6 +28,36 @@ const SHAPES: usize = 3;
 /// Images as `[batch, 1, SIZE, SIZE]`, and shapes.
 type Batch = (Tensor<4>, Tensor<1, Int>);
 
+/// The options of the network. They are also in checkpoints.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct NetConfig {
+    /// The learning rate.
+    lr: f64,
+    /// Channels of the first convolution. The second has twice as many.
+    channels: usize,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self { lr: 0.002, channels: 8 }
+    }
+}
+
+/// The options of the data.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct DataConfig {
+    /// Number of items in a batch.
+    batch_size: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { batch_size: 32 }
+    }
+}
+
 #[derive(Module, Debug)]
 struct Net {
     conv1: Conv2d,
@@ -35,15 +66,16 @@ struct Net {
     relu: Relu,
     output: Linear,
     #[module(skip)]
-    learning_rate: f64,
+    config: NetConfig,
 }
 
 impl Net {
-    fn new(learning_rate: f64, device: &Device) -> Self {
+    fn new(config: NetConfig, device: &Device) -> Self {
+        let channels = config.channels;
         let conv = |channels: [usize; 2]| Conv2dConfig::new(channels, [3, 3]).with_padding(PaddingConfig2d::Same).init(device);
         let pool = MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init();
-        let output = LinearConfig::new(16 * SIZE / 4 * SIZE / 4, SHAPES).init(device);
-        Self { conv1: conv([1, 8]), conv2: conv([8, 16]), pool, relu: Relu::new(), output, learning_rate }
+        let output = LinearConfig::new(2 * channels * SIZE / 4 * SIZE / 4, SHAPES).init(device);
+        Self { conv1: conv([1, channels]), conv2: conv([channels, 2 * channels]), pool, relu: Relu::new(), output, config }
     }
 
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
@@ -71,7 +103,7 @@ impl LightningModule for Net {
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
-        Ok(Optimizer::new(AdamConfig::new(), self.learning_rate).into())
+        Ok(Optimizer::new(AdamConfig::new(), self.config.lr).into())
     }
 }
 
@@ -98,56 +130,34 @@ fn noise(seed: usize) -> f32 {
     (mixed ^ mixed >> 13) as f32 / u32::MAX as f32
 }
 
-fn data(from: usize, to: usize) -> Loader<Batch> {
+fn data(from: usize, to: usize, batch_size: usize) -> Loader<Batch> {
     let collate = |items: Vec<(Vec<f32>, u8)>, device: &Device| {
         let (count, shapes): (usize, Vec<i32>) = (items.len(), items.iter().map(|(_, shape)| i32::from(*shape)).collect());
         let pixels: Vec<f32> = items.into_iter().flat_map(|(pixels, _)| pixels).collect();
         let images = Tensor::<1>::from_floats(pixels.as_slice(), device).reshape([count, 1, SIZE, SIZE]);
         (images, Tensor::<1, Int>::from_ints(shapes.as_slice(), device))
     };
-    Loader::collate(InMemDataset::new((from..to).map(draw).collect()), collate).batch_size(32)
+    Loader::collate(InMemDataset::new((from..to).map(draw).collect()), collate).batch_size(batch_size)
 }
 
-/// Trains a classifier of images.
-#[derive(Parser)]
-struct Args {
-    /// Number of epochs.
-    #[arg(long, default_value_t = 5)]
-    epochs: usize,
-    /// The learning rate.
-    #[arg(long, default_value_t = 0.002)]
-    lr: f64,
-    /// The device: auto, cpu, cuda, wgpu, …
-    #[arg(long, default_value = "auto")]
-    accelerator: Accelerator,
-    /// Resume from a checkpoint: a file, `last` or `best`.
-    #[arg(long)]
-    ckpt_path: Option<String>,
-    /// The folder for logs and checkpoints.
-    #[arg(long, default_value = ".")]
-    root: std::path::PathBuf,
-}
-
-fn train(args: Args) -> Result<Fit<Net>> {
-    let device = args.accelerator.device()?;
-    let net = Net::new(args.lr, &device);
-    let mut trainer = Trainer::new()
-        .accelerator(device)
-        .max_epochs(args.epochs)
-        .seed(42)
-        .log_every_n_steps(5)
-        .default_root_dir(args.root)
-        .callback(ModelCheckpoint::new().monitor("val_loss"))
-        .callback(LearningRateMonitor::new());
-    if let Some(path) = args.ckpt_path {
-        trainer = trainer.ckpt_path(path);
-    }
-    trainer.fit(net, (data(0, 600).shuffle(true), data(600, 720)))
+/// The program: its options are those of the two structs, and those of the Trainer.
+fn program() -> Cli<Net, (Loader<Batch>, Loader<Batch>), NetConfig, DataConfig> {
+    Cli::new(
+        |config: NetConfig, device: &Device| Ok(Net::new(config, device)),
+        |config: DataConfig| Ok((data(0, 600, config.batch_size).shuffle(true), data(600, 720, config.batch_size))),
+    )
+    .about("Trains a classifier of images.")
+    .version(env!("CARGO_PKG_VERSION"))
+    .alias("epochs", "trainer.max_epochs")
+    .alias("lr", "model.lr")
+    .alias("root", "trainer.default_root_dir")
+    .trainer_defaults(TrainerConfig { max_epochs: Some(5), seed: Some(42), log_every_n_steps: 5, ..TrainerConfig::default() })
+    .trainer(|trainer| trainer.callback(ModelCheckpoint::new().monitor("val_loss")).callback(LearningRateMonitor::new()))
 }
 
 fn main() -> Result<Stop> {
     stormfire::console::Builder::new().file().init()?;
-    Ok(train(Args::parse())?.stop)
+    program().run()
 }
 
 #[cfg(test)]
@@ -158,9 +168,14 @@ mod tests {
     fn the_loss_falls() {
         let root = std::env::temp_dir().join(format!("{}-{}", env!("CARGO_CRATE_NAME"), std::process::id()));
         let loss = |epochs: &str| {
-            let args = ["", "--epochs", epochs, "--accelerator", "cpu", "--root"].map(Into::into);
-            let args = Args::parse_from(args.into_iter().chain([root.clone().into_os_string()]));
-            train(args).unwrap().metrics.get("val_loss").unwrap()
+            let found = std::rc::Rc::new(std::cell::Cell::new(f64::NAN));
+            let noted = found.clone();
+            let program = program().after_fit(move |_, fit, _| {
+                noted.set(fit.metrics.get("val_loss").unwrap_or(f64::NAN));
+                Ok(())
+            });
+            program.try_run(&["--epochs", epochs, "trainer.accelerator=cpu", "--root", root.to_str().unwrap()], &[]).unwrap();
+            found.get()
         };
         assert!(loss("8") < 0.8 * loss("1"));
         std::fs::remove_dir_all(root).unwrap();

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod begin;
+mod idle;
 pub(crate) mod over_ranks;
 mod weights;
 
@@ -22,6 +23,7 @@ use stormfire_module::{
 use stormfire_ranks::Shared;
 use stormfire_values::{Every, every::Tick, seeds::mix};
 
+use self::idle::IdleHooks;
 use crate::{
     books::Books,
     config::TrainerConfig,
@@ -45,6 +47,8 @@ pub(crate) struct Engine<M: LightningModule> {
     callbacks: Vec<Box<dyn Callback<M>>>,
     /// The keys of the callbacks. Computing one costs more than an event.
     keys: Vec<String>,
+    /// The hooks that need no call.
+    idle: IdleHooks,
     /// The index of the first callback that decides by logged values.
     first_late: usize,
     /// A callback may skip steps.
@@ -70,6 +74,7 @@ impl<M: LightningModule> Engine<M> {
             precision: InUse::default(),
             seed: config.seed,
             keys: ordered.iter().map(|callback| callback.state_key()).collect(),
+            idle: IdleHooks::of(ordered.len()),
             callbacks: ordered,
             first_late,
             frame: Frame::new(config, ranks),
@@ -113,6 +118,9 @@ impl<M: LightningModule> Engine<M> {
         let hook = event.hook();
         // Values logged before this point belong to the step.
         self.collect()?;
+        if self.idle.for_all(hook) && !self.shows_calls() {
+            return Ok(());
+        }
         let _scope = self.enter(hook);
         let outcome = self.call(0..self.first_late, hook, module, &mut event);
         if outcome.is_err() && !reaches_all(hook) {
@@ -130,16 +138,18 @@ impl<M: LightningModule> Engine<M> {
     /// Calls some callbacks.
     fn call(&mut self, which: Range<usize>, hook: Hook, module: &mut M, event: &mut Event<'_, M::Batch>) -> Result<()> {
         let is_other_rank = !self.frame.ranks.is_global_zero();
+        let shows_calls = self.shows_calls();
         let mut outcome = Ok(());
-        let called = self.callbacks[which.clone()].iter_mut().zip(&self.keys[which]);
-        for (callback, key) in called {
-            if is_other_rank && callback.rank_zero_only() {
+        let called = self.callbacks[which.clone()].iter_mut().zip(&self.keys[which.clone()]).zip(which);
+        for ((callback, key), index) in called {
+            let is_idle = self.idle.for_one(index, hook) && !shows_calls;
+            if is_idle || (is_other_rank && callback.rank_zero_only()) {
                 continue;
             }
             let started = self.frame.profiler.start();
             let _span = tracing::trace_span!("hook", %hook, callback = %callback.name()).entered();
             let mut context = context(&mut self.run, &mut self.store, key);
-            let result = callback.on_event(&mut context, module, event);
+            let result = self.idle.watch(index, hook, callback, |callback| callback.on_event(&mut context, module, event));
             self.frame.profiler.stop(started, || format!("[{}] {hook}", callback.name()).into());
             // Also takes the values that it logged before an error. Otherwise they would appear in another event.
             let logged = self.store.take_logged(&self.run);
@@ -155,6 +165,12 @@ impl<M: LightningModule> Engine<M> {
             }
         }
         outcome
+    }
+
+    /// Whether each call of a hook leaves a trace of itself, even if it does nothing.
+    #[inline]
+    fn shows_calls(&self) -> bool {
+        self.frame.profiler.is_on() || tracing::enabled!(tracing::Level::TRACE)
     }
 
     /// Enters the scope of a hook or step at the current moment.

@@ -81,7 +81,7 @@ pub mod for_tuner {
         guard::panic_message,
         new_rates::RateSweep,
         results_table::{STYLE, format_value},
-        signals::check_not_interrupted,
+        signals::{SignalWatch, check_not_interrupted},
         trainer::ProbeTrainer,
     };
 }

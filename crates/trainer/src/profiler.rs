@@ -79,6 +79,11 @@ impl Profiler {
     }
 
     #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        self.actions.is_some()
+    }
+
+    #[inline]
     pub(crate) fn start(&self) -> Started {
         Started(self.actions.is_some().then(Instant::now))
     }

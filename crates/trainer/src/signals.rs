@@ -154,7 +154,7 @@ fn count_runs(number: i32, change: isize) {
 /// The first signal is stored. A second one of the same kind ends the process at once, with its exit code, unless it is
 /// the requeue signal or the program has its own handler.
 #[derive(Debug)]
-pub(crate) struct SignalWatch {
+pub struct SignalWatch {
     received: Arc<AtomicUsize>,
     requeue: Option<Signal>,
     asks_for_requeue: Arc<AtomicBool>,
@@ -164,7 +164,7 @@ pub(crate) struct SignalWatch {
 
 impl SignalWatch {
     /// Watches for Ctrl-C, SIGTERM and the requeue signal.
-    pub(crate) fn install(requeue: Option<Signal>) -> Self {
+    pub fn install(requeue: Option<Signal>) -> Self {
         let mut watch =
             Self { received: Arc::default(), requeue, asks_for_requeue: Arc::default(), watched: Vec::new(), installed: Vec::new() };
         for signal in Signal::ALL {
@@ -207,7 +207,7 @@ impl SignalWatch {
     }
 
     /// The signal that requested the run to end. A later signal does not replace the requeue signal.
-    pub(crate) fn received(&self) -> Option<Signal> {
+    pub fn received(&self) -> Option<Signal> {
         if self.asks_for_requeue.load(Ordering::Relaxed) {
             return self.requeue;
         }

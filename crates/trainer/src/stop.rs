@@ -8,6 +8,20 @@ use stormfire_module::moment::Progress;
 use crate::signals::Signal;
 
 /// The result of a fit.
+///
+/// ```
+/// use stormfire_trainer::{Fit, Stop};
+///
+/// /// What a program prints at its end.
+/// fn report<M>(fit: &Fit<M>) -> String {
+///     let loss = fit.metrics.get("val_loss").unwrap_or(f64::NAN);
+///     format!("{} epochs, {} steps, val_loss {loss:.3}: {}", fit.progress.epoch, fit.progress.global_step, fit.stop)
+/// }
+///
+/// assert_eq!(Stop::MaxEpochs(3).to_string(), "`max_epochs = 3` reached");
+/// assert_eq!((Stop::MaxSteps(9).exit_code(), Stop::MaxSteps(9).is_interrupted()), (0, false));
+/// # let _ = report::<()>;
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct Fit<M> {

@@ -69,6 +69,8 @@ use crate::{
 /// assert_eq!(fit.progress.global_step, 20);
 /// # Ok::<(), stormfire_module::Error>(())
 /// ```
+///
+#[doc = include_str!("../docs/trainer.md")]
 pub struct Trainer<M: LightningModule> {
     config: TrainerConfig,
     misread: Misread,

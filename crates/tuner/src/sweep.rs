@@ -1,8 +1,10 @@
 //! Searches for hyperparameters over many trials.
 
+mod course;
 mod journal;
 mod judge;
 mod parzen;
+mod processes;
 mod pruner;
 mod record;
 mod result;
@@ -23,14 +25,12 @@ use stormfire_values::{
     text::{Misread, TextError},
 };
 
-use crate::{
-    ranks::{Ended, agree, of_zero},
-    tables::print,
-};
-use journal::{Header, Journal};
+use crate::ranks::{Ended, agree, of_zero};
+use course::Course;
 use search::Search;
 use trial::Task;
 
+pub use processes::{ProcessEnd, TrialTask, run_in_processes};
 pub use pruner::Pruner;
 pub use record::{TrialRecord, TrialState};
 pub use result::SweepResult;
@@ -174,20 +174,17 @@ impl Sweep {
     pub fn run(&self, mut objective: impl FnMut(&mut Trial<'_>) -> Result<f64>) -> Result<SweepResult> {
         self.check()?;
         let ranks = stormfire_ranks::here()?;
-        let trials = self.search.trials(&self.space)?;
         // Rank 0 has the files.
-        let mut journal = None;
+        let mut course = None;
         of_zero(&ranks, || {
-            journal = Some(self.open()?);
+            course = Some(Course::open(self)?);
             Ok(())
         })?;
-        let mut failures = 0;
-        for number in 0..trials {
-            let task = of_zero(&ranks, || journal.as_mut().map_or(Ok(None), |journal| self.task(journal, number)))?;
-            let Some(task) = task else { continue };
+        loop {
             agree(&ranks, &Ok(()))?;
-            tracing::info!("trial {number} of {trials}: {}", task.record.shown_params());
-            let mut trial = Trial::new(task, (self.monitor.as_str(), self.mode), &self.pruner, ranks.is_global_zero());
+            let next = |course: &mut Course<'_>| course.start()?.map(|started| Task::new(course.journal(), &started)).transpose();
+            let Some(task) = of_zero(&ranks, || course.as_mut().map_or(Ok(None), next))? else { break };
+            let mut trial = Trial::new(task, self);
             let outcome = catch_unwind(AssertUnwindSafe(|| objective(&mut trial)));
             let panicked =
                 |panic: Box<dyn Any + Send>| Err(Error::other(format!("the objective panicked: {}", panic_message(panic.as_ref()))));
@@ -202,50 +199,13 @@ impl Sweep {
                 (Err(lost), Ok(_)) => Err(Error::other(lost.to_string())),
                 (_, outcome) => outcome,
             };
-            let record = trial.ended(outcome);
-            failures = if record.state == TrialState::Failed { failures + 1 } else { 0 };
-            let error = record.error.clone().unwrap_or_default();
-            if let Some(journal) = &mut journal {
-                journal.set(record)?;
-            }
+            let noted = course.as_mut().map_or(Ok(()), |course| course.ended(trial.ended(outcome)));
             ended?;
-            if failures >= self.max_failures {
-                let reason = format!("{failures} trials in a row have failed, the last one with: {error}");
-                return Err(Error::config("Sweep", reason, "correct the objective, or raise `Sweep::max_failures`"));
-            }
+            of_zero(&ranks, || noted)?;
         }
-        let records = of_zero(&ranks, || Ok(journal.as_ref().map(|journal| journal.records().to_vec()).unwrap_or_default()))?;
-        let result = SweepResult::new(records, self.mode);
-        if let Some(journal) = &journal {
-            result.write(journal.folder())?;
-            print(&result);
-        }
-        Ok(result)
-    }
-
-    fn open(&self) -> Result<Journal> {
-        let (space, search, monitor) = (self.space.clone(), self.search.name().to_owned(), self.monitor.clone());
-        Journal::open(&self.folder, &Header { space, search, seed: self.seed, monitor, mode: self.mode })
-    }
-
-    /// The trial of this number, if it is left.
-    fn task(&self, journal: &mut Journal, number: usize) -> Result<Option<Task>> {
-        let known = journal.records().get(number).cloned();
-        if known.as_ref().is_some_and(|record| record.state != TrialState::Running) {
-            return Ok(None);
-        }
-        let has_started = known.is_some();
-        let record = match known {
-            Some(record) => record,
-            None => {
-                let params = self.search.params(&self.space, self.seed, number, journal.records(), self.mode);
-                let record = TrialRecord::new(number, params);
-                journal.set(record.clone())?;
-                record
-            }
-        };
-        let others = journal.records()[..number].to_vec();
-        Task::new(record, others, journal.folder().to_owned(), has_started).map(Some)
+        let result = |course: Course<'_>| course.result().map(|result| result.trials().to_vec());
+        let trials = of_zero(&ranks, || course.take().map_or(Ok(Vec::new()), result))?;
+        Ok(SweepResult::new(trials, self.mode))
     }
 
     fn check(&self) -> Result<()> {

@@ -80,6 +80,11 @@ impl Drop for DistantCpu {
     }
 }
 
+/// Whether a read of this device's values does not wait.
+pub fn is_at_hand(device: &Device) -> bool {
+    CPU.get() == Cpu::AtHand && *device == Device::flex()
+}
+
 /// The values of a tensor whose read does not wait, or the tensor.
 ///
 /// An operation on the CPU (burn's `flex`) is complete when it returns. Copying a number costs less than keeping the
@@ -89,8 +94,7 @@ impl Drop for DistantCpu {
 /// The tensor, if its read may wait.
 #[expect(clippy::result_large_err, reason = "the tensor is returned to the caller")]
 pub fn values_at_hand<const D: usize, K: kind::Basic>(tensor: Tensor<D, K>) -> Result<TensorData, Tensor<D, K>> {
-    let device = tensor.device();
-    if CPU.get() != Cpu::AtHand || device != Device::flex() {
+    if !is_at_hand(&tensor.device()) {
         return Err(tensor);
     }
     Ok(tensor.try_into_data().unwrap_or_else(|error| {

@@ -7,7 +7,9 @@ use super::Finding;
 const FOREIGN_FOLDERS: [&str; 3] = [concat!("/", "work"), concat!("/", "tmp"), concat!("/", "root")];
 const FOREIGN_SIBLING: &str = concat!("..", "/shared");
 
-pub(super) fn check(path: &str, text: &str, exists: &dyn Fn(&str) -> bool) -> Vec<Finding> {
+/// `leads_to` says whether the target of a link exists: a file relative to this one, and a heading in it. An empty file
+/// is this one.
+pub(super) fn check(path: &str, text: &str, leads_to: &dyn Fn(&str, Option<&str>) -> bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     let is_markdown = path.rsplit('.').next() == Some("md");
     let mut in_code = false;
@@ -19,7 +21,10 @@ pub(super) fn check(path: &str, text: &str, exists: &dyn Fn(&str) -> bool) -> Ve
             in_code = !in_code;
         }
         if is_markdown && !in_code {
-            let broken = links(line).into_iter().filter(|link| !exists(link));
+            let broken = links(line).into_iter().filter(|link| {
+                let (file, heading) = link.split_once('#').map_or((*link, None), |(file, heading)| (file, Some(heading)));
+                !leads_to(file, heading)
+            });
             findings.extend(broken.map(|link| Finding::at(path, number, format!("the target of the link `{link}` does not exist"))));
         }
     }
@@ -39,15 +44,42 @@ fn foreign(line: &str) -> Vec<&'static str> {
     folders.chain(sibling).collect()
 }
 
-/// Returns the relative targets of `[text](target)`, without anchors.
+/// Returns the relative targets of `[text](target)`.
 fn links(line: &str) -> Vec<&str> {
     let targets = line.match_indices("](").filter_map(|(at, open)| {
         let rest = &line[at + open.len()..];
         let target = rest[..rest.find(')')?].split_whitespace().next()?;
-        let file = target.split('#').next()?;
-        (!file.is_empty() && !target.contains("://") && !target.starts_with("mailto:")).then_some(file)
+        (!target.contains("://") && !target.starts_with("mailto:")).then_some(target)
     });
     targets.collect()
+}
+
+/// Whether a page has a heading with this anchor, as GitHub and mdBook name it.
+pub(super) fn has_heading(page: &str, anchor: &str) -> bool {
+    let mut in_code = false;
+    let mut seen: Vec<String> = Vec::new();
+    for line in page.lines() {
+        if line.trim_start().starts_with("```") {
+            in_code = !in_code;
+        }
+        let heading = line.trim_start_matches('#');
+        if in_code || heading.len() == line.len() || !heading.starts_with(' ') {
+            continue;
+        }
+        let name = anchor_of(heading);
+        // Of equal headings, the second one gets a number.
+        let number = seen.iter().filter(|before| **before == name).count();
+        if anchor == name && number == 0 || anchor == format!("{name}-{number}") {
+            return true;
+        }
+        seen.push(name);
+    }
+    false
+}
+
+fn anchor_of(heading: &str) -> String {
+    let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect::<String>().to_lowercase()
 }
 
 #[cfg(test)]
@@ -73,16 +105,27 @@ mod tests {
 
     #[test]
     fn broken_links_are_found_only_outside_of_code() {
-        let text = "[a](here.md#part) [b](gone.md) [c](https://x.org/y)\n```\n[d](gone.md)\n```\n[e](#top) [f](also-gone.md \"title\")\n";
-        let found = check("README.md", text, &|target| target == "here.md");
+        let text = "[a](here.md#part) [b](gone.md) [c](https://x.org/y)\n```\n[d](gone.md)\n```\n[e](#top) [f](here.md#other \"title\")\n";
+        let found = check("README.md", text, &|file, heading| file == "here.md" && heading == Some("part") || heading == Some("top"));
         let lines: Vec<_> = found.iter().map(|finding| (finding.line, finding.message.as_str())).collect();
         assert_eq!(
             lines,
             [
                 (Some(1), "the target of the link `gone.md` does not exist"),
-                (Some(5), "the target of the link `also-gone.md` does not exist")
+                (Some(5), "the target of the link `here.md#other` does not exist")
             ]
         );
-        assert!(check("lib.rs", text, &|_| false).is_empty());
+        assert!(check("lib.rs", text, &|_, _| false).is_empty());
+    }
+
+    #[test]
+    fn headings_have_the_anchors_of_github() {
+        let page = "# A `Loader`, and more\n```\n# code\n```\n## Costs\n#[attribute]\n### Costs\n";
+        for anchor in ["a-loader-and-more", "costs", "costs-1"] {
+            assert!(has_heading(page, anchor), "{anchor}");
+        }
+        for anchor in ["a-loader", "code", "costs-2", "attribute", ""] {
+            assert!(!has_heading(page, anchor), "{anchor}");
+        }
     }
 }

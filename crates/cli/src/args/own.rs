@@ -35,7 +35,7 @@ pub(crate) const OWN: [Own; 9] = [
         about: "Run once for each combination of values, such as `model.lr=1e-3,1e-2`: each in a process and a folder.",
         ..PLAIN
     },
-    Own { name: "jobs", value: Some("N"), about: "The number of those processes at a time. Default: 1.", ..PLAIN },
+    Own { name: "jobs", value: Some("N"), about: "The number of processes of `--multirun` or `sweep` at a time. Default: 1.", ..PLAIN },
     Own {
         name: "dry-run",
         about: "Build everything, try one batch of each loader, write nothing, and print the options of the run.",
@@ -53,7 +53,7 @@ pub(crate) const OWN: [Own; 9] = [
         name: "help",
         short: Some('h'),
         may_have_value: true,
-        about: "Print this page. `=all` lists all options of the Trainer.",
+        about: "Print this page. `=all` lists all options of the Trainer, `tune` and `sweep`.",
         ..PLAIN
     },
 ];

@@ -11,17 +11,20 @@ use stormfire_trainer::{CkptPath, Trainer, TrainerConfig};
 use super::Cli;
 use crate::{
     args::{self, Command, Line, Print},
+    children::ROOT,
     completion,
     error::{Error, Problem, Result},
     help::Page,
     layers::Layers,
-    multirun::{self, Plan, ROOT},
+    multirun,
     node::{Node, Tree},
     print::print_config,
     registry::{Kind, Refused},
     saved_config::{SavedConfig, of_checkpoint},
     schema::{Schema, join},
     source::{Origin, Source},
+    sweep::{self, SweepConfig},
+    tune::{self, TuneConfig},
     typed,
 };
 
@@ -30,11 +33,29 @@ pub(super) enum Ended {
     /// It has printed what the user asked for.
     Printed(String),
     /// It is started several times.
-    Several(Plan),
+    Several(Runs),
     /// The command line or the configuration is wrong.
     Usage(Error),
     /// Something failed.
     Failed(stormfire_module::Error),
+}
+
+/// Several runs of the program.
+pub(super) enum Runs {
+    Multirun(multirun::Plan),
+    Sweep(Box<sweep::Plan>),
+}
+
+impl Ended {
+    /// For a function that does not print.
+    pub(super) fn into_error(self) -> stormfire_module::Error {
+        match self {
+            Self::Usage(error) => error.into(),
+            Self::Failed(error) => error,
+            Self::Printed(text) => stormfire_module::Error::other(text),
+            Self::Several(_) => stormfire_module::Error::other("several runs need processes"),
+        }
+    }
 }
 
 impl From<Error> for Ended {
@@ -58,6 +79,10 @@ pub(super) struct Prepared<M: LightningModule> {
     pub(super) config: Node,
     pub(super) schema: Schema,
     pub(super) checkpoint: Option<PathBuf>,
+    /// The options of the model in the checkpoint.
+    pub(super) saved: Option<Node>,
+    /// Comments that say how the run was started.
+    pub(super) header: String,
 }
 
 impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, DC: DeserializeOwned> Cli<M, D, MC, DC> {
@@ -89,6 +114,10 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         options["description"] = json!("the options of the Trainer");
         self.registry.describe(&mut options);
         sections.push(("trainer".into(), options));
+        for (name, schema, values) in own_sections()? {
+            sections.push((name.to_owned(), schema));
+            defaults.fields_mut().map(|fields| fields.insert(name.to_owned(), values));
+        }
         let schema = Schema::of_sections(program, sections);
         self.check_aliases(&schema)?;
 
@@ -110,19 +139,30 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         if line.multirun {
             // Its own value, unless a flag has another one.
             let root = layers.clone().flags(line.options.iter().filter(|option| option.path == ROOT).cloned()).merged()?;
-            let root = root.get(ROOT.split('.')).and_then(Node::text).unwrap_or(".").into();
-            return Err(Ended::Several(multirun::plan(&line, root)?));
+            let given = root.get(ROOT.split('.'));
+            let root = PathBuf::from(given.and_then(Node::text).unwrap_or("."));
+            sweep::check_on_disk(&root, given, ROOT)?;
+            let plan = multirun::plan(&line, root)?;
+            check_runs(&plan, &line, &layers)?;
+            return Err(Ended::Several(Runs::Multirun(plan)));
         }
-        layers = layers.flags(line.options.iter().cloned());
         let command = line.command.unwrap_or_default();
+        let (plain, space) = if command == Command::Sweep { sweep::divide(&line.options)? } else { (line.options.clone(), None) };
+        layers = layers.flags(plain);
         if command == Command::Predict && self.predict.is_none() {
             return Err(Problem::general("this program cannot predict").help("add `Cli::predict`".to_owned()).into_ended());
         }
-        self.with_checkpoint(program, &line, layers, command)
+        self.with_checkpoint(program, &line, layers, (command, space))
     }
 
     /// The module's options may be those of a checkpoint, which only the Trainer finds.
-    fn with_checkpoint(&mut self, program: &str, line: &Line, mut layers: Layers, command: Command) -> Result<Prepared<M>, Ended> {
+    fn with_checkpoint(
+        &mut self,
+        program: &str,
+        line: &Line,
+        mut layers: Layers,
+        (command, space): (Command, Option<Node>),
+    ) -> Result<Prepared<M>, Ended> {
         let schema = layers.schema().clone();
         if line.ckpt_path.is_none() {
             // All mistakes at once, before anything is built.
@@ -146,8 +186,9 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             None => None,
         };
         let saved = checkpoint.as_deref().map(|path| of_checkpoint(path, &schema)).transpose().map_err(|error| of_ckpt_path(&error))?;
-        if let Some(layer) = saved.flatten() {
-            layers = layers.checkpoint(layer);
+        let saved = saved.flatten();
+        if let Some(layer) = &saved {
+            layers = layers.checkpoint(layer.clone());
         }
         let mut config = layers.checked()?;
         // What the program has set beside the options.
@@ -162,17 +203,29 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
                 }
             }
         }
-        if let Some(Print::Config { docs }) = line.print {
-            return Err(Ended::Printed(print_config(&config, &schema, docs)));
+        let header = header(program, &self.version, &line.shown);
+        if command == Command::Sweep {
+            config = sweep::with_space(config, space.as_ref());
+            if line.print.is_none() {
+                let plan = sweep::plan(line, &layers, &config, &header)?;
+                if !line.dry_run {
+                    return Err(Ended::Several(Runs::Sweep(Box::new(plan))));
+                }
+            }
         }
-        let saved = SavedConfig {
-            config: crate::secret::without(&config, &schema),
+        if let Some(Print::Config { docs }) = line.print {
+            return Err(Ended::Printed(print_config(&shown_for(command, config), &schema, docs)));
+        }
+        let own_folder = self.is_child.then(|| trainer.config().default_root_dir.clone());
+        let saved_config = SavedConfig {
+            config: crate::secret::without(&shown_for(Command::Fit, config.clone()), &schema),
             schema: schema.clone(),
-            header: header(program, &self.version, &line.shown),
+            header: header.clone(),
+            own_folder,
             is_written: false,
         };
-        let trainer = trainer.callback(saved);
-        Ok(Prepared { command, dry_run: line.dry_run, trainer, config, schema, checkpoint })
+        let trainer = trainer.callback(saved_config);
+        Ok(Prepared { command, dry_run: line.dry_run, trainer, config, schema, checkpoint, saved, header })
     }
 
     /// The Trainer with its options, and with what the program adds in code.
@@ -232,8 +285,42 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     fn help(&self, program: &str, schema: &Schema, defaults: &Node, all: bool) -> String {
         let commands = self.commands();
         let (about, aliases, prefix) = (self.about.as_str(), self.aliases.as_slice(), self.prefix.as_str());
-        Page { program, about, commands: &commands, aliases, schema, defaults, prefix }.text(all)
+        Page { program, about, commands: &commands, aliases, schema, defaults, prefix, columns: self.columns }.text(all)
     }
+}
+
+/// The options that a command has.
+pub(super) fn shown_for(command: Command, mut config: Node) -> Node {
+    let is_shown = |name: &String| match name.as_str() {
+        sweep::SECTION => command == Command::Sweep,
+        tune::SECTION => command == Command::Tune,
+        _ => true,
+    };
+    if let Some(fields) = config.fields_mut() {
+        fields.retain(|name, _| is_shown(name));
+    }
+    config
+}
+
+/// The sections of commands: their names, schemas and defaults.
+fn own_sections() -> Result<[(&'static str, Value, Node); 2]> {
+    fn section<T: Default + serde::Serialize + schemars::JsonSchema>(name: &'static str) -> Result<(&'static str, Value, Node)> {
+        let defaults = Node::of(&T::default(), &Source::default_value()).map_err(|error| Problem::general(error.to_string()))?;
+        Ok((name, schemars::schema_for!(T).to_value(), defaults))
+    }
+    Ok([section::<TuneConfig>(tune::SECTION)?, section::<SweepConfig>(sweep::SECTION)?])
+}
+
+/// Checks the options of each run of a line before the first one starts.
+fn check_runs(plan: &multirun::Plan, line: &Line, layers: &Layers) -> Result<()> {
+    if line.ckpt_path.is_some() {
+        // It has other options, which the runs find.
+        return Ok(());
+    }
+    for options in plan.options_of_runs(&line.options) {
+        layers.clone().flags(options).checked()?;
+    }
+    Ok(())
 }
 
 fn option_values(config: &TrainerConfig) -> Result<Value, Ended> {

@@ -1,22 +1,25 @@
 //! Runs a command.
 
-use std::io::Write as _;
+use std::{io::Write as _, path::Path};
 
 use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 use stormfire_data::DataModule;
 use stormfire_loggers::Metrics;
-use stormfire_module::{LightningModule, Result};
-use stormfire_trainer::{Accelerator, CkptPath, Limit, Stop, Trainer, TrainerConfig};
+use stormfire_module::{LightningModule, LoadOptions, Result};
+use stormfire_trainer::{Accelerator, CkptPath, Stop, Trainer, for_tuner::ProbeTrainer as _};
 
 use super::{
-    Cli,
-    prepare::{Ended, Prepared, in_source, options_of},
+    Cli, Tuned,
+    explain::{check_monitors, with_overrides},
+    prepare::{Ended, Prepared, Runs, in_source, options_of, shown_for},
 };
 use crate::{
     args::Command,
+    children,
     error::{Error, Problem},
     node::Node,
+    print::print_config,
     schema::Schema,
     secret,
 };
@@ -31,6 +34,8 @@ pub enum Outcome {
     Evaluated(Vec<Metrics>),
     /// It has predicted.
     Predicted,
+    /// It has found a learning rate, a batch size, or both.
+    Tuned(Tuned),
     /// What the user asked it to print, such as its help. Nothing was run.
     Printed(String),
 }
@@ -44,8 +49,12 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     ///
     /// # Errors
     /// As the runs of a [`Trainer`].
-    pub fn run(self) -> Result<Stop> {
+    pub fn run(mut self) -> Result<Stop> {
         Accelerator::serve_probe();
+        self.take_task();
+        if let Some((_, columns)) = console::Term::stdout().size_checked() {
+            self.columns = columns.into();
+        }
         stormfire_console::init();
         let mut args = std::env::args_os();
         let program = args.next().map_or_else(|| "program".into(), std::path::PathBuf::from);
@@ -64,21 +73,11 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         match self.execute(&program, &args, variables.collect()) {
             Ok(Outcome::Fit(stop)) => Ok(stop),
             Ok(Outcome::Evaluated(_) | Outcome::Predicted) => Ok(Stop::Requested("the command is complete".into())),
-            Ok(Outcome::Printed(text)) | Err(Ended::Printed(text)) => {
-                let mut stdout = std::io::stdout().lock();
-                match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-                    // A closed pipe, as of `| head`, is not an error.
-                    Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                        let _ = writeln!(std::io::stderr().lock(), "error: stdout cannot be written: {error}");
-                        std::process::exit(1)
-                    }
-                    _ => std::process::exit(0),
-                }
-            }
-            Err(Ended::Several(plan)) => {
-                let (table, is_good) = plan.run(&std::env::current_exe()?)?;
-                let _ = std::io::stdout().lock().write_all(table.as_bytes());
-                std::process::exit(i32::from(!is_good))
+            Ok(Outcome::Tuned(tuned)) => printed(&format!("{tuned}\n"), 0),
+            Ok(Outcome::Printed(text)) | Err(Ended::Printed(text)) => printed(&text, 0),
+            Err(Ended::Several(runs)) => {
+                let (table, is_good) = runs.run(&std::env::current_exe()?)?;
+                printed(&table, i32::from(!is_good))
             }
             Err(Ended::Usage(error)) => {
                 let _ = writeln!(std::io::stderr().lock(), "error: {error}");
@@ -86,6 +85,13 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             }
             Err(Ended::Failed(error)) => Err(error),
         }
+    }
+
+    /// Finds out whether another process of the program has started this one.
+    pub(super) fn take_task(&mut self) {
+        let task = children::task();
+        self.is_child = task.is_some();
+        self.trial = task.and_then(|task| task.trial);
     }
 
     /// Runs the program with this command line, without the name of the program, and these variables. Unlike
@@ -109,8 +115,23 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         }
     }
 
-    fn execute(mut self, program: &str, args: &[String], variables: Vec<(String, String)>) -> Result<Outcome, Ended> {
-        let Prepared { command, dry_run, mut trainer, config, schema, checkpoint } = self.prepare(program, args, variables)?;
+    /// An error of a trial is noted with the sweep.
+    pub(super) fn execute(self, program: &str, args: &[String], variables: Vec<(String, String)>) -> Result<Outcome, Ended> {
+        let trial = self.trial.clone();
+        let outcome = self.perform(program, args, variables);
+        let Some(trial) = trial else { return outcome };
+        outcome.map_err(|ended| {
+            let error = ended.into_error();
+            match trial.failed(&error) {
+                Ok(()) => Ended::Failed(error),
+                Err(other) => Ended::Failed(other),
+            }
+        })
+    }
+
+    fn perform(mut self, program: &str, args: &[String], variables: Vec<(String, String)>) -> Result<Outcome, Ended> {
+        let prepared = self.prepare(program, args, variables)?;
+        let Prepared { command, dry_run, mut trainer, config, schema, checkpoint, saved, header } = prepared;
         let options = trainer.config().clone();
         // A machine without the device is not a mistake on the command line.
         let device = options.accelerator.unwrap_or_default().of_this_rank().device().map_err(stormfire_module::Error::from)?;
@@ -120,68 +141,108 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         }
         trainer = trainer.accelerator(device.clone());
         if dry_run {
-            trainer = Trainer::from_config(rehearsal(&options)).accelerator(device.clone());
-            for change in &self.of_batches {
-                trainer = change(trainer, &options);
-            }
+            trainer = trainer.rehearsal().map_err(|error| in_source(error, &config, &schema, "trainer"))?;
         }
         let data = self.build_data(&config, &schema, &device)?;
         let model: MC = options_of(&config, "model").map_err(|error| secret::redacted(error, &config, &schema))?;
         let module = self.build.model(model, &data, &device).map_err(|error| in_source(error, &config, &schema, "model"))?;
-        if command != Command::Fit && checkpoint.is_none() {
-            tracing::warn!("without `--ckpt-path`, `{}` has a module that was not trained", command.name());
-        }
-        // A trial is no continued fit, whose limits may be reached.
-        if let Some(path) = checkpoint.as_ref().filter(|_| !(dry_run && command == Command::Fit)) {
-            trainer.set_ckpt_path(CkptPath::Path(path.clone()));
-        }
-        let name = command.name();
-        let outcome = match command {
-            Command::Fit => {
-                let fit = trainer.fit(module, data)?;
-                if !fit.stop.is_interrupted()
-                    && !dry_run
-                    && let Some(then) = self.after_fit.take()
-                {
-                    let data = self.build_data(&config, &schema, &device)?;
-                    then(&mut trainer, &fit, data)?;
-                }
-                Outcome::Fit(fit.stop)
-            }
-            Command::Validate => Outcome::Evaluated(trainer.validate(&module, data)?),
-            Command::Test => Outcome::Evaluated(trainer.test(&module, data)?),
-            Command::Predict => {
-                let with = self.predict.take().ok_or_else(|| Ended::Usage(Problem::general("this program cannot predict").into()))?;
-                with(&mut trainer, &module, data)?;
-                Outcome::Predicted
-            }
-        };
+        let started =
+            Started { command, dry_run, trainer, module, data, config: &config, schema: &schema, device: &device, header: &header };
+        let outcome = self.command(started, checkpoint.as_deref());
+        let outcome = outcome.map_err(|ended| with_overrides(ended, saved.as_ref(), &config))?;
         if dry_run {
             let from = checkpoint.map_or_else(String::new, |path| format!(" from {}", path.display()));
-            let text = format!("`{name}`{from} would run with\n{}", crate::print::print_config(&config, &schema, false));
-            return Ok(Outcome::Printed(text));
+            let text = print_config(&shown_for(command, config), &schema, false);
+            return Ok(Outcome::Printed(format!("`{}`{from} would run with\n{text}", command.name())));
         }
         Ok(outcome)
     }
 
-    fn build_data(&self, config: &Node, schema: &Schema, device: &Device) -> Result<D, Ended> {
+    fn command(&mut self, started: Started<'_, M, D>, checkpoint: Option<&Path>) -> Result<Outcome, Ended> {
+        let Started { command, dry_run, mut trainer, mut module, data, config, schema, device, header } = started;
+        match checkpoint {
+            // A rehearsal is no continued fit, whose limits may be reached.
+            Some(path) if dry_run && command == Command::Fit => module = module.load_weights(path, &LoadOptions::new())?.0,
+            Some(path) => trainer.set_ckpt_path(CkptPath::Path(path.to_owned())),
+            None if matches!(command, Command::Validate | Command::Test | Command::Predict) => {
+                tracing::warn!("without `--ckpt-path`, `{}` has a module that was not trained", command.name());
+            }
+            None => {}
+        }
+        match command {
+            Command::Tune if !dry_run => Ok(Outcome::Tuned(self.tune(&mut trainer, &module, (config, schema), device, header)?)),
+            Command::Fit | Command::Tune | Command::Sweep => {
+                let (fit, is_pruned);
+                (trainer, fit, is_pruned) = if let Some(trial) = self.trial.take() {
+                    trial.fit(trainer, module, data)?
+                } else {
+                    let fit = trainer.fit(module, data)?;
+                    (trainer, fit, false)
+                };
+                if dry_run {
+                    check_monitors(command, config, &fit.metrics)?;
+                } else if !fit.stop.is_interrupted()
+                    && !is_pruned
+                    && let Some(then) = self.after_fit.take()
+                {
+                    let data = self.build_data(config, schema, device)?;
+                    then(&mut trainer, &fit, data)?;
+                }
+                Ok(Outcome::Fit(fit.stop))
+            }
+            Command::Validate => Ok(Outcome::Evaluated(trainer.validate(&module, data)?)),
+            Command::Test => Ok(Outcome::Evaluated(trainer.test(&module, data)?)),
+            Command::Predict => {
+                let with = self.predict.take().ok_or_else(|| Ended::Usage(Problem::general("this program cannot predict").into()))?;
+                with(&mut trainer, &module, data)?;
+                Ok(Outcome::Predicted)
+            }
+        }
+    }
+
+    pub(super) fn build_data(&self, config: &Node, schema: &Schema, device: &Device) -> Result<D, Ended> {
         let data: DC = options_of(config, "data").map_err(|error| secret::redacted(error, config, schema))?;
         self.build.data(data, device).map_err(|error| in_source(error, config, schema, "data"))
     }
 }
 
-/// Options with which a run writes nothing, and takes one batch of each loader.
-fn rehearsal(options: &TrainerConfig) -> TrainerConfig {
-    TrainerConfig {
-        fast_dev_run: 1,
-        barebones: false,
-        overfit_batches: Limit::Batches(0),
-        profiler: None,
-        min_epochs: None,
-        min_steps: None,
-        enable_progress_bar: false,
-        enable_model_summary: false,
-        enable_checkpointing: false,
-        ..options.clone()
+/// All that a command needs.
+struct Started<'a, M: LightningModule, D> {
+    command: Command,
+    dry_run: bool,
+    trainer: Trainer<M>,
+    module: M,
+    data: D,
+    config: &'a Node,
+    schema: &'a Schema,
+    device: &'a Device,
+    header: &'a str,
+}
+
+impl Runs {
+    /// Runs them. Returns what to print, and whether all is well.
+    pub(super) fn run(&self, program: &Path) -> Result<(String, bool)> {
+        let world = stormfire_ranks::here()?.world();
+        if world > 1 {
+            let reason = format!("{world} ranks would each start all of them");
+            return Err(stormfire_module::Error::config("several runs", reason, "start them in one process, without a launcher"));
+        }
+        match self {
+            Self::Multirun(plan) => Ok(plan.run(program)?),
+            Self::Sweep(plan) => plan.run(program),
+        }
+    }
+}
+
+/// Prints and ends the process.
+fn printed(text: &str, code: i32) -> ! {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // A closed pipe, as of `| head`, is not an error.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(std::io::stderr().lock(), "error: stdout cannot be written: {error}");
+            std::process::exit(1)
+        }
+        _ => std::process::exit(code),
     }
 }

@@ -1,4 +1,6 @@
 mod complaints;
+mod refusals;
+mod searches;
 
 use std::path::Path;
 
@@ -199,42 +201,6 @@ fn a_continued_run_notes_what_differs() {
     assert!(second.contains("# differs from the run until here in\n#   trainer.max_epochs: 1 -> 3\nmodel:"), "{second}");
     run(program_of(1), root, &["--ckpt-path=last", "--epochs=3"]).unwrap();
     assert!(!logs.join("config-3.yaml").exists());
-}
-
-#[test]
-fn mistakes_are_named_before_anything_runs() {
-    let folder = tempfile::tempdir().unwrap();
-    let told = |args: &[&str]| shown(&run(program_of(1), folder.path(), args).unwrap_err().to_string(), folder.path());
-    assert_snapshot!(told(&["--model.inptus=3"]), @r"
-    --model.inptus: there is no option `model.inptus`
-      help: did you mean `model.inputs`?
-    ");
-    assert_snapshot!(told(&["--epochs=many"]), @"--epochs: `trainer.max_epochs`: expected a whole number or null, not the string `many`");
-    assert_snapshot!(told(&["trainer.val_check_interval=5 parsecs"]), @r"trainer.val_check_interval: `trainer.val_check_interval`: cannot read `5 parsecs` as a period: `parsecs` is not one of steps, batches, epochs, seconds, minutes, hours, days; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`");
-    assert_snapshot!(told(&["trainer.limit_train_batches=1.5"]), @r"
-    trainer.limit_train_batches: `trainer.limit_train_batches`: 1.5 is not a fraction between 0 and 1
-      help: a whole number counts batches: `10`, not `10.0`
-    ");
-    assert_snapshot!(told(&["--model.inputs", "0"]), @r"
-    --model.inputs: `model.inputs`: a line needs inputs
-      help: use 1 or more
-    ");
-    assert_snapshot!(told(&["predict"]), @r"
-    this program cannot predict
-      help: add `Cli::predict`
-    ");
-    assert_snapshot!(told(&["-c", "missing.yaml"]), @"missing.yaml: the file does not exist");
-    assert!(!folder.path().join("lightning_logs").exists());
-    let error = program_of(1).trainer(|trainer| trainer.max_epochs(7)).try_run(&["--epochs", "3"], &[]).unwrap_err();
-    assert_snapshot!(error.to_string(), @r"
-    --epochs: `trainer.max_epochs` is set in the code of the program, with `Cli::trainer`
-      help: set its default with `Cli::trainer_defaults`, so that files and flags can change it
-    ");
-    let error = program_of(1).alias("e", "trainer.max_epoch").try_run(&[], &[]).unwrap_err();
-    assert_snapshot!(error.to_string(), @r"
-    the alias `--e`: there is no option `trainer.max_epoch`
-      help: did you mean `trainer.max_epochs`?
-    ");
 }
 
 #[test]

@@ -11,29 +11,6 @@ fn line(options: &[(&str, &str)]) -> Line {
 }
 
 #[test]
-fn values_are_divided_at_commas_outside_of_brackets() {
-    let cases: [(&str, &[&str]); 11] = [
-        ("1e-3,1e-2", &["1e-3", "1e-2"]),
-        ("a, b", &["a", "b"]),
-        ("a", &["a"]),
-        (" a ", &[" a "]),
-        ("", &[""]),
-        ("[1,2],[3]", &["[1,2]", "[3]"]),
-        ("{name: a, lr: 1},{name: b}", &["{name: a, lr: 1}", "{name: b}"]),
-        ("'a,b',c", &["a,b", "c"]),
-        ("'a,b'", &["a,b"]),
-        ("choice(a,b)", &["a", "b"]),
-        ("range(1,6,2)", &["1", "3", "5"]),
-    ];
-    for (text, expected) in cases {
-        assert_eq!(values::of(text).unwrap(), expected, "{text}");
-    }
-    for wrong in ["range(1)", "range(5,1)", "range(1,2,0)", "range(a,b)"] {
-        assert!(values::of(wrong).is_err(), "{wrong}");
-    }
-}
-
-#[test]
 fn every_combination_is_a_run() {
     let plan = plan(&line(&[("model.lr", "1,2"), ("model.note", "x"), ("data.n", "range(0,2)")]), "root".into()).unwrap();
     assert_eq!(plan.common, ["--model.note=x"]);
@@ -47,6 +24,7 @@ fn mistakes_are_named() {
     let told = |options: &[(&str, &str)]| plan(&line(options), "root".into()).unwrap_err().to_string();
     assert!(told(&[("model.lr", "1")]).starts_with("`--multirun`: no option has several values\n  help: "));
     assert!(told(&[(ROOT, "a,b")]).contains("a folder of its own"));
+    assert!(told(&[("a", "int(0,2)")]).contains("the command `sweep` draws from a range"));
     assert_eq!(told(&[("a", "range(0,200)"), ("b", "range(0,200)")]), "b: these are more than 10000 runs");
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use stormfire_callbacks::{
     EarlyStopping, Ema, GradientAccumulationScheduler, GradientNormMonitor, HistogramMonitor, LearningRateMonitor, ModelCheckpoint,
     ModelSummary, OnExceptionCheckpoint, OptimizerMonitor, ProgressBar, StochasticWeightAveraging, ThroughputMonitor, Timer,
@@ -15,15 +15,16 @@ use stormfire_trainer::Trainer;
 
 use super::Registry;
 
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
+/// Which values of a metric are better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Better {
+pub(crate) enum Better {
     Min,
     Max,
 }
 
 impl Better {
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Min => "min",
             Self::Max => "max",

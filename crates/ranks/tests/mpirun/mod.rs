@@ -54,6 +54,8 @@ pub(crate) fn run(mut command: Command, mut on_line: impl FnMut(&str)) -> Ended 
         err.read_to_end(&mut text).map(|_| String::from_utf8_lossy(&text).into_owned())
     });
     let (mut text, mut looks, mut alone) = (String::new(), 0, 0);
+    // A slow start is no end.
+    let mut had_ranks = false;
     loop {
         match lines.recv_timeout(LOOK) {
             Ok(line) => {
@@ -64,7 +66,9 @@ pub(crate) fn run(mut command: Command, mut on_line: impl FnMut(&str)) -> Ended 
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
                 looks += 1;
-                alone = if is_left(&child) { alone + 1 } else { 0 };
+                let is_left = is_left(&child);
+                had_ranks |= !is_left;
+                alone = if is_left && had_ranks { alone + 1 } else { 0 };
                 if alone > PATIENCE || looks > LIMIT {
                     child.kill().unwrap();
                 }

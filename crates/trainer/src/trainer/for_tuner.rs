@@ -1,10 +1,11 @@
 //! Trainers that try something on copies, for a tuner.
 
-use std::path::Path;
+use std::{any::Any, path::Path};
 
 use burn::tensor::GradientCheckpointingStrategy;
+use stormfire_callbacks::{ModelSummary, ProgressBar};
 use stormfire_loggers::{CsvLogger, RunDir, TensorBoardLogger};
-use stormfire_module::{LightningModule, Result, for_trainer::training_mode::in_training};
+use stormfire_module::{Callback, LightningModule, Result, for_trainer::training_mode::in_training};
 use stormfire_values::Every;
 
 use super::Trainer;
@@ -17,7 +18,7 @@ use crate::{
     non_finite::NonFinite,
     requeue_signal::RequeueSignal,
     seed::{initialise, initialise_on},
-    setup::{choose_device, draw_seed},
+    setup::{choose_device, complete_callbacks, draw_seed},
 };
 
 /// What a tuner does with a Trainer. Nothing of it changes a later fit.
@@ -39,9 +40,21 @@ pub trait ProbeTrainer<M: LightningModule> {
     /// Trains with a rate for each step.
     fn sweep_rates(&mut self, sweep: RateSweep);
 
+    /// This Trainer for one batch of each loader, with its callbacks, without its loggers, and without files.
+    ///
+    /// # Errors
+    /// Options and combinations that a run refuses at its start.
+    fn rehearsal(self) -> Result<Self>
+    where
+        Self: Sized;
+
     /// This Trainer with `root` as `default_root_dir`. Without loggers of its own, it gets the default ones in the
     /// folder of this run.
     fn in_folder(self, root: &Path, run: &RunDir) -> Self;
+}
+
+fn is<C: 'static, M: LightningModule>(callback: &dyn Callback<M>) -> bool {
+    (callback as &dyn Any).is::<C>()
 }
 
 impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
@@ -107,6 +120,30 @@ impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
 
     fn sweep_rates(&mut self, sweep: RateSweep) {
         self.new_rates.sweep(sweep);
+    }
+
+    fn rehearsal(mut self) -> Result<Self> {
+        self.misread.check()?;
+        self.config.check()?;
+        let given = self.callbacks.len();
+        self.callbacks = complete_callbacks(&self.config.resolved(), std::mem::take(&mut self.callbacks))?;
+        self.callbacks.truncate(given);
+        // They would write to the terminal.
+        self.callbacks.retain(|callback| !is::<ProgressBar, M>(callback.as_ref()) && !is::<ModelSummary, M>(callback.as_ref()));
+        self.loggers = LoggerChoice::Given(Vec::new());
+        self.config = TrainerConfig {
+            fast_dev_run: 1,
+            barebones: false,
+            overfit_batches: Limit::Batches(0),
+            profiler: None,
+            min_epochs: None,
+            min_steps: None,
+            enable_progress_bar: false,
+            enable_model_summary: false,
+            enable_checkpointing: false,
+            ..self.config
+        };
+        Ok(self)
     }
 
     fn in_folder(self, root: &Path, run: &RunDir) -> Self {

@@ -47,10 +47,7 @@ impl Journal {
             None => write(&folder.join(HEADER), header)?,
             Some(known) => known.compare(header, &folder)?,
         }
-        let mut records = Vec::new();
-        while let Some(record) = read(&record_file(&folder, records.len()))? {
-            records.push(record);
-        }
+        let records = read_records(&folder)?;
         if !records.is_empty() {
             tracing::info!("the sweep continues in `{}`, which has {} trials", folder.display(), records.len());
         }
@@ -67,7 +64,7 @@ impl Journal {
 
     /// Adds a record, or replaces the one of the same number. It is durable afterwards.
     pub(super) fn set(&mut self, record: TrialRecord) -> Result<()> {
-        write(&record_file(&self.folder, record.number), &record)?;
+        write_record(&self.folder, &record)?;
         match self.records.get_mut(record.number) {
             Some(known) => *known = record,
             None => self.records.push(record),
@@ -90,6 +87,25 @@ impl Header {
             Err(Error::config("Sweep::folder", reason, "choose another folder, or remove this one"))
         })
     }
+}
+
+/// The records in the folder of a sweep.
+pub(super) fn read_records(folder: &Path) -> Result<Vec<TrialRecord>> {
+    let mut records = Vec::new();
+    while let Some(record) = read_record(folder, records.len())? {
+        records.push(record);
+    }
+    Ok(records)
+}
+
+/// The record of a trial. `None` if the trial was not started.
+pub(super) fn read_record(folder: &Path, number: usize) -> Result<Option<TrialRecord>> {
+    read(&record_file(folder, number))
+}
+
+/// Writes the record of a trial. It is durable afterwards.
+pub(super) fn write_record(folder: &Path, record: &TrialRecord) -> Result<()> {
+    write(&record_file(folder, record.number), record)
 }
 
 fn record_file(folder: &Path, number: usize) -> PathBuf {

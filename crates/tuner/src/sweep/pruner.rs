@@ -1,15 +1,18 @@
 //! Ends trials that are worse than others.
 
+use serde::{Deserialize, Serialize};
 use stormfire_module::{Error, Result};
 use stormfire_values::Mode;
 
 use super::record::{TrialRecord, TrialState, rank};
 
 /// A rule that ends a trial at one of its validations.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Pruner(Rule);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Rule {
     None,
     Median { startup: usize, warmup: usize },
@@ -43,6 +46,10 @@ impl Pruner {
     /// share of trials that continue.
     pub fn asha_with(first: usize, factor: usize) -> Self {
         Self(Rule::Asha { first, factor })
+    }
+
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self.0, Rule::None)
     }
 
     pub(super) fn check(&self) -> Result<()> {

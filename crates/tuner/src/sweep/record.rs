@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use stormfire_module::Result;
 use stormfire_trainer::for_tuner::format_value;
 use stormfire_values::Mode;
 
@@ -50,6 +51,24 @@ pub struct TrialRecord {
 impl TrialRecord {
     pub(super) fn new(number: usize, params: Map<String, Value>) -> Self {
         Self { number, params, state: TrialState::Running, score: None, reports: Vec::new(), error: None }
+    }
+
+    /// The record after the trial has ended with a score or an error.
+    pub(super) fn ended(mut self, outcome: Result<f64>, is_pruned: bool) -> Self {
+        match outcome {
+            Ok(score) => {
+                if score.is_nan() {
+                    tracing::warn!("the score of trial {} is NaN, which counts as the worst", self.number);
+                }
+                self.state = if is_pruned { TrialState::Pruned } else { TrialState::Completed };
+                self.score = Some(score);
+            }
+            Err(error) => {
+                tracing::warn!("trial {} has failed: {error}", self.number);
+                (self.state, self.error) = (TrialState::Failed, Some(error.to_string()));
+            }
+        }
+        self
     }
 
     /// A number that is lower for a better trial. NaN, a failure and no score are worst.

@@ -7,75 +7,68 @@ use serde_json::{Map, Value};
 use stormfire_data::DataModule;
 use stormfire_loggers::RunDir;
 use stormfire_module::{Error, LightningModule, Result};
-use stormfire_trainer::{Stop, Trainer, for_tuner::ProbeTrainer as _};
-use stormfire_values::Mode;
+use stormfire_trainer::{Fit, Stop, Trainer, for_tuner::ProbeTrainer as _};
 
 use super::{
-    judge::Judge,
-    pruner::Pruner,
-    record::{TrialRecord, TrialState},
+    Sweep,
+    course::Started,
+    journal::Journal,
+    judge::{Judge, Others, Seen},
+    record::TrialRecord,
 };
 
 /// What rank 0 tells all ranks of a trial.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Task {
-    pub(super) record: TrialRecord,
+    record: TrialRecord,
     /// The trials before it.
     others: Vec<TrialRecord>,
     /// The folder of the sweep.
     root: PathBuf,
-    /// It has a checkpoint of an earlier start.
-    is_continued: bool,
+    /// Whether it continues from its newest checkpoint.
+    resumes: bool,
 }
 
 impl Task {
     /// A trial that starts now, on the rank with the files.
-    pub(super) fn new(record: TrialRecord, others: Vec<TrialRecord>, root: PathBuf, has_started: bool) -> Result<Self> {
-        let folder = root.join(version(&record));
-        let is_continued = has_started && has_checkpoint(&folder);
-        if !is_continued && folder.is_dir() {
-            // An earlier start of this trial was killed before its first checkpoint.
-            fs_err::remove_dir_all(&folder)?;
-        }
-        Ok(Self { record, others, root, is_continued })
+    pub(super) fn new(journal: &Journal, &Started { number, is_continued }: &Started) -> Result<Self> {
+        let others = journal.records()[..number].to_vec();
+        let (record, root) = (journal.records()[number].clone(), journal.folder().to_owned());
+        Ok(Self { record, others, resumes: prepare_folder(&root.join(version(number)), is_continued)?, root })
     }
-}
-
-fn version(record: &TrialRecord) -> String {
-    format!("trial_{}", record.number)
 }
 
 /// A trial: its hyperparameters, and a place for its run.
 #[derive(Debug)]
 pub struct Trial<'a> {
-    task: Task,
+    record: TrialRecord,
+    others: Vec<TrialRecord>,
+    root: PathBuf,
+    resumes: bool,
     has_fitted: bool,
     is_pruned: bool,
-    monitor: &'a str,
-    mode: Mode,
-    pruner: &'a Pruner,
-    /// Whether this rank reports failures.
-    reports: bool,
+    sweep: &'a Sweep,
 }
 
 impl<'a> Trial<'a> {
-    pub(super) fn new(task: Task, (monitor, mode): (&'a str, Mode), pruner: &'a Pruner, reports: bool) -> Self {
-        Self { task, has_fitted: false, is_pruned: false, monitor, mode, pruner, reports }
+    pub(super) fn new(task: Task, sweep: &'a Sweep) -> Self {
+        let Task { record, others, root, resumes } = task;
+        Self { record, others, root, resumes, has_fitted: false, is_pruned: false, sweep }
     }
 
     /// The 0-based number of the trial.
     pub fn number(&self) -> usize {
-        self.task.record.number
+        self.record.number
     }
 
     /// The folder of the trial's files. It may not exist yet.
     pub fn folder(&self) -> PathBuf {
-        self.task.root.join(version(&self.task.record))
+        self.root.join(version(self.record.number))
     }
 
     /// All hyperparameters, in the order of the space.
     pub fn params(&self) -> &Map<String, Value> {
-        &self.task.record.params
+        &self.record.params
     }
 
     /// A hyperparameter, in the type of its values: `let lr: f64 = trial.get("lr")?`.
@@ -83,8 +76,8 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// A name that is not in the space, or a value of another type.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
-        let value = self.task.record.params.get(name).ok_or_else(|| {
-            let names = self.task.record.params.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let value = self.record.params.get(name).ok_or_else(|| {
+            let names = self.record.params.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             Error::config(format!("Trial::get(\"{name}\")"), format!("the space has only {names}"), "add it to the `Space`")
         })?;
         T::deserialize(value)
@@ -104,54 +97,77 @@ impl<'a> Trial<'a> {
         if std::mem::replace(&mut self.has_fitted, true) {
             return Err(Error::config("Trial::fit", "it was called twice in a trial", "use other folders below `Trial::folder`"));
         }
-        let judge = Judge {
-            params: self.task.record.params.clone(),
-            monitor: self.monitor.to_owned(),
-            mode: self.mode,
-            pruner: self.pruner.clone(),
-            others: self.task.others.clone(),
-            reports: Vec::new(),
-            is_pruned: false,
-        };
-        let run = RunDir::new(&self.task.root).with_name("").with_version(version(&self.task.record));
-        let mut trainer = trainer.in_folder(&self.folder(), &run).callback(judge);
-        if self.task.is_continued {
+        let others = Others::Known(self.others.clone());
+        let judge = Judge::new(self.record.clone(), &self.sweep.monitor, self.sweep.mode, &self.sweep.pruner, others);
+        let run = TrialRun { root: &self.root, number: self.record.number, resumes: self.resumes };
+        let (_, fit, judge) = run.fit(trainer, module, data, judge)?;
+        (self.record.reports, self.is_pruned) = (judge.reports, judge.is_pruned);
+        score(&fit, &self.sweep.monitor, &self.record.reports)
+    }
+
+    /// The record of the trial after the objective has returned.
+    pub(super) fn ended(self, outcome: Result<f64>) -> TrialRecord {
+        let is_pruned = self.is_pruned;
+        self.record.ended(outcome, is_pruned)
+    }
+}
+
+/// The run of a trial, in any process.
+pub(super) struct TrialRun<'a> {
+    /// The folder of the sweep.
+    pub(super) root: &'a Path,
+    pub(super) number: usize,
+    /// Whether it continues from its newest checkpoint.
+    pub(super) resumes: bool,
+}
+
+impl TrialRun<'_> {
+    /// Fits with the judge among the callbacks. Also returns what the judge has seen.
+    pub(super) fn fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
+        &self,
+        trainer: Trainer<M>,
+        module: M,
+        data: D,
+        judge: Judge,
+    ) -> Result<(Trainer<M>, Fit<M>, Seen)> {
+        let version = version(self.number);
+        let run = RunDir::new(self.root).with_name("").with_version(&version);
+        let mut trainer = trainer.in_folder(&self.root.join(&version), &run).callback(judge);
+        if self.resumes {
             trainer = trainer.ckpt_path("last");
         }
         let fit = trainer.fit(module, data)?;
         if let Stop::Interrupted(signal) = fit.stop {
             return Err(signal.into());
         }
-        if let Some(judge) = trainer.get::<Judge>() {
-            self.task.record.reports.clone_from(&judge.reports);
-            self.is_pruned = judge.is_pruned;
-        }
-        fit.metrics.get(self.monitor).or(self.task.record.reports.last().copied()).ok_or_else(|| {
-            let available = fit.metrics.iter().map(|(name, _)| name.to_owned()).collect();
-            Error::MetricMissing { name: self.monitor.to_owned(), available }
-        })
+        let seen = trainer.get::<Judge>().map(Judge::seen).unwrap_or_default();
+        Ok((trainer, fit, seen))
     }
+}
 
-    /// The record of the trial after the objective has returned.
-    pub(super) fn ended(self, outcome: Result<f64>) -> TrialRecord {
-        let mut record = self.task.record;
-        match outcome {
-            Ok(score) => {
-                if score.is_nan() && self.reports {
-                    tracing::warn!("the score of trial {} is NaN, which counts as the worst", record.number);
-                }
-                record.state = if self.is_pruned { TrialState::Pruned } else { TrialState::Completed };
-                record.score = Some(score);
-            }
-            Err(error) => {
-                if self.reports {
-                    tracing::warn!("trial {} has failed: {error}", record.number);
-                }
-                (record.state, record.error) = (TrialState::Failed, Some(error.to_string()));
-            }
-        }
-        record
+/// The name of a trial's folder.
+pub(super) fn version(number: usize) -> String {
+    format!("trial_{number}")
+}
+
+/// The monitored metric at the end of a fit.
+pub(super) fn score<M>(fit: &Fit<M>, monitor: &str, reports: &[f64]) -> Result<f64> {
+    fit.metrics.get(monitor).or(reports.last().copied()).ok_or_else(|| {
+        let available = fit.metrics.iter().map(|(name, _)| name.to_owned()).collect();
+        Error::MetricMissing { name: monitor.to_owned(), available }
+    })
+}
+
+/// Whether a trial continues from its newest checkpoint. If it does not, its folder is empty afterwards.
+pub(super) fn prepare_folder(folder: &Path, is_continued: bool) -> Result<bool> {
+    if is_continued && has_checkpoint(folder) {
+        return Ok(true);
     }
+    if folder.is_dir() {
+        // An earlier start of this trial was killed before its first checkpoint.
+        fs_err::remove_dir_all(folder)?;
+    }
+    Ok(false)
 }
 
 /// Whether a folder has a checkpoint, at any depth.

@@ -8,7 +8,10 @@ use stormfire_ranks::threads;
 use stormfire_trainer::Trainer;
 
 use crate::{Batch, Line, alone, line_data, mse};
-use stormfire_tuner::{Pruner, Space, Sweep, SweepResult, Trial, TrialState};
+use stormfire_tuner::{
+    Pruner, Space, Sweep, SweepResult, Trial, TrialState,
+    for_cli::{ProcessEnd, TrialTask, run_in_processes},
+};
 
 /// A line with its own learning rate.
 #[derive(Module, Debug)]
@@ -42,6 +45,16 @@ fn fit(trial: &mut Trial<'_>, epochs: usize) -> Result<f64> {
     let module = Tuned { line: Line::fixed(), lr: trial.get("lr")? };
     let trainer = Trainer::new().max_epochs(epochs).seed(1).enable_progress_bar(false).enable_model_summary(false).num_sanity_val_steps(0);
     trial.fit(trainer, module, (line_data(8, 4), line_data(8, 4)))
+}
+
+/// What the process of a trial does, in a thread.
+fn fit_elsewhere(task: &TrialTask, epochs: usize) -> Result<ProcessEnd> {
+    let module = Tuned { line: Line::fixed(), lr: task.params()["lr"].as_f64().unwrap() };
+    let trainer = Trainer::new().max_epochs(epochs).seed(1).enable_progress_bar(false).enable_model_summary(false).num_sanity_val_steps(0);
+    match task.fit(trainer.handle_signals(false), module, (line_data(8, 4), line_data(8, 4))) {
+        Ok(_) => Ok(ProcessEnd::Good),
+        Err(error) => task.failed(&error).map(|()| ProcessEnd::Bad(error.to_string())),
+    }
 }
 
 fn rates(folder: &Path, values: &[f64]) -> Sweep {
@@ -301,4 +314,45 @@ fn files_that_the_objective_makes_before_its_fit_stay() {
     });
     result.unwrap();
     assert_eq!(fs::read_to_string(folder.path().join("trial_0/notes.txt")).unwrap(), "mine");
+}
+
+#[test]
+fn trials_in_other_processes_are_those_of_this_one() {
+    let _alone = alone();
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let values = [1e-4, 0.3, 1e-3, 0.1];
+    for (number, pruner) in [Pruner::none(), Pruner::asha_with(1, 2)].into_iter().enumerate() {
+        let sweep = |folder: &Path| rates(&folder.join(number.to_string()), &values).pruner(pruner.clone());
+        let expected = sweep(here.path()).run(|trial| fit(trial, 3)).unwrap();
+        // One at a time, each sees the validations of those before it.
+        let found = run_in_processes(&sweep(there.path()), 1, |task| fit_elsewhere(task, 3)).unwrap();
+        assert_eq!(found, expected);
+        let again = run_in_processes(&sweep(there.path()), 2, |_| panic!("no trial is left")).unwrap();
+        assert_eq!(again, expected);
+    }
+    let several = tempfile::tempdir().unwrap();
+    let found = run_in_processes(&rates(several.path(), &values), 3, |task| fit_elsewhere(task, 3)).unwrap();
+    assert_eq!(found, rates(&here.path().join("0"), &values).run(|_| panic!("no trial is left")).unwrap());
+}
+
+#[test]
+fn a_process_that_ends_without_a_score_has_failed() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let sweep = || rates(folder.path(), &[0.1, 0.2, 0.3]);
+    let interrupted = || Error::Interrupted { by: "a test".into() };
+    let run = |task: &TrialTask| match task.params()["lr"].as_f64() {
+        Some(0.1) => Ok(ProcessEnd::Bad("killed".into())),
+        Some(0.2) => Err(interrupted()),
+        _ => fit_elsewhere(task, 1),
+    };
+    assert!(matches!(run_in_processes(&sweep(), 1, run), Err(Error::Interrupted { .. })));
+    // The interrupted trial is left, the failed one is not.
+    let result = run_in_processes(&sweep(), 1, |task| fit_elsewhere(task, 1)).unwrap();
+    let states: Vec<_> = result.trials().iter().map(|trial| trial.state).collect();
+    assert_eq!(states, [TrialState::Failed, TrialState::Completed, TrialState::Completed]);
+    assert_eq!(result.trials()[0].error.as_deref(), Some("killed"));
+    let failing = rates(&folder.path().join("failing"), &[0.1; 5]).max_failures(2);
+    let error = run_in_processes(&failing, 1, |_| Ok(ProcessEnd::Good)).unwrap_err().to_string();
+    assert!(error.contains("2 trials in a row have failed") && error.contains("without a fit"), "{error}");
 }

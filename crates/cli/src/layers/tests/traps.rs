@@ -111,3 +111,71 @@ fn a_name_of_any_depth_is_read_without_a_panic() {
     let error = options_with(&[(&name, "1")]).resolve::<Options>().unwrap_err().to_string();
     assert!(error.contains("an option has at most 64 names, this one has 30000"));
 }
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Maps {
+    factors: BTreeMap<u32, f64>,
+    shifts: BTreeMap<i64, Server>,
+    weights: BTreeMap<String, f64>,
+    nested: BTreeMap<String, BTreeMap<String, u8>>,
+}
+
+impl Default for Maps {
+    fn default() -> Self {
+        let nested = BTreeMap::from([("a".to_owned(), BTreeMap::from([("b".to_owned(), 1)]))]);
+        Self { factors: BTreeMap::from([(1, 0.5)]), shifts: BTreeMap::new(), weights: BTreeMap::from([("a".into(), 1.0)]), nested }
+    }
+}
+
+fn maps(given: &[(&str, &str)]) -> Result<Maps> {
+    given.iter().fold(Layers::of(&Maps::default()).unwrap(), |layers, (name, value)| layers.flag(name, *value)).resolve()
+}
+
+#[test]
+fn numbers_are_names_in_maps() {
+    assert_eq!(maps(&[("--factors", "{4: 8}"), ("--factors.7", "9")]).unwrap().factors, BTreeMap::from([(1, 0.5), (4, 8.0), (7, 9.0)]));
+    assert_eq!(maps(&[("--shifts", "{-4: {url: x}}")]).unwrap().shifts[&-4].url, "x");
+    let (_folder, path) = file("factors:\n  0: 1\n  4: 8\n", "a.yaml");
+    let read: Maps = Layers::of(&Maps::default()).unwrap().file(&path).unwrap().resolve().unwrap();
+    assert_eq!(read.factors, BTreeMap::from([(0, 1.0), (1, 0.5), (4, 8.0)]));
+    let told = |given: &[(&str, &str)]| maps(given).unwrap_err().to_string();
+    assert_snapshot!(told(&[("--factors", "{-1: 8}")]), @"--factors: `factors`: expected whole numbers as names, not `-1`");
+    assert_snapshot!(told(&[("--factors", "{a: 8}")]), @"--factors: `factors`: expected whole numbers as names, not `a`");
+    assert_snapshot!(told(&[("--factors.1", "x")]), @"--factors.1: `factors.1`: expected a number, not the string `x`");
+    assert_snapshot!(told(&[("--factors", "{99999999999: 1}")]), @r#"--factors: `factors.99999999999`: invalid type: string "99999999999", expected u32"#);
+    assert_snapshot!(told(&[("--shifts", "{-4: {ur: x}}")]), @r"
+    --shifts: there is no option `shifts.-4.ur`
+      help: did you mean `shifts.-4.url`?
+    ");
+    // Secrets in them are secrets.
+    let layers = Layers::of(&Maps::default()).unwrap().flag("shifts", "{1: {url: a, token: s3cret}}");
+    let shown = print_config(&layers.checked().unwrap(), layers.schema(), true);
+    assert!(shown.contains("url: a") && !shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
+fn empty_braces_empty_a_map() {
+    assert!(maps(&[("--weights", "{}")]).unwrap().weights.is_empty());
+    assert!(maps(&[("--nested.a", "{}")]).unwrap().nested["a"].is_empty());
+    assert_eq!(maps(&[("--weights", "{}"), ("--weights.b", "2")]).unwrap().weights, BTreeMap::from([("b".into(), 2.0)]));
+    assert!(maps(&[("--weights.b", "2"), ("--weights", "{}")]).unwrap().weights.is_empty());
+    for (text, ending) in [("weights: {}\nfactors: {}", "a.yaml"), ("weights = {}\nfactors = {}", "a.toml")] {
+        let (_folder, path) = file(text, ending);
+        let read: Maps = Layers::of(&Maps::default()).unwrap().file(&path).unwrap().resolve().unwrap();
+        assert!(read.weights.is_empty() && read.factors.is_empty(), "{read:?}");
+    }
+    // A section keeps its options.
+    assert_eq!(flags(&[("--model", "{}")]).unwrap(), Config::default());
+}
+
+#[test]
+fn a_later_null_takes_a_section_away() {
+    let size = |given: &[(&str, &str)]| flags(given).unwrap().model.crop.map(|crop| crop.size);
+    assert_eq!(size(&[("--model.crop.size", "3"), ("--model.crop", "null")]), None);
+    assert_eq!(size(&[("--model.crop", "null"), ("--model.crop.size", "3")]), Some(3));
+    assert_eq!(size(&[("--model.crop.size", "3"), ("--model.crop", "null"), ("--model.crop.pad", "1")]), Some(0));
+    let env = [("APP__MODEL__CROP__SIZE".to_owned(), "3".to_owned())];
+    let config: Config = layers().env("APP", env).unwrap().flag("--model.crop", "null").resolve().unwrap();
+    assert_eq!(config.model.crop, None);
+}

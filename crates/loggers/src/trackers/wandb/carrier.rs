@@ -126,6 +126,7 @@ impl Carrier {
             "tags": (!settings.tags.is_empty()).then_some(&settings.tags),
             "host": settings.host,
             "program": settings.program,
+            "sweep": settings.sweep,
         });
         let bucket = self.upsert(&remote, given)?;
         let text = |value: &Value| value.as_str().map(str::to_owned);

@@ -104,6 +104,7 @@ impl Offline {
             display_name: text(&settings.run_name),
             notes: text(&settings.notes),
             tags: settings.tags.clone(),
+            sweep_id: text(&settings.sweep),
             host: settings.host.clone(),
             start_time: Some(timestamp(started)),
         }))?;

@@ -231,6 +231,8 @@ pub(super) struct Run {
     pub(super) notes: String,
     #[prost(string, repeated, tag = "10")]
     pub(super) tags: Vec<String>,
+    #[prost(string, tag = "12")]
+    pub(super) sweep_id: String,
     #[prost(string, tag = "13")]
     pub(super) host: String,
     #[prost(message, optional, tag = "17")]

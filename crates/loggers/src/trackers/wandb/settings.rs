@@ -45,6 +45,9 @@ pub(crate) struct Settings {
     pub(super) run_name: Option<String>,
     pub(super) notes: Option<String>,
     pub(super) tags: Vec<String>,
+    /// The sweep of an agent that has started this program.
+    #[serde(default)]
+    pub(super) sweep: Option<String>,
     pub(super) id: String,
     pub(super) host: String,
     pub(super) program: String,
@@ -91,6 +94,7 @@ impl Settings {
             run_name: get("WANDB_NAME"),
             notes: get("WANDB_NOTES"),
             tags: tags.split(',').map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect(),
+            sweep: get("WANDB_SWEEP_ID"),
             id_is_given: id.is_some(),
             id: id.unwrap_or_else(|| random_id(8)),
             host: identity::host(),
@@ -187,6 +191,8 @@ mod tests {
         let get = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         let settings = Settings::from_env(get);
         assert_eq!((settings.mode, settings.project.as_str(), settings.entity.as_deref()), (Mode::Offline, "p", None));
+        let sweep = Settings::from_env(|name| (name == "WANDB_SWEEP_ID").then(|| "s".to_owned())).sweep;
+        assert_eq!((settings.sweep, sweep.as_deref()), (None, Some("s")));
         assert_eq!((settings.tags.as_slice(), settings.id.as_str()), (["a".to_owned(), "b".to_owned()].as_slice(), "r"));
         let settings = Settings::from_env(|_| None);
         assert_eq!((settings.mode, settings.project.as_str(), settings.id.len()), (Mode::Online, "lightning_logs", 8));

@@ -1,0 +1,73 @@
+//! Errors of a run that options explain.
+
+use stormfire_loggers::Metrics;
+use stormfire_module::Error;
+
+use super::prepare::Ended;
+use crate::{
+    args::Command,
+    error::{Error as Mistake, Problem},
+    nearest::{any_of, did_you_mean},
+    node::{Node, Tree},
+    print::inline,
+    schema::join,
+    source::Origin,
+};
+
+/// A checkpoint does not fit a module if options change the module's sizes. The error then names them.
+pub(super) fn with_overrides(ended: Ended, saved: Option<&Node>, config: &Node) -> Ended {
+    let Ended::Failed(error) = ended else { return ended };
+    let is_mismatch = matches!(error, Error::Weights(_) | Error::CheckpointFile(_) | Error::Checkpoint { .. });
+    let mut changed = Vec::new();
+    if let Some((before, now)) = saved.and_then(|saved| saved.get(["model"])).zip(config.get(["model"])) {
+        overridden(before, now, "model", &mut changed);
+    }
+    let Some((_, first, _)) = changed.first().filter(|_| is_mismatch) else { return Ended::Failed(error) };
+    let differences: Vec<String> = changed
+        .iter()
+        .map(|(path, now, before)| format!("`{path}` was {} and is {} by {}", inline(before), inline(now), now.source))
+        .collect();
+    let message = format!("the module does not fit the checkpoint: {error}; {}", differences.join(", "));
+    let help = format!("leave out {}", any_of(changed.iter().map(|(path, ..)| path.as_str())));
+    Ended::Usage(Problem::new(&first.source, message).help(help).into())
+}
+
+/// The options that a layer above the checkpoint has changed: the path, the value, and that of the checkpoint.
+fn overridden(before: &Node, now: &Node, path: &str, changed: &mut Vec<(String, Node, Node)>) {
+    if let (Tree::Map(old), Tree::Map(new)) = (&before.value, &now.value) {
+        for (name, value) in new {
+            if let Some(before) = old.get(name) {
+                overridden(before, value, &join(path, name), changed);
+            }
+        }
+        return;
+    }
+    let is_of_user = matches!(now.source.origin(), Origin::File(_) | Origin::Env(_) | Origin::Flag(_));
+    if is_of_user && !before.is_same(now) {
+        changed.push((path.to_owned(), now.clone(), before.clone()));
+    }
+}
+
+/// The metrics that options name exist.
+pub(super) fn check_monitors(command: Command, config: &Node, metrics: &Metrics) -> Result<(), Mistake> {
+    let callbacks = match config.get(["trainer", "callbacks"]).map(|list| &list.value) {
+        Some(Tree::List(items)) => items.as_slice(),
+        _ => &[],
+    };
+    let strict = |item: &&Node| item.get(["strict"]).is_none_or(|strict| strict.value != Tree::Bool(false));
+    let of_callback = |(index, item): (usize, &Node)| {
+        let monitor = item.get(["monitor"]).filter(|_| strict(&item))?;
+        Some((format!("trainer.callbacks[{index}].monitor"), monitor.clone()))
+    };
+    let of_sweep = config.get(["sweep", "monitor"]).filter(|_| command == Command::Sweep);
+    let monitors = callbacks.iter().enumerate().filter_map(of_callback);
+    let names: Vec<&str> = metrics.iter().map(|(name, _)| name).collect();
+    let mut problems = Vec::new();
+    for (path, node) in monitors.chain(of_sweep.map(|node| ("sweep.monitor".to_owned(), node.clone()))) {
+        let Some(name) = node.text().filter(|name| !names.contains(name)) else { continue };
+        let help = did_you_mean(name, names.iter().copied())
+            .or_else(|| (!names.is_empty()).then(|| format!("there are {}", any_of(names.iter().copied()))));
+        problems.push(Problem::new(&node.source, format!("`{path}`: a batch of each loader has logged no metric `{name}`")).help(help));
+    }
+    Mistake::all(problems)
+}

@@ -1,0 +1,89 @@
+//! What is refused, and how the refusal is explained.
+
+use super::*;
+
+#[test]
+fn mistakes_are_named_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |args: &[&str]| shown(&run(program_of(1), folder.path(), args).unwrap_err().to_string(), folder.path());
+    assert_snapshot!(told(&["--model.inptus=3"]), @r"
+    --model.inptus: there is no option `model.inptus`
+      help: did you mean `model.inputs`?
+    ");
+    assert_snapshot!(told(&["--epochs=many"]), @"--epochs: `trainer.max_epochs`: expected a whole number or null, not the string `many`");
+    assert_snapshot!(told(&["trainer.val_check_interval=5 parsecs"]), @r"trainer.val_check_interval: `trainer.val_check_interval`: cannot read `5 parsecs` as a period: `parsecs` is not one of steps, batches, epochs, seconds, minutes, hours, days; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`");
+    assert_snapshot!(told(&["trainer.limit_train_batches=1.5"]), @r"
+    trainer.limit_train_batches: `trainer.limit_train_batches`: 1.5 is not a fraction between 0 and 1
+      help: a whole number counts batches: `10`, not `10.0`
+    ");
+    assert_snapshot!(told(&["--model.inputs", "0"]), @r"
+    --model.inputs: `model.inputs`: a line needs inputs
+      help: use 1 or more
+    ");
+    assert_snapshot!(told(&["predict"]), @r"
+    this program cannot predict
+      help: add `Cli::predict`
+    ");
+    assert_snapshot!(told(&["-c", "missing.yaml"]), @"missing.yaml: the file does not exist");
+    assert!(!folder.path().join("lightning_logs").exists());
+    let error = program_of(1).trainer(|trainer| trainer.max_epochs(7)).try_run(&["--epochs", "3"], &[]).unwrap_err();
+    assert_snapshot!(error.to_string(), @r"
+    --epochs: `trainer.max_epochs` is set in the code of the program, with `Cli::trainer`
+      help: set its default with `Cli::trainer_defaults`, so that files and flags can change it
+    ");
+    let error = program_of(1).alias("e", "trainer.max_epoch").try_run(&[], &[]).unwrap_err();
+    assert_snapshot!(error.to_string(), @r"
+    the alias `--e`: there is no option `trainer.max_epoch`
+      help: did you mean `trainer.max_epochs`?
+    ");
+}
+
+#[test]
+fn a_dry_run_refuses_what_a_run_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    run(program_of(2), root, &["--model.inputs=2"]).unwrap();
+    let checkpoint = walk(root).into_iter().find(|path| path.extension().is_some_and(|end| end == "ckpt")).unwrap();
+    let checkpoint = format!("--ckpt-path={}", checkpoint.display());
+    let lines: [&[&str]; 8] = [
+        &["trainer.callbacks=[{name: timer, limit: 5 parsecs}]"],
+        &["trainer.callbacks=[{name: early_stopping, monitor: nothing}]"],
+        &["trainer.callbacks=[{name: model_checkpoint}]", "trainer.enable_checkpointing=false"],
+        &["trainer.callbacks=[{name: ema, decay: 0.9}, {name: weight_averaging}]"],
+        &["trainer.callbacks=[{name: timer, limit: 1 hour}, {name: timer, limit: 2 hours}]"],
+        &["trainer.precision=bf16-mixed"],
+        &["trainer.devices=2"],
+        &["--model.inputs=1", &checkpoint],
+    ];
+    let files = walk(root);
+    for line in lines {
+        let run = |first: &str| run(program_of(2), root, &[&[first, "--model.inputs=2", "--epochs=2"], line].concat());
+        assert!(run("--dry-run").is_err(), "{line:?}");
+        assert_eq!(walk(root), files, "{line:?}");
+        assert!(run("fit").is_err(), "{line:?}");
+        let new: Vec<_> = walk(root).into_iter().filter(|path| !files.contains(path)).collect();
+        for path in new {
+            fs_err::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_that_does_not_fit_names_the_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    run(program_of(3), root, &["--model.inputs=3"]).unwrap();
+    let file = root.join("a.yaml");
+    fs_err::write(&file, "model: {lr: 0.2, inputs: 2}\n").unwrap();
+    for words in
+        [&["test", "--ckpt-path=last", "--model.inputs=2", "--model.lr=0.1"][..], &["--ckpt-path=last", "-c", file.to_str().unwrap()]]
+    {
+        let error = run(program_of(2), root, words).unwrap_err().to_string();
+        let source = if words[0] == "test" { "--model.inputs: ".to_owned() } else { format!("{}:1:", file.display()) };
+        assert!(
+            error.starts_with(&source) && error.contains("layer.weight") && error.contains("`model.inputs` was 3 and is 2 by"),
+            "{error}"
+        );
+        assert!(error.contains("help: leave out `model.inputs`"), "{error}");
+    }
+}
