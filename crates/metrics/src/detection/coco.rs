@@ -26,13 +26,13 @@ const RECALLS: usize = 101;
 /// `numpy.spacing(1)`.
 const SPACING: f64 = f64::EPSILON;
 
-/// `numpy.linspace(start, stop, count)[index]`.
-fn spaced([start, stop]: [f64; 2], count: usize, index: usize) -> f64 {
+/// `numpy.linspace(first, last, count)[index]`.
+fn spaced([first, last]: [f64; 2], count: usize, index: usize) -> f64 {
     if index + 1 == count {
-        return stop;
+        return last;
     }
-    let step = (stop - start) / (count - 1) as f64;
-    index as f64 * step + start
+    let step = (last - first) / (count - 1) as f64;
+    index as f64 * step + first
 }
 
 fn iou_threshold(index: usize) -> f64 {
