@@ -56,6 +56,7 @@ fn refuse(reason: String, hint: &str) -> Error {
 
 /// The kinds of values in a column.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a kind of values that occurs or not")]
 struct Seen {
     has_bools: bool,
     has_ints: bool,

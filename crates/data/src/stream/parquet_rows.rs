@@ -13,7 +13,7 @@ impl ParquetRows {
     /// A file on a disk is read group by group. One in a store is read as a whole.
     pub(super) fn open(path: &Path) -> Result<Self, BoxError> {
         let source: Box<dyn Source> = if let Some(path) = on_disk(path) {
-            Box::new(files::open_on_disk(&path)?.0)
+            Box::new(files::open_on_disk(path)?.0)
         } else {
             let mut bytes = Vec::new();
             files::open(path)?.0.read_to_end(&mut bytes)?;

@@ -84,7 +84,8 @@ fn pr_curve(line: &Line) -> Option<PrCurve> {
     let points: Vec<_> = line.at.iter().copied().zip(line.counts.iter().copied()).collect();
     let threshold = |index: usize, count: usize| f64::from(index as f32 / (count - 1) as f32);
     let (_, own) = points.split_first()?;
-    let is_even = own.len() > 1 && own.iter().rev().enumerate().all(|(index, (at, _))| *at == threshold(index, own.len()));
+    let is_even =
+        own.len() > 1 && own.iter().rev().enumerate().all(|(index, (at, _))| at.to_bits() == threshold(index, own.len()).to_bits());
     let count = if is_even { own.len() } else { THRESHOLDS };
     let counts = (0..count).map(|index| {
         let above = points.partition_point(|(at, _)| *at >= threshold(index, count));
