@@ -320,9 +320,10 @@ fn fit() -> impl Strategy<Value = FitPlan> {
 }
 
 fn watch() -> impl Strategy<Value = Watch> {
+    use Monitor::{Average, Backbone, GradientNorm, Pruning, Spikes, StochasticAverage, Throughput, Updates};
+
     let patience = prop::option::weighted(0.4, 1..=2_u32);
     let logs = prop_oneof![6 => Just(Logs::Memory), 1 => Just(Logs::DefaultLoggers), 1 => Just(Logs::ManyLoggers)];
-    use Monitor::{Average, Backbone, GradientNorm, Pruning, Spikes, StochasticAverage, Throughput, Updates};
     let all = vec![GradientNorm, Throughput, Average, StochasticAverage, Updates, Pruning, Spikes, Backbone];
     let monitors = prop::sample::subsequence(all, 0..=5).prop_map(|mut monitors| {
         if monitors.contains(&Average) {
