@@ -56,8 +56,8 @@ struct Classifier {
 }
 
 impl Classifier {
-    /// The pretrained encoder with a new head.
     fn new(config: ClassifierConfig, data: &SmsData, device: &Device) -> Result<Self> {
+        stormfire::seed_everything(1, device);
         let head = LinearConfig::new(WIDTH, 1).init(device);
         let fresh = Self { encoder: MiniLm::new(device), head, part: Part::Head };
         let (module, report) = fresh.load_weights(&config.weights, &MiniLm::names())?;
@@ -74,6 +74,7 @@ impl Classifier {
 
     /// This module with another part to be trained.
     fn trains(self, part: Part) -> Result<Self> {
+        stormfire::seed_everything(1, &self.head.weight.device());
         let module = Self { part, ..self };
         Ok(match part {
             Part::Head => freeze(module, "encoder")?,
@@ -121,7 +122,6 @@ impl LightningModule for Classifier {
     }
 }
 
-/// Trains the head, then the other parts.
 fn main() -> Result<Stop> {
     Cli::linked(Classifier::new, |config: SmsConfig, _: &Device| Ok(SmsData::new(&config)?))
         .about("Fine-tunes a pretrained text encoder to find spam.")

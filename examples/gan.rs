@@ -13,6 +13,7 @@ use burn::{
     tensor::{Distribution, activation::softplus},
 };
 use stormfire::{cli::Cli, loggers::Image, prelude::*};
+use stormfire_examples::save_image;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -167,12 +168,7 @@ fn main() -> Result<Stop> {
     .after_fit(|trainer, fit, _| {
         let samples = Samples::draw(&fit.module, 2000)?;
         println!("{:.1}% of the generated points are on the ring, in {} of {MODES} places", 100.0 * samples.on_ring(), samples.modes());
-        if let Some(folder) = trainer.log_dir() {
-            let path = folder.join("samples.png");
-            fs_err::write(&path, samples.image()?.to_png()?)?;
-            println!("see {}", path.display());
-        }
-        Ok(())
+        save_image(trainer.log_dir(), "samples", &samples.image()?)
     })
     .run()
 }

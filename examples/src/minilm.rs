@@ -82,9 +82,7 @@ impl MiniLm {
         let x = self.word_embeddings.forward(tokens.clone()) + self.position_embeddings.forward(positions);
         let x = self.norm.forward(x + self.token_type_embeddings.forward(tokens.zeros_like()));
         let padding = texts.padding();
-        let x = self.layers.iter().fold(x, |x, layer| layer.forward(x, &padding));
-        let x = x.mask_fill(padding.unsqueeze_dim::<3>(2), 0.0).sum_dim(1).squeeze_dim::<2>(1);
-        x / texts.mask.clone().int().sum_dim(1).float()
+        texts.mean_of(self.layers.iter().fold(x, |x, layer| layer.forward(x, &padding)))
     }
 
     /// Compares tokens and vectors with those in a table of `xtask/python/minilm.py`. Returns the largest difference.

@@ -21,6 +21,10 @@ use stormfire::{
 
 const SIDE: usize = 28;
 
+/// Mean and standard deviation of the grey values of the 60,000 training digits.
+const MEAN: f32 = 0.1307;
+const DEVIATION: f32 = 0.3081;
+
 /// One digit.
 #[derive(Clone, Debug)]
 pub struct Digit {
@@ -39,14 +43,20 @@ pub struct MnistBatch {
     pub targets: Tensor<1, Int>,
 }
 
+impl MnistBatch {
+    /// The grey values from 0 (background) to 1.
+    pub fn grey(&self) -> Tensor<4> {
+        (self.images.clone() * DEVIATION + MEAN).clamp(0.0, 1.0)
+    }
+}
+
 /// Makes batches of digits.
 #[derive(Clone, Debug)]
 pub struct MnistBatcher;
 
 impl Batcher<Digit, MnistBatch> for MnistBatcher {
     fn batch(&self, digits: Vec<Digit>, device: &Device) -> MnistBatch {
-        // Mean and standard deviation of the grey values of the 60,000 training digits.
-        let pixels: Vec<f32> = digits.iter().flat_map(|d| &d.pixels).map(|&p| (f32::from(p) / 255.0 - 0.1307) / 0.3081).collect();
+        let pixels: Vec<f32> = digits.iter().flat_map(|d| &d.pixels).map(|&p| (f32::from(p) / 255.0 - MEAN) / DEVIATION).collect();
         let labels: Vec<i32> = digits.iter().map(|d| i32::from(d.label)).collect();
         let n = digits.len();
         MnistBatch {
@@ -92,6 +102,22 @@ impl MnistData {
         Self::new(MnistConfig { folder: folder.into(), ..MnistConfig::default() })
     }
 
+    /// Changes the number of digits in a batch.
+    #[must_use]
+    pub fn batch_size(mut self, digits: usize) -> Self {
+        self.config.batch_size = digits;
+        self
+    }
+
+    /// The first test digits, for a picture.
+    ///
+    /// # Errors
+    /// For files that cannot be read.
+    pub fn first_of_test(&self, count: usize, device: &Device) -> Result<MnistBatch> {
+        let digits = read_digits(&self.config.folder, "t10k")?.into_iter().take(count).collect();
+        Ok(MnistBatcher.batch(digits, device))
+    }
+
     fn loader(&self, digits: &[Digit]) -> Loader<MnistBatch> {
         Loader::new(InMemDataset::new(digits.to_vec()), MnistBatcher).batch_size(self.config.batch_size)
     }
@@ -126,7 +152,11 @@ impl DataModule for MnistData {
 /// Far more than the 47 MB of the largest MNIST file. This limits the unpacked size of an archive.
 const MOST: u64 = 256 << 20;
 
-fn read_digits(folder: &Path, part: &str) -> Result<Vec<Digit>> {
+/// The digits of the files whose names start with `part`: `train` or `t10k`.
+///
+/// # Errors
+/// For files that are missing or damaged.
+pub fn read_digits(folder: &Path, part: &str) -> Result<Vec<Digit>> {
     if !folder.is_dir() {
         let what = if folder.exists() { "is a file" } else { "does not exist" };
         return Err(DataError::other(format!(

@@ -2,10 +2,7 @@
 
 use std::{io::Read, path::PathBuf};
 
-use burn::{
-    data::dataset::{Dataset, InMemDataset},
-    prelude::*,
-};
+use burn::{data::dataset::InMemDataset, prelude::*};
 use flate2::read::GzDecoder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -116,10 +113,8 @@ fn loaders(config: &SmsConfig, pieces: &WordPieces) -> Result<[Loader<SmsBatch>;
     let parts = [train, val, messages - train - val, others];
     let [train, val, test, _] = random_split(InMemDataset::new(all), parts, 1)?;
     let loader = |part: Subset<Sms>| -> Result<Loader<SmsBatch>> {
-        let messages = (0..part.len()).map(|index| part.get(index)).collect::<Result<Vec<_>, _>>()?;
-        let lengths = messages.iter().map(|sms| sms.tokens.len());
         // Messages of similar lengths are in one batch: most of the padding is gone.
-        let sampler = LengthSampler::new(lengths).batch_size(config.batch_size).multiple_of(12);
+        let sampler = LengthSampler::of(&part, |sms| sms.tokens.len())?.batch_size(config.batch_size).multiple_of(12);
         Ok(Loader::collate(part, collate).batch_sampler(sampler))
     };
     Ok([loader(train)?, loader(val)?, loader(test)?])

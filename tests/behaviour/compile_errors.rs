@@ -1,5 +1,7 @@
 //! Mistakes that the types catch, with the errors of the compiler.
 
+mod batches;
+
 use std::{
     collections::BTreeSet,
     env,

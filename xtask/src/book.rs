@@ -11,6 +11,9 @@ use crate::system::{self, Workspace};
 /// Files of mdBook that repeat the content of others.
 const REPEATED: [&str; 3] = ["404.html", "print.html", "toc.html"];
 
+/// The folder in the book for files of the project.
+const FILES: &str = "files";
+
 /// Builds the book. Returns its folder.
 pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
     let source = workspace.root.join("docs");
@@ -26,6 +29,13 @@ pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
     let mut pages = HashMap::new();
     for name in files(&folder, "html")?.into_iter().filter(|name| !REPEATED.contains(&name.as_str())) {
         let html = fs_err::read_to_string(folder.join(&name))?;
+        let (html, sources) = with_files(&html);
+        for source in sources {
+            let copy = folder.join(FILES).join(&source);
+            fs_err::create_dir_all(copy.with_file_name(""))?;
+            fs_err::copy(workspace.root.join(&source), copy)?;
+        }
+        fs_err::write(folder.join(&name), &html)?;
         pages.insert(name, html);
     }
     let broken = broken_links(&pages, &|path| folder.join(path).is_file());
@@ -37,6 +47,20 @@ pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
         Some(first) => bail!("{} broken links in the book, such as {first}", broken.len()),
     }
     Ok(folder)
+}
+
+/// A page whose links to other files of the project, such as `../examples/mnist.rs`, lead to copies in the book. Also
+/// returns the paths of these files in the project.
+fn with_files(html: &str) -> (String, Vec<String>) {
+    let mut page = html.to_owned();
+    let mut sources = Vec::new();
+    for link in attributes(html, "href").into_iter().chain(attributes(html, "src")) {
+        if let Some(source) = link.strip_prefix("../").filter(|source| !sources.iter().any(|known| known == source)) {
+            page = page.replace(&format!("\"{link}\""), &format!("\"{FILES}/{source}\""));
+            sources.push(source.to_owned());
+        }
+    }
+    (page, sources)
 }
 
 /// The names of the files in a folder with this extension.
@@ -105,6 +129,13 @@ mod tests {
         ]);
         let broken = broken_links(&pages, &|path| path == "watch.svg");
         assert_eq!(broken, ["a.html: b.html#part", "b.html: #part", "b.html: ../gone.rs"]);
+    }
+
+    #[test]
+    fn files_of_the_project_are_in_the_book() {
+        let (page, sources) = with_files(r#"<a href="../examples/mnist.rs"></a><a href="a.html"></a><a href="../examples/mnist.rs"></a>"#);
+        assert_eq!(sources, ["examples/mnist.rs"]);
+        assert_eq!(page, r#"<a href="files/examples/mnist.rs"></a><a href="a.html"></a><a href="files/examples/mnist.rs"></a>"#);
     }
 
     #[test]

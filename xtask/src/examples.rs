@@ -1,9 +1,12 @@
-//! Runs every example briefly on the committed data. They are the programs that the step `test` has built. The first
-//! example can also run as a new user runs it, optimized and with only the features that it needs.
+//! Runs every example on the committed data. They are the programs that the step `test` has built. The first example
+//! can also run as a new user runs it, optimized and with only the features that it needs.
+
+mod table;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -13,165 +16,11 @@ use crate::step::Verdict;
 use crate::system::{self, Workspace};
 
 const PACKAGE: &str = "stormfire-examples";
+/// The pictures of results in the book.
+const PICTURES: &str = "docs/pictures";
 
-/// The arguments of an example, and the files that it must write.
-struct Run {
-    example: &'static str,
-    /// `{root}` stands for the folder of this run.
-    arguments: &'static [&'static str],
-    /// Paths below that folder. The last part may begin with `*`.
-    leaves: &'static [&'static str],
-    /// A file of metrics below that folder, a metric in it, and the least that its last value must be.
-    quality: &'static [(&'static str, &'static str, f64)],
-}
-
-/// The default data of the MNIST example.
-pub(crate) const MNIST_DATA: &str = "data/mnist-mini";
-
-/// Hides the progress bar.
-const QUIET: &str = "trainer.enable_progress_bar=false";
-
-/// The folder of a run.
-const ROOT: &str = "trainer.default_root_dir={root}";
-
-const MNIST: Run = Run {
-    example: "mnist",
-    arguments: &["trainer.max_steps=60", "trainer.seed=1", "trainer.log_every_n_steps=5", QUIET, ROOT],
-    leaves: &[
-        "lightning_logs/version_0/metrics.csv",
-        "lightning_logs/version_0/hparams.yaml",
-        "lightning_logs/version_0/config.yaml",
-        "lightning_logs/version_0/*.tfevents.*",
-        "lightning_logs/version_0/checkpoints/*.ckpt",
-    ],
-    quality: &[],
-};
-
-/// The example whose weights are fetched.
-const FINETUNE: &str = "finetune_text";
-/// Vectors of sentences that `NumPy` has calculated.
-const MINILM_TABLE: &str = "examples/testdata/minilm.json";
-
-/// One row for each example. A missing row fails the step.
-const RUNS: &[Run] = &[
-    MNIST,
-    Run {
-        example: "char_gpt",
-        arguments: &[
-            "fit",
-            "--trainer.max_steps=4",
-            "--model.layers=1",
-            "--model.width=16",
-            "--data.context=16",
-            "--data.batch_size=6",
-            "--devices=2",
-            "--model.dropout=0.1",
-            QUIET,
-            ROOT,
-        ],
-        leaves: &["lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/checkpoints/*.ckpt"],
-        quality: &[],
-    },
-    Run {
-        example: FINETUNE,
-        arguments: &["data.messages=640", "--model.compare", MINILM_TABLE, QUIET, ROOT],
-        leaves: &["adapters.safetensors", "model.safetensors", "lightning_logs/version_2/checkpoints/*.ckpt"],
-        quality: &[
-            ("lightning_logs/version_0/metrics.csv", "test_f1", 0.55),
-            ("lightning_logs/version_1/metrics.csv", "test_f1", 0.75),
-            ("lightning_logs/version_2/metrics.csv", "test_f1", 0.75),
-        ],
-    },
-    Run {
-        example: "gan",
-        arguments: &["trainer.max_steps=500", QUIET, ROOT],
-        leaves: &[
-            "lightning_logs/version_0/samples.png",
-            "lightning_logs/version_0/metrics.csv",
-            "lightning_logs/version_0/*.tfevents.*",
-            "lightning_logs/version_0/checkpoints/*.ckpt",
-        ],
-        quality: &[],
-    },
-    Run {
-        example: "custom_callback",
-        arguments: &["--stop.threshold", "0.8", QUIET, ROOT],
-        leaves: &["lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/checkpoints/*.ckpt"],
-        quality: &[],
-    },
-    Run {
-        example: "new_blank",
-        arguments: &["-c", "crates/stormfire/templates/blank.yaml", "--epochs", "2", "--root", "{root}"],
-        leaves: &[
-            "lightning_logs/version_0/metrics.csv",
-            "lightning_logs/version_0/training.log",
-            "lightning_logs/version_0/checkpoints/*.ckpt",
-        ],
-        quality: &[],
-    },
-    Run {
-        example: "new_tabular",
-        arguments: &["-c", "crates/stormfire/templates/tabular.yaml", "--root", "{root}"],
-        leaves: &[
-            "lightning_logs/version_0/metrics.csv",
-            "lightning_logs/version_0/training.log",
-            "lightning_logs/version_0/checkpoints/*.ckpt",
-        ],
-        quality: &[("lightning_logs/version_0/metrics.csv", "val_acc", 0.85)],
-    },
-    Run {
-        example: "new_vision",
-        arguments: &["-c", "crates/stormfire/templates/vision.yaml", "--root", "{root}"],
-        leaves: &[
-            "lightning_logs/version_0/metrics.csv",
-            "lightning_logs/version_0/training.log",
-            "lightning_logs/version_0/checkpoints/*.ckpt",
-        ],
-        quality: &[("lightning_logs/version_0/metrics.csv", "val_acc", 0.8)],
-    },
-    Run {
-        example: "new_text",
-        arguments: &["-c", "crates/stormfire/templates/text.yaml", "--epochs", "2", "--root", "{root}"],
-        leaves: &[
-            "lightning_logs/version_0/metrics.csv",
-            "lightning_logs/version_0/training.log",
-            "lightning_logs/version_0/checkpoints/*.ckpt",
-        ],
-        quality: &[],
-    },
-    Run {
-        example: "custom_logger",
-        arguments: &[QUIET, ROOT, "lines.file={root}/metrics.jsonl"],
-        leaves: &["metrics.jsonl", "lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/hparams.yaml"],
-        quality: &[],
-    },
-    Run {
-        example: "custom_logger",
-        arguments: &[QUIET, ROOT, "-m", "model.lr=0.1,0.2", "--jobs=2", "lines.file={root}/metrics.jsonl"],
-        leaves: &[
-            "multirun_0/job_1/lightning_logs/version_0/config.yaml",
-            "multirun_0/job_1/lightning_logs/version_0/metrics.csv",
-            "multirun_0/job_1/output.log",
-        ],
-        quality: &[],
-    },
-    Run {
-        example: "trackers",
-        arguments: &["--epochs", "1", QUIET, ROOT],
-        leaves: &[
-            "lightning_logs/version_0/metrics.csv",
-            "lightning_logs/version_0/hparams.yaml",
-            "lightning_logs/version_0/training.log",
-            "lightning_logs/version_0/report.md",
-            "wandb/latest-run/*.wandb",
-            "comet/*.zip",
-            ".neptune/offline/run__*",
-            "lightning_logs/version_0/*.tfevents.*",
-            "lightning_logs/version_0/checkpoints/*.ckpt",
-        ],
-        quality: &[],
-    },
-];
+pub(crate) use table::MNIST_DATA;
+use table::{FINETUNE, LONG_RUNS, MINILM_TABLE, MNIST, RUNS, Run};
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let metadata = system::output(workspace.cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
@@ -193,6 +42,27 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
         run_one(workspace, run)?;
     }
     Ok(skipped.map_or(Verdict::Passed, Verdict::Skipped))
+}
+
+/// Runs the examples that need minutes to reach their quality.
+pub(crate) fn long_step(workspace: &Workspace) -> Result<Verdict> {
+    for run in LONG_RUNS {
+        run_one(workspace, run)?;
+    }
+    Ok(Verdict::Passed)
+}
+
+/// `cargo xtask pictures`: runs the examples, and copies the pictures of their results into the book.
+pub(crate) fn pictures(workspace: &Workspace) -> Result<()> {
+    for run in RUNS.iter().chain(LONG_RUNS) {
+        let Some(picture) = run.picture else { continue };
+        run_one(workspace, run)?;
+        let end = picture.rsplit('.').next().unwrap_or_default();
+        let to = workspace.root.join(PICTURES).join(format!("{}.{end}", run.example));
+        fs_err::copy(folder(workspace, run).join(picture), &to)?;
+        println!("{}", to.display());
+    }
+    Ok(())
 }
 
 /// The folder with the logs of the MNIST example. Runs the example if no earlier step did.
@@ -239,17 +109,19 @@ fn run_as(workspace: &Workspace, mut command: Command, run: &Run) -> Result<()> 
     for argument in run.arguments {
         command.arg(argument.replace("{root}", &root.display().to_string()));
     }
+    let start = Instant::now();
     system::run(&mut command)?;
-    for path in run.leaves {
+    println!("{} took {:.0} s", run.example, start.elapsed().as_secs_f64());
+    for path in run.leaves.iter().chain(&run.picture) {
         if !exists(&root, path)? {
             bail!("the example `{}` left no `{path}` in `{}`", run.example, root.display());
         }
     }
-    for (path, metric, least) in run.quality {
+    for (path, metric, usual) in run.quality {
         let value = last_value(&fs_err::read_to_string(root.join(path))?, metric);
         println!("{}: {metric} {value:?} in {path}", run.example);
-        if value.is_none_or(|value| value < *least) {
-            bail!("the example `{}` has {metric} {value:?} in {path}, and at least {least} is usual", run.example);
+        if value.is_none_or(|value| !usual.contains(&value)) {
+            bail!("the example `{}` has {metric} {value:?} in {path}, and {usual:?} is usual", run.example);
         }
     }
     Ok(())

@@ -29,7 +29,8 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     system::run(clippy.args(["--lib"]).args(TESTS).args(["--", "-D", "warnings"]))?;
     build_programs(workspace)?;
     system::run(cargo(workspace, "test").args(TESTS))?;
-    char_gpt(workspace)?;
+    on_two_ranks(workspace, "char_gpt", &CHAR_GPT)?;
+    on_two_ranks(workspace, "several_ranks", &["--no-progress-bar", "--root"])?;
     Ok(Verdict::Passed)
 }
 
@@ -45,21 +46,40 @@ pub(crate) fn crash(workspace: &Workspace, kills: u32, seed: u64, ranks: u32) ->
 
 /// Builds the programs that are started below. `cargo test` builds no examples if tests are named.
 fn build_programs(workspace: &Workspace) -> Result<()> {
-    system::run(cargo(workspace, "build").args(["--example", "ranks", "--example", "ranked", "--example", "char_gpt"]))
+    system::run(cargo(workspace, "build").args([
+        "--example",
+        "ranks",
+        "--example",
+        "ranked",
+        "--example",
+        "char_gpt",
+        "--example",
+        "several_ranks",
+    ]))
 }
 
-/// The example on two ranks.
-fn char_gpt(workspace: &Workspace) -> Result<()> {
-    let root = workspace.target.join("mpi-run");
+/// The arguments of a short training. The folder follows.
+const CHAR_GPT: [&str; 8] = [
+    "trainer.max_steps=4",
+    "model.layers=1",
+    "model.width=16",
+    "data.context=16",
+    "data.batch_size=6",
+    "model.dropout=0.1",
+    "trainer.enable_progress_bar=false",
+    "--trainer.default_root_dir",
+];
+
+/// An example on two ranks. They write the files of one run.
+fn on_two_ranks(workspace: &Workspace, example: &str, arguments: &[&str]) -> Result<()> {
+    let root = workspace.target.join("mpi-run").join(example);
     system::fresh_folder(&root)?;
     let mut ranks = workspace.command("mpirun");
     ranks.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", "2"]);
-    ranks.arg(workspace.target.join("debug/examples/char_gpt"));
-    ranks.args(["trainer.max_steps=4", "model.layers=1", "model.width=16", "data.context=16", "data.batch_size=6", "model.dropout=0.1"]);
-    ranks.args(["trainer.enable_progress_bar=false", "--trainer.default_root_dir"]);
+    ranks.arg(workspace.target.join("debug/examples").join(example)).args(arguments);
     system::run(ranks.arg(&root))?;
     let runs = root.join("lightning_logs").read_dir()?.count();
-    ensure!(runs == 1, "two ranks left {runs} runs");
+    ensure!(runs == 1, "two ranks of `{example}` left {runs} runs");
     Ok(())
 }
 

@@ -125,6 +125,17 @@ pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str) ->
     })
 }
 
+/// The configuration of a run: in its folder, or in that of its logger below.
+fn config_below(folder: &Path, depth: usize) -> Option<PathBuf> {
+    let own = folder.join("config.yaml");
+    if own.is_file() {
+        return Some(own);
+    }
+    let mut folders: Vec<PathBuf> = fs_err::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).collect();
+    folders.sort();
+    folders.iter().filter(|_| depth > 0).find_map(|folder| config_below(folder, depth - 1))
+}
+
 /// A configuration without the sections of commands that do not run now.
 pub(crate) fn without_commands(mut config: Node) -> Node {
     if let Some(fields) = config.fields_mut() {
@@ -189,8 +200,7 @@ impl Plan {
         let flags: String = best.params.iter().map(flag).collect();
         let TrialRecord { number, score, .. } = best;
         let mut told = format!("best: trial {number} with {} {}:{flags}\n", self.monitor, score.unwrap_or(f64::NAN));
-        let config = self.folder.join(format!("trial_{number}/config.yaml"));
-        if config.is_file() {
+        if let Some(config) = config_below(&self.folder.join(format!("trial_{number}")), 3) {
             let _ = writeln!(told, "all of its options: -c {}", stormfire_loggers::shell_word(&config.display().to_string()));
         }
         told

@@ -6,8 +6,8 @@ use crate::{Error, Loader, Loaders, Result, Stage};
 /// The data of an experiment in one place: its source, its splits and its loaders.
 ///
 /// A run calls `prepare_data`, `setup(stage)`, the methods of the loaders it needs, and `teardown(stage)` at its end.
-/// Every method has a default. Implement at least one loader. A single [`Loader`], [`Loaders`], and pairs
-/// `(train, val)` of them are data modules, too.
+/// Every method has a default. Implement at least one loader. A single [`Loader`], [`Loaders`], and tuples
+/// `(train, val)` and `(train, val, test)` of them are data modules, too.
 ///
 /// Convert your own errors with `.map_err(Error::other)?`.
 ///
@@ -174,6 +174,23 @@ impl<B: Send + 'static, V: Into<Loaders<B>> + Clone> DataModule for (Loader<B>, 
 
     fn val_dataloader(&mut self) -> Result<Loaders<B>> {
         Ok(self.1.clone().into())
+    }
+}
+
+/// `(train, val, test)`. There is no loader to predict.
+impl<B: Send + 'static, V: Into<Loaders<B>> + Clone, T: Into<Loaders<B>> + Clone> DataModule for (Loader<B>, V, T) {
+    type Batch = B;
+
+    fn train_dataloader(&mut self) -> Result<Loader<B>> {
+        Ok(self.0.clone())
+    }
+
+    fn val_dataloader(&mut self) -> Result<Loaders<B>> {
+        Ok(self.1.clone().into())
+    }
+
+    fn test_dataloader(&mut self) -> Result<Loaders<B>> {
+        Ok(self.2.clone().into())
     }
 }
 

@@ -51,6 +51,14 @@ impl<T> Padded<T> {
         self.mask.clone().bool_not()
     }
 
+    /// The mean over time, `[items, features]`, of the states that a network makes of the values, `[items, time,
+    /// features]`. States of padding do not count, even if they are NaN. The mean of an empty sequence is 0.
+    pub fn mean_of(&self, states: Tensor<3>) -> Tensor<2> {
+        let sums = states.mask_fill(self.padding().unsqueeze_dim::<3>(2), 0.0).sum_dim(1).squeeze_dim::<2>(1);
+        let lengths = self.mask.clone().int().sum_dim(1).clamp_min(1).float().cast(sums.dtype());
+        sums / lengths
+    }
+
     /// The number of values that belong to a sequence: the weight of a sum over them (`StepOutput::weight`).
     pub fn tokens(&self) -> usize {
         self.lengths.iter().sum()
@@ -122,7 +130,25 @@ impl Pad {
         if let Some(item) = uneven {
             return Err(Error::Series { item, numbers: series[item].as_ref().len(), features });
         }
-        let kept: Vec<&[f32]> = series.iter().map(|series| self.keep(series.as_ref(), features)).collect();
+        Ok(self.series(series.iter().map(AsRef::as_ref), features, padding, device))
+    }
+
+    /// Series of floats as `[items, time, features]`. A series is a list of moments, each with its `F` features.
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use stormfire_data::Pad;
+    ///
+    /// let series = [vec![[1.0, 2.0], [3.0, 4.0]], vec![[5.0, 6.0]]];
+    /// let padded = Pad::right().moments(&series, 0.0, &Device::flex());
+    /// assert_eq!((padded.values.dims(), padded.lengths), ([2, 2, 2], vec![2, 1]));
+    /// ```
+    pub fn moments<const F: usize, S: AsRef<[[f32; F]]>>(&self, series: &[S], padding: f32, device: &Device) -> Padded<Tensor<3>> {
+        self.series(series.iter().map(|series| series.as_ref().as_flattened()), F, padding, device)
+    }
+
+    fn series<'a>(&self, series: impl Iterator<Item = &'a [f32]>, features: usize, padding: f32, device: &Device) -> Padded<Tensor<3>> {
+        let kept: Vec<&[f32]> = series.map(|series| self.keep(series, features)).collect();
         let lengths: Vec<usize> = kept.iter().map(|series| series.len() / features).collect();
         let time = self.time(&lengths);
         let mut flat = vec![padding; kept.len() * time * features];
@@ -131,7 +157,7 @@ impl Pad {
             flat[start..start + series.len()].copy_from_slice(series);
         }
         let values = Tensor::from_data(TensorData::new(flat, [kept.len(), time, features]), device);
-        Ok(Padded { values, mask: self.mask(&lengths, time, device), lengths })
+        Padded { values, mask: self.mask(&lengths, time, device), lengths }
     }
 
     fn keep<'a, E>(&self, sequence: &'a [E], width: usize) -> &'a [E] {

@@ -30,6 +30,13 @@ pub struct Line {
     pub counts: Vec<[f64; 4]>,
 }
 
+impl Line {
+    /// A line through points, which belong to nothing else.
+    pub fn new(name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        Self { name: name.into(), points: points.into_iter().collect(), at: Vec::new() }
+    }
+}
+
 /// Lines over two axes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Curves {
@@ -41,6 +48,13 @@ pub struct Curves {
     pub at: String,
     /// The lines.
     pub lines: Vec<Line>,
+}
+
+impl Curves {
+    /// Lines over two axes with these names.
+    pub fn new(x: impl Into<String>, y: impl Into<String>, lines: impl IntoIterator<Item = Line>) -> Self {
+        Self { x: x.into(), y: y.into(), at: String::new(), lines: lines.into_iter().collect() }
+    }
 }
 
 /// Numbers whose distribution is shown.

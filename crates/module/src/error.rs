@@ -1,5 +1,6 @@
 //! Errors between a user's module and the Trainer.
 
+use burn::data::dataset::DatasetError;
 use stormfire_metrics::MergeError;
 use stormfire_optim::{Error as OptimError, schedule::LookupError};
 use stormfire_values::{ConfigError, ReadError, text::TextError};
@@ -212,6 +213,13 @@ impl From<OptimError> for Error {
     }
 }
 
+/// A dataset that is read outside of a loader.
+impl From<DatasetError> for Error {
+    fn from(error: DatasetError) -> Self {
+        Error::Data(error.into())
+    }
+}
+
 impl From<TextError> for Error {
     fn from(error: TextError) -> Self {
         Error::Config(error.into())
@@ -259,6 +267,12 @@ mod tests {
     use stormfire_checkpoint::WeightsError;
 
     use super::*;
+
+    #[test]
+    fn an_error_of_a_dataset_keeps_its_text() {
+        let error = Error::from(DatasetError::new(std::io::Error::other("the disk is gone")));
+        assert_eq!((error.to_string().as_str(), matches!(error, Error::Data(_))), ("the disk is gone", true));
+    }
 
     #[test]
     fn a_chain_says_nothing_twice() {

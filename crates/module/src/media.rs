@@ -1,5 +1,5 @@
 //! Converts tensors to the values of loggers: images, histograms, sounds. Each conversion needs one device read.
-//! [`drawn`] makes figures and tables of what a metric has computed.
+//! [`drawn`] and [`figure`] draw what a metric has computed.
 
 mod edges;
 mod picture;
@@ -8,7 +8,7 @@ use burn::tensor::{DType, Tensor, TensorData, kind};
 use stormfire_loggers::{Audio, Error as LoggerError, Histogram, Image};
 
 pub use edges::histogram_with_edges;
-pub use picture::{Drawn, drawn};
+pub use picture::{Drawn, drawn, figure};
 
 use stormfire_values::{ReadError, read::Tensors};
 

@@ -55,6 +55,27 @@ fn series_are_padded_as_in_pytorch() {
 }
 
 #[test]
+fn moments_are_padded_like_flat_series() {
+    let moments: [&[[f32; 2]]; 3] = [&[[1.0, 2.0], [3.0, 4.0]], &[[5.0, 6.0]], &[[7.0, 8.0], [9.0, 10.0], [11.0, 12.0]]];
+    let flat = moments.map(<[[f32; 2]]>::as_flattened);
+    let pad = Pad::left().multiple_of(4).keep_last(2);
+    let (ours, theirs) = (pad.moments(&moments, -1.0, &Device::flex()), pad.floats(&flat, 2, -1.0, &Device::flex()).unwrap());
+    assert_eq!(ours.values.to_data(), theirs.values.into_data());
+    assert_eq!((ours.lengths.as_slice(), mask(&ours.mask)), ([2, 1, 2].as_slice(), mask(&theirs.mask)));
+}
+
+#[test]
+fn a_mean_over_time_ignores_padding_even_if_it_is_nan() {
+    let series: [&[[f32; 1]]; 3] = [&[[1.0], [3.0]], &[[5.0]], &[]];
+    for pad in [Pad::right(), Pad::left().at_least(5)] {
+        let padded = pad.moments(&series, f32::NAN, &Device::flex());
+        let means = padded.mean_of(padded.values.clone() * 2.0);
+        assert_eq!(means.dims(), [3, 1]);
+        assert_eq!(means.into_data().try_to_vec::<f32>().unwrap(), [4.0, 10.0, 0.0]);
+    }
+}
+
+#[test]
 fn empty_texts_are_all_padding() {
     let empty: [&[u8]; 2] = [&[], &[]];
     let padded = Pad::left().ints(&empty, 3, &Device::flex());

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use burn::data::dataset::Dataset;
+
 use super::BatchSampler;
 use crate::{Error, Random, Result};
 
@@ -42,6 +44,15 @@ impl LengthSampler {
     pub fn new(lengths: impl IntoIterator<Item = usize>) -> Self {
         let lengths = lengths.into_iter().collect();
         Self { lengths, multiple: 8, batch_size: None, max_tokens: None, drop_last: false, longest_first: false }
+    }
+
+    /// The length of each item, by a function of the item. It reads the whole dataset.
+    ///
+    /// # Errors
+    /// The first item that cannot be read.
+    pub fn of<I>(dataset: &(impl Dataset<I> + ?Sized), length: impl Fn(&I) -> usize) -> Result<Self> {
+        let lengths = (0..dataset.len()).map(|index| Ok(length(&dataset.get(index)?)));
+        Ok(Self::new(lengths.collect::<Result<Vec<_>>>()?))
     }
 
     /// The largest number of items of a batch.

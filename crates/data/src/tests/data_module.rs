@@ -25,6 +25,7 @@ fn loaders_are_data_modules() {
     assert_eq!(found(&mut (numbers(2), vec![numbers(1), numbers(2)]), Stage::Fit), (true, 2, 0, 0));
     assert_eq!(found(&mut (numbers(2), Some(numbers(1))), Stage::Fit), (true, 1, 0, 0));
     assert_eq!(found(&mut (numbers(2), Loaders::none()), Stage::Fit), (true, 0, 0, 0));
+    assert_eq!(found(&mut (numbers(2), numbers(1), vec![numbers(1), numbers(2)]), Stage::Test), (true, 1, 2, 0));
 }
 
 #[derive(Default)]

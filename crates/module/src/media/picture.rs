@@ -94,6 +94,15 @@ fn pr_curve(line: &Line) -> Option<PrCurve> {
     PrCurve::new(counts).ok()
 }
 
+/// A matrix or curves as a drawing, such as for a file. `None` for samples, which are a histogram.
+pub fn figure(picture: &Picture) -> Option<Figure> {
+    match picture {
+        Picture::Matrix(matrix) => Some(Figure::svg(matrix_svg(matrix))),
+        Picture::Curves(curves) => Some(Figure::svg(curves_svg(&thinned(curves)))),
+        Picture::Samples(_) => None,
+    }
+}
+
 fn matrix_table(matrix: &Matrix) -> Option<Table> {
     let Matrix { rows, columns, names, values } = matrix;
     let table = Table::new(std::iter::once(format!("{rows} / {columns}")).chain(names.iter().cloned()));
@@ -167,6 +176,24 @@ mod tests {
         let exact = curve(batch.exact_curves().precision_recall().read().unwrap());
         assert_eq!(exact, PrCurve::of_predictions(&labels, &scores, THRESHOLDS).unwrap());
         assert!(drawn(&batch.exact_curves().roc().read().unwrap().into()).iter().all(|drawn| !matches!(drawn, Drawn::PrecisionRecall(..))));
+    }
+
+    #[test]
+    fn curves_that_are_no_shares_have_axes_of_their_range() {
+        let svg = |points: [(f64, f64); 2]| {
+            let figure = figure(&Curves::new("year", "ppm", [Line::new("measured", points)]).into()).unwrap();
+            String::from_utf8(figure.bytes().to_vec()).unwrap()
+        };
+        let measured = svg([(1991.5, 355.0), (2000.5, 371.2)]);
+        for tick in ["1990", "1992", "2002", "355", "375"] {
+            assert!(measured.contains(&format!(">{tick}</text>")), "{tick} in {measured}");
+        }
+        // From a twelfth of the width to its seven eighths, and from the bottom upwards.
+        assert!(measured.contains("points=\"156.2,470.0 553.8,108.7\""), "{measured}");
+        let tiny = svg([(0.0, -0.002), (1.0, 0.001)]);
+        assert!(tiny.contains(">-0.002</text>") && tiny.contains(">0.001</text>"), "{tiny}");
+        let constant = svg([(3.0, 5.0), (f64::NAN, f64::INFINITY)]);
+        assert!(!constant.contains("NaN") && !constant.contains("inf"), "{constant}");
     }
 
     #[test]

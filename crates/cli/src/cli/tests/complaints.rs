@@ -53,6 +53,10 @@ fn help_makes_nothing() {
 #[test]
 fn a_page_of_help_is_short() {
     let lines = |flag: &str| printed(program_of(1).try_run(&[flag], &[])).lines().count();
+    let mut narrow = program_of(1);
+    narrow.columns = 60;
+    let page = printed(narrow.try_run(&["--help"], &[]));
+    assert!(page.lines().all(|line| line.chars().count() <= 60 || line.starts_with("Usage: ") || line.ends_with("=false`")), "{page}");
     assert!(lines("--help") < 80 && lines("--help=all") > 2 * lines("--help"), "{}", lines("--help"));
 }
 

@@ -1,5 +1,6 @@
 //! The commands `tune` and `sweep`. A trial is a process: this test binary, started by a script with the words of its
 //! line.
+#![cfg(unix)]
 
 use std::{
     path::PathBuf,
@@ -219,6 +220,12 @@ fn a_file_describes_a_sweep() {
         assert!((1e-3..1.0).contains(&lr) && config.contains(&format!("  lr: {lr:?}\n  hidden: 3\n")), "{params} {config}");
         assert!(["x", "1"].contains(&params["model.note"].as_str().unwrap()), "{params}");
     }
+    // Loggers of a file have a folder below that of the trial.
+    let loggers = ["trainer.loggers=[{name: csv}]", "sweep.folder", "data.batch_size=4"];
+    let other = format!("{}={}", loggers[1], folder.path().join("other").display());
+    let (told, _) = sweep(folder.path(), &["model.lr=0.1,0.2", loggers[0], &other, loggers[2]]).unwrap();
+    let config = folder.path().join("other/trial_0/lightning_logs/version_0/config.yaml");
+    assert!(told.ends_with(&format!("all of its options: -c {}\n", config.display())), "{told}");
     // The printed options are the same sweep, with those of the line.
     let printed = |words: &[&str]| match ended(&[words, &["sweep", "--print-config=values"]].concat()) {
         Ended::Printed(text) => text,

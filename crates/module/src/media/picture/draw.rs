@@ -78,18 +78,67 @@ pub(super) fn matrix_svg(matrix: &Matrix) -> String {
     document(&svg)
 }
 
+/// An axis from one tick to another.
+struct Axis {
+    /// The first and the last tick, in steps from 0.
+    ticks: [f64; 2],
+    step: f64,
+}
+
+impl Axis {
+    /// From 0 to 1 for shares, else around the values.
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let [low, high] = values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| [low.min(value), high.max(value)]);
+        if low > high || (low >= 0.0 && high <= 1.0) {
+            return Self { ticks: [0.0, 5.0], step: 0.2 };
+        }
+        let span = if high > low { high - low } else { high.abs() };
+        let power = 10_f64.powf((span / 5.0).log10().floor());
+        let step = power * [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= span / 5.0).unwrap_or(10.0);
+        let (first, last) = ((low / step).floor(), (high / step).ceil());
+        Self { ticks: [first, last.max(first + 1.0)], step }
+    }
+
+    /// Where a value is, from 0 to 1.
+    fn share(&self, value: f64) -> f64 {
+        let [first, last] = self.ticks;
+        (value / self.step - first) / (last - first)
+    }
+
+    fn ends(&self) -> [f64; 2] {
+        self.ticks.map(|tick| tick * self.step)
+    }
+
+    /// The ticks with their labels.
+    fn ticks(&self) -> impl Iterator<Item = (f64, String)> {
+        let ([first, last], step) = (self.ticks, self.step);
+        // A rounded logarithm is not another decimal.
+        let decimals = (-step.log10() - 1e-9).ceil().max(0.0) as usize;
+        (0..=(last - first) as u32).map(move |tick| {
+            let value = (first + f64::from(tick)) * step;
+            (value, format!("{value:.decimals$}"))
+        })
+    }
+}
+
 pub(super) fn curves_svg(curves: &Curves) -> String {
     let mut svg = String::new();
-    // All curves of metrics are shares.
-    let x_of = |x: f64| MARGIN + x.clamp(0.0, 1.0) * (WIDTH - MARGIN - 20.0);
-    let y_of = |y: f64| HEIGHT - MARGIN - y.clamp(0.0, 1.0) * (HEIGHT - MARGIN - TOP);
-    for tick in 0..=5 {
-        let share = f64::from(tick) / 5.0;
-        let (x, y) = (x_of(share), y_of(share));
-        add!(svg, "<path d=\"M{x:.1} {:.1}V{:.1}M{:.1} {y:.1}H{:.1}\" stroke=\"#ddd\"/>", y_of(0.0), y_of(1.0), x_of(0.0), x_of(1.0));
-        add!(svg, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{share:.1}</text>", y_of(0.0) + 18.0);
-        add!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{share:.1}</text>", x_of(0.0) - 6.0, y + 4.0);
+    let points = || curves.lines.iter().flat_map(|line| line.points.iter().copied()).filter(|(x, y)| x.is_finite() && y.is_finite());
+    let (x_axis, y_axis) = (Axis::of(points().map(|(x, _)| x)), Axis::of(points().map(|(_, y)| y)));
+    let x_of = |x: f64| MARGIN + x_axis.share(x) * (WIDTH - MARGIN - 20.0);
+    let y_of = |y: f64| HEIGHT - MARGIN - y_axis.share(y) * (HEIGHT - MARGIN - TOP);
+    let ([left, right], [bottom, top]) = (x_axis.ends().map(x_of), y_axis.ends().map(y_of));
+    for (value, label) in x_axis.ticks() {
+        let x = x_of(value);
+        add!(svg, "<path d=\"M{x:.1} {bottom:.1}V{top:.1}\" stroke=\"#ddd\"/>");
+        add!(svg, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>", bottom + 18.0);
     }
+    for (value, label) in y_axis.ticks() {
+        let y = y_of(value);
+        add!(svg, "<path d=\"M{left:.1} {y:.1}H{right:.1}\" stroke=\"#ddd\"/>");
+        add!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>", left - 6.0, y + 4.0);
+    }
+    let mut legend = String::new();
     for (index, line) in curves.lines.iter().enumerate() {
         let color = COLORS[index % COLORS.len()];
         let points = line.points.iter().filter(|(x, y)| x.is_finite() && y.is_finite());
@@ -97,9 +146,12 @@ pub(super) fn curves_svg(curves: &Curves) -> String {
         add!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\"/>", points.join(" "));
         if index < MAX_LEGEND && !line.name.is_empty() {
             let y = TOP + 16.0 * (index as f64 + 1.0);
-            add!(svg, "<text x=\"{:.1}\" y=\"{y}\" text-anchor=\"end\" fill=\"{color}\">{}</text>", WIDTH - 28.0, escaped(&line.name));
+            add!(legend, "<text y=\"{y}\" fill=\"{color}\">{}</text>", escaped(&line.name));
         }
     }
+    // Above the lines, and legible there.
+    let style = "text-anchor=\"end\" stroke=\"white\" stroke-width=\"3\" paint-order=\"stroke\"";
+    add!(svg, "<g transform=\"translate({:.1} 0)\" {style}>\n{legend}</g>", WIDTH - 28.0);
     axis_names(&mut svg, &curves.x, &curves.y);
     document(&svg)
 }

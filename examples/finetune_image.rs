@@ -1,0 +1,136 @@
+//! Fine-tunes an image classifier for new classes with few images: `cargo run --release --example finetune_image`.
+//!
+//! The network first learns the digits 0 to 4 from 2,500 images. Then it gets a new head, and learns 5 to 9 from 50
+//! images: 20 epochs with a frozen body, then all of it, with a lower rate in the body. A network that starts from
+//! scratch learns from the same images. The tests of both, in `version_1` and `version_2`, show what it gained.
+
+use std::path::{Path, PathBuf};
+
+use burn::{
+    data::dataset::InMemDataset,
+    nn::{
+        Linear, LinearConfig, PaddingConfig2d,
+        conv::{Conv2d, Conv2dConfig},
+        loss::CrossEntropyLossConfig,
+        pool::{MaxPool2d, MaxPool2dConfig},
+    },
+    optim::AdamConfig,
+    prelude::*,
+    tensor::activation::relu,
+};
+use clap::Parser;
+use stormfire::prelude::*;
+use stormfire_examples::{Digit, MnistBatch, MnistBatcher, read_digits};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Module, Debug)]
+struct Body {
+    convs: [Conv2d; 2],
+    pool: MaxPool2d,
+    hidden: Linear,
+}
+
+impl Body {
+    /// Features `[images, 64]`.
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let x = self.convs.iter().fold(images, |x, conv| self.pool.forward(relu(conv.forward(x))));
+        relu(self.hidden.forward(x.flatten(1, 3)))
+    }
+}
+
+#[derive(Module, Debug)]
+struct Classifier {
+    body: Body,
+    head: Linear,
+    /// The factor of the learning rate of the body.
+    #[module(skip)]
+    body_rate: f64,
+}
+
+impl Classifier {
+    fn new(body_rate: f64, device: &Device) -> Self {
+        let conv = |[from, to]: [usize; 2]| Conv2dConfig::new([from, to], [3, 3]).with_padding(PaddingConfig2d::Same).init(device);
+        let pool = MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init();
+        let body = Body { convs: [[1, 8], [8, 16]].map(conv), pool, hidden: LinearConfig::new(16 * 7 * 7, 64).init(device) };
+        Self { body, head: LinearConfig::new(64, 5).init(device), body_rate }
+    }
+
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.head.forward(self.body.forward(images))
+    }
+}
+
+impl LightningModule for Classifier {
+    type Batch = MnistBatch;
+
+    fn training_step(&self, batch: MnistBatch, _batch_idx: usize) -> Result<StepOutput> {
+        let logits = self.forward(batch.images);
+        let loss = CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, batch.targets);
+        self.log("train_loss", &loss).prog_bar(true);
+        Ok(loss.into())
+    }
+
+    fn test_step(&self, batch: MnistBatch, _batch_idx: usize) -> Result<StepOutput> {
+        self.log("test_acc", accuracy(&self.forward(batch.images), &batch.targets));
+        Ok(StepOutput::none())
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Ok(Optimizer::new(AdamConfig::new(), 3e-3).group("body", |group| group.lr_factor(self.body_rate)).into())
+    }
+}
+
+/// Some digits of a file, as classes from 0 on: at most `count` of each.
+fn digits(file: &str, of: std::ops::Range<u8>, count: usize) -> Result<Loader<MnistBatch>> {
+    let (mut taken, first) = ([0; 10], of.start);
+    let mut digits = read_digits(Path::new("data/mnist-mini"), file)?;
+    digits.retain(|digit| {
+        let taken = &mut taken[usize::from(digit.label)];
+        *taken += 1;
+        of.contains(&digit.label) && *taken <= count
+    });
+    let digits = digits.into_iter().map(|digit| Digit { label: digit.label - first, ..digit }).collect();
+    Ok(Loader::new(InMemDataset::new(digits), MnistBatcher).batch_size(10))
+}
+
+/// Fine-tunes an image classifier for new classes with few images.
+#[derive(Parser)]
+struct Args {
+    /// The folder for logs, checkpoints and weights.
+    #[arg(long, default_value = ".")]
+    root: PathBuf,
+    /// Hide the progress bar.
+    #[arg(long)]
+    no_progress_bar: bool,
+}
+
+fn main() -> Result<Stop> {
+    stormfire::console::init();
+    let args = Args::parse();
+    let device = Accelerator::Auto.device()?;
+    let trainer = |epochs| {
+        let trainer = Trainer::new().accelerator(device.clone()).max_epochs(epochs).seed(1).log_every_n_steps(5);
+        trainer.default_root_dir(&args.root).enable_progress_bar(!args.no_progress_bar)
+    };
+    // The initial weights follow from it. The Trainer's seed comes later.
+    stormfire::seed_everything(1, &device);
+    let (few, test) = (digits("train", 5..10, 10)?.shuffle(true), digits("t10k", 5..10, 1000)?.batch_size(100));
+
+    let mut first = trainer(5);
+    let known = first.fit(Classifier::new(1.0, &device), digits("train", 0..5, 500)?.batch_size(64).shuffle(true))?;
+    let weights = args.root.join("known.safetensors");
+    known.module.export_weights(&weights, &ExportOptions::new().only("^body"))?;
+
+    let (module, report) = Classifier::new(0.1, &device).load_weights(&weights, &LoadOptions::new().only("^body"))?;
+    println!("{report}");
+    let mut second = trainer(40).callback(Finetuning::new("body").unfreeze_at(20, "body"));
+    let tuned = second.fit(module, few.clone())?;
+    second.test(&tuned.module, test.clone())?;
+
+    let mut third = trainer(40);
+    let scratch = third.fit(Classifier::new(1.0, &device), few)?;
+    third.test(&scratch.module, test)?;
+    Ok(scratch.stop)
+}
