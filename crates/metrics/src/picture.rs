@@ -33,7 +33,7 @@ pub struct Line {
 impl Line {
     /// A line through points, which belong to nothing else.
     pub fn new(name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
-        Self { name: name.into(), points: points.into_iter().collect(), at: Vec::new() }
+        Self { name: name.into(), points: points.into_iter().collect(), at: Vec::new(), counts: Vec::new() }
     }
 }
 
