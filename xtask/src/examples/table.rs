@@ -175,6 +175,20 @@ pub(super) const RUNS: &[Run] = &[
         picture: None,
     },
     Run {
+        example: "segmentation",
+        arguments: &[QUIET, ROOT],
+        leaves: &[METRICS],
+        quality: &[(METRICS, "test_iou/class_3", 0.4..=1.0)],
+        picture: Some("lightning_logs/version_0/shapes.png"),
+    },
+    Run {
+        example: "dqn",
+        arguments: &[QUIET, ROOT],
+        leaves: &[METRICS],
+        quality: &[(METRICS, "val_reward", 200.0..=500.0)],
+        picture: Some("lightning_logs/version_0/episode.svg"),
+    },
+    Run {
         example: "new_blank",
         arguments: &["-c", "crates/stormfire/templates/blank.yaml", "--epochs", "2", "--root", "{root}"],
         leaves: &[METRICS, "lightning_logs/version_0/training.log", "lightning_logs/version_0/checkpoints/*.ckpt"],
