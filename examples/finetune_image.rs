@@ -2,7 +2,8 @@
 //!
 //! The network first learns the digits 0 to 4 from 2,500 images. Then it gets a new head, and learns 5 to 9 from 50
 //! images: 20 epochs with a frozen body, then all of it, with a lower rate in the body. A network that starts from
-//! scratch learns from the same images. The tests of both, in `version_1` and `version_2`, show what it gained.
+//! scratch learns from the same images. The tests of both, in `version_1` and `version_2`, show what it gained: 0.76
+//! and 0.67.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,8 @@
 //! Predicts who survived the Titanic, from a table with missing values: `cargo run --release --example titanic`.
 //!
 //! 557 of the 1,313 passengers have no age. The network gets 0 for such an age, and a second input says that it is
-//! missing. The training takes a few seconds. `survival.svg` in the folder of the run shows what it has learned.
+//! missing. It takes a few seconds to an AUROC of 0.86. `survival.svg` in the folder of the run shows what it has
+//! learned.
 
 use burn::{
     nn::{Dropout, DropoutConfig, Linear, LinearConfig, Relu, loss::BinaryCrossEntropyLossConfig},

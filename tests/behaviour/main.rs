@@ -47,6 +47,7 @@ mod ranks;
 mod recorder;
 mod remote_folders;
 mod removed_folders;
+mod renewed_statistics;
 mod repeatability;
 mod requeue;
 mod resume;

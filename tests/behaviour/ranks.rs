@@ -26,6 +26,8 @@ use crate::{
 #[derive(Clone, Debug)]
 struct Ended {
     weights: Vec<f32>,
+    /// The average of the weights, if there is one.
+    in_force: Vec<f32>,
     progress: stormfire::module::moment::Progress,
     stop: Stop,
     logged: Vec<Logged>,
@@ -39,9 +41,11 @@ fn fit<M: LightningModule>(
 ) -> Result<Ended, Error> {
     let logger = MemoryLogger::new();
     let trainer = recording(&logger).max_epochs(2).log_every_n_steps(1).num_sanity_val_steps(0).handle_signals(false);
-    let fit = set(trainer).fit(module, data)?;
+    let mut trainer = set(trainer);
+    let fit = trainer.fit(module, data)?;
     Ok(Ended {
         weights: devices::values(&fit.module),
+        in_force: devices::values(&trainer.weights_in_force(&fit.module)?),
         progress: fit.progress,
         stop: fit.stop,
         logged: logger.rows().into_iter().map(|(name, value, step)| (name, step, value)).collect(),

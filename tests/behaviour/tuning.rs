@@ -6,7 +6,7 @@ use burn::prelude::*;
 use stormfire::{
     Error,
     prelude::*,
-    tuner::{ScaleBatchSize, Space, Sweep, SweepResult, TrialState, Tuner},
+    tuner::{ScaleBatchSize, Space, Sweep, SweepResult, TrialState, Tuner, cross_validate},
 };
 
 use crate::{
@@ -144,4 +144,38 @@ fn a_signal_ends_the_sweep_and_a_later_start_continues() {
     assert!(running.wait().success());
     assert!(folder.path().join("ended").exists() && !has(folder.path(), 2));
     assert_eq!(sweep(&folder.path().join("sweep")).unwrap(), expected());
+}
+
+/// Raises a signal in the second fold.
+#[cfg(unix)]
+#[test]
+#[ignore = "a part of `a_signal_in_a_fold_ends_the_cross_validation`"]
+fn is_interrupted_in_a_fold() {
+    let Some(folder) = folder() else { return };
+    let mut made = 0;
+    let ended = cross_validate(folder.join("folds"), 0..3, |number, _| {
+        made += 1;
+        let raise = LambdaCallback::new().on_train_batch_end(move |_ctx, _module: &mut Line, _output, batch_idx| {
+            if number == 1 && batch_idx == 1 {
+                signal_hook::low_level::raise(signal_hook::consts::SIGINT)?;
+            }
+            Ok(())
+        });
+        let trainer = Trainer::new().max_epochs(2).enable_progress_bar(false).enable_model_summary(false).callback(raise);
+        Ok((trainer, Line::fixed(), (line_data(8, 2), line_data(4, 2))))
+    });
+    assert!(matches!(ended, Err(Error::Interrupted { .. })), "{ended:?}");
+    assert_eq!(made, 2, "no later fold is started");
+    let run = folder.join("folds/version_0");
+    assert!(run.join("fold_1/metrics.csv").exists() && !run.join("fold_2").exists() && !run.join("folds.csv").exists());
+    // Nor does another call start.
+    let again = cross_validate(folder.join("folds"), 0..3, |_, _| -> Result<(Trainer<Line>, Line, Loader<Batch>)> { panic!("a fold") });
+    assert!(matches!(again, Err(Error::Interrupted { .. })), "{again:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_in_a_fold_ends_the_cross_validation() {
+    let folder = tempfile::tempdir().unwrap();
+    play(part("tuning::is_interrupted_in_a_fold", folder.path()));
 }

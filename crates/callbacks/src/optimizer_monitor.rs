@@ -1,4 +1,4 @@
-//! Logs how far the optimizer moves the parameters.
+//! Logs how far the optimizer moves the parameters, and the size of its state.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -7,6 +7,7 @@ use burn::{
     optim::GradientsParams,
     tensor::{DType, Tensor},
 };
+use stormfire_checkpoint::Snapshot;
 use stormfire_module::{Callback, Context, LightningModule, Result, StepOutput};
 use stormfire_optim::float_params::{EachFloat, walk};
 
@@ -21,15 +22,21 @@ pub enum UpdatesOf {
     Parameter,
 }
 
-/// Logs the L2 norms of the parameters and of their updates at logging steps (`log_every_n_steps`), and the ratio of
-/// the two: how far a step of the optimizer moves the weights. A ratio around 0.001 is common; one far above it is a
-/// sign of a learning rate that is too high, one far below it of layers that hardly learn.
+/// Logs the L2 norms of the parameters, of their updates and of the optimizer's moments at logging steps
+/// (`log_every_n_steps`), and the ratio of the first two: how far a step of the optimizer moves the weights. A ratio
+/// around 0.001 is common; one far above it is a sign of a learning rate that is too high, one far below it of layers
+/// that hardly learn.
 ///
 /// | name | value |
 /// |---|---|
 /// | `weight_2.0_norm/encoder`, `weight_2.0_norm_total` | after the step |
 /// | `update_2.0_norm/encoder`, `update_2.0_norm_total` | of the difference that the step made |
 /// | `update_ratio/encoder`, `update_ratio_total` | the second divided by the first |
+/// | `moment_1_2.0_norm/encoder`, `moment_1_2.0_norm_total`, … | of each tensor of the optimizer's state, after the step |
+///
+/// The state of Adam is `moment_1` and `moment_2`, that of SGD with momentum `velocity`: the last part of the field's
+/// name in a checkpoint. That of an optimizer of your own is logged if it is
+/// [`Transparent`](stormfire_checkpoint::optimizer_state::Transparent).
 ///
 /// Only parameters with a gradient count, and a parameter that is used in two places counts once. The update is what
 /// the optimizer did, including weight decay and clipping. With accumulated gradients it is logged at the end of a
@@ -49,11 +56,13 @@ pub enum UpdatesOf {
 pub struct OptimizerMonitor {
     of: UpdatesOf,
     before: BTreeMap<String, Tensor<1>>,
+    /// The sums of squares of the optimizer's state, by the name of the metric.
+    state: BTreeMap<String, Tensor<1>>,
 }
 
 impl Default for OptimizerMonitor {
     fn default() -> Self {
-        Self { of: UpdatesOf::Layer, before: BTreeMap::new() }
+        Self { of: UpdatesOf::Layer, before: BTreeMap::new(), state: BTreeMap::new() }
     }
 }
 
@@ -78,7 +87,7 @@ impl OptimizerMonitor {
     }
 
     fn log<M: LightningModule>(&mut self, ctx: &mut Context<'_>, module: &M) {
-        let before = std::mem::take(&mut self.before);
+        let (before, state) = (std::mem::take(&mut self.before), std::mem::take(&mut self.state));
         if before.is_empty() || ctx.run().step_skipped {
             return;
         }
@@ -100,6 +109,9 @@ impl OptimizerMonitor {
             ctx.log(format!("update_ratio{suffix}"), update.clone() / weight.clone());
             ctx.log(format!("weight_2.0_norm{suffix}"), weight);
             ctx.log(format!("update_2.0_norm{suffix}"), update);
+        }
+        for (name, sum) in state {
+            ctx.log(name, sum.sqrt());
         }
     }
 }
@@ -134,6 +146,33 @@ fn values<M: Module>(module: &M, selects: impl Fn(&str, ParamId) -> bool) -> Vec
 impl<M: LightningModule> Callback<M> for OptimizerMonitor {
     fn on_train_batch_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, _batch_idx: usize) -> Result<()> {
         self.before.clear();
+        self.state.clear();
+        Ok(())
+    }
+
+    fn takes_optimizer_state(&self) -> bool {
+        true
+    }
+
+    fn take_optimizer_state(&mut self, state: &Snapshot) -> Result<()> {
+        self.state.clear();
+        // burn keeps the states in a random order, and a sum in another order has other bits.
+        let mut all: Vec<_> = state.squares().collect();
+        all.sort_by_key(|(name, _)| *name);
+        for (name, squares) in all {
+            // `optimizer/NAME/PATH/FIELD`: a name may contain a slash, a path and a field do not.
+            let mut parts = name.rsplitn(3, '/');
+            let (Some(field), Some(path)) = (parts.next(), parts.next()) else { continue };
+            let field = field.rsplit('.').next().unwrap_or(field);
+            let group = self.group(path).map(|group| format!("{field}_2.0_norm/{group}"));
+            for name in group.into_iter().chain([format!("{field}_2.0_norm_total")]) {
+                let sum = match self.state.remove(&name) {
+                    Some(sum) => sum + squares.clone(),
+                    None => squares.clone(),
+                };
+                self.state.insert(name, sum);
+            }
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 mod grown;
 mod progress;
 mod rows;
+mod table;
 mod tensor_files;
 mod whole;
 
@@ -35,8 +36,8 @@ pub enum WriteInterval {
     Epoch,
 }
 
-/// Writes the predictions of `Trainer::predict_each` to a file of rows (CSV, JSON lines) or to files of tensors
-/// (safetensors), in the order of the loaders and their batches.
+/// Writes the predictions of `Trainer::predict_each` to a file of rows (CSV, JSON lines, Parquet) or to files of
+/// tensors (safetensors), in the order of the loaders and their batches.
 ///
 /// A function turns the prediction of a batch into rows, one for each item. A row is any serializable value: the fields
 /// of a struct become columns, a list becomes `prediction_0`, `prediction_1`, …, and a single number `prediction`. Each
@@ -123,6 +124,15 @@ impl<P> PredictionWriter<P> {
         Self::new(path, Format::Rows(Rows::new(Text::JsonLines, rows)))
     }
 
+    /// Writes rows to a Parquet file, which pandas, polars and `DuckDB` read. The fields of a row are numbers, texts,
+    /// booleans, or options of them.
+    ///
+    /// Rows go to `predictions.parquet.part` as JSON lines first, because the types of all columns are known at the
+    /// end.
+    pub fn parquet<I: IntoIterator<Item: Serialize>>(path: impl Into<PathBuf>, rows: impl Fn(&P) -> Result<I> + 'static) -> Self {
+        Self::new(path, Format::Rows(Rows::new(Text::Parquet, rows)))
+    }
+
     /// Writes named tensors: one safetensors file per batch into a folder, or with [`WriteInterval::Epoch`] one file,
     /// in which the tensors of all batches are joined along their first dimension.
     pub fn safetensors(path: impl Into<PathBuf>, tensors: impl Fn(&P) -> Result<NamedTensors> + 'static) -> Self {
@@ -154,6 +164,10 @@ impl<P> PredictionWriter<P> {
         self
     }
 
+    fn is_table(&self) -> bool {
+        matches!(&self.format, Format::Rows(rows) if rows.text() == Text::Parquet)
+    }
+
     fn check_path(&self) -> Result<()> {
         let refuse = |reason: String, hint: &str| Err(Error::config("PredictionWriter", reason, hint));
         let shown = self.path.display();
@@ -168,14 +182,26 @@ impl<P> PredictionWriter<P> {
         }
     }
 
+    /// What is predicted, and how it is written.
+    fn identity(&self, run: &PredictionRun<'_>) -> Result<String> {
+        let format = match &self.format {
+            Format::Rows(rows) => format!("{:?}", rows.text()),
+            Format::Tensors(_) => "Tensors".to_owned(),
+        };
+        Ok(format!("{}; format {format}, indices {}", run.identity()?, self.with_indices))
+    }
+
     fn opened(&self, run: &PredictionRun<'_>) -> Result<(Sink, Columns, EvaluationPosition)> {
         let columns = Columns::new(self.with_indices, run.num_dataloaders > 1);
         let begin = EvaluationPosition::default();
         Ok(match (&self.format, self.interval) {
             (Format::Tensors(_), WriteInterval::Batch) => {
                 // Rank 0 makes the folder.
-                let opened =
-                    if run.ranks.is_global_zero() { Some(TensorFiles::open(&self.path, run.identity()?, self.sync_every)?) } else { None };
+                let opened = if run.ranks.is_global_zero() {
+                    Some(TensorFiles::open(&self.path, self.identity(run)?, self.sync_every)?)
+                } else {
+                    None
+                };
                 run.ranks.barrier()?;
                 match opened {
                     Some((files, position)) => (Sink::Files(files), columns, position),
@@ -183,9 +209,9 @@ impl<P> PredictionWriter<P> {
                 }
             }
             _ if !run.ranks.is_global_zero() => (Sink::Elsewhere, columns, begin),
-            (_, WriteInterval::Epoch) => (Sink::Whole(Whole::open(&self.path)?), columns, begin),
+            (_, WriteInterval::Epoch) => (Sink::Whole(Whole::open(&self.path, self.is_table())?), columns, begin),
             (Format::Rows(_), WriteInterval::Batch) => {
-                let (grown, columns, position) = Grown::open(&self.path, run.identity()?, self.sync_every, columns)?;
+                let (grown, columns, position) = Grown::open((&self.path, self.is_table()), self.identity(run)?, self.sync_every, columns)?;
                 (Sink::Grown(grown), columns, position)
             }
         })

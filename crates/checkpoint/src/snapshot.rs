@@ -41,6 +41,8 @@ pub(crate) struct Entry {
     pub(crate) dtype: DType,
     pub(crate) shape: Shape,
     source: Source,
+    /// The sum of the squares of floats on the device.
+    squares: Option<Box<dyn Fn() -> Tensor<1> + Send>>,
 }
 
 enum Source {
@@ -85,7 +87,16 @@ impl Snapshot {
 
     /// Adds another tensor, without its autodiff graph.
     pub fn add<const D: usize>(&mut self, name: impl Into<String>, tensor: Tensor<D>) {
-        self.register(name.into(), if tensor.is_autodiff() { tensor.inner() } else { tensor });
+        let tensor = if tensor.is_autodiff() { tensor.inner() } else { tensor };
+        let floats = tensor.clone();
+        self.register(name.into(), tensor);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.squares = Some(Box::new(move || {
+                let is_half = matches!(floats.dtype(), DType::F16 | DType::BF16);
+                let floats = if is_half { floats.clone().cast(DType::F32) } else { floats.clone() };
+                floats.square().sum()
+            }));
+        }
     }
 
     /// Adds another tensor of integers.
@@ -95,7 +106,12 @@ impl Snapshot {
 
     /// Adds a tensor that is on the host.
     pub fn add_read(&mut self, name: String, data: TensorData) {
-        self.entries.push(Entry { name, dtype: data.dtype(), shape: data.shape().clone(), source: Source::Host(data) });
+        self.entries.push(Entry { name, dtype: data.dtype(), shape: data.shape().clone(), source: Source::Host(data), squares: None });
+    }
+
+    /// The sum of the squares of each float tensor that is on the device, with its name. Reads nothing.
+    pub fn squares(&self) -> impl Iterator<Item = (&str, Tensor<1>)> {
+        self.entries.iter().filter_map(|entry| Some((entry.name.as_str(), entry.squares.as_ref()?())))
     }
 
     /// Number of tensors.
@@ -217,7 +233,7 @@ impl Snapshot {
         let dtype = if matches!(tensor.dtype(), DType::Bool(_)) { DType::Bool(BoolStore::Native) } else { tensor.dtype() };
         let shape = tensor.shape();
         let source = Source::Device(Box::new(move |transaction| transaction.register(tensor.clone())));
-        self.entries.push(Entry { name, dtype, shape, source });
+        self.entries.push(Entry { name, dtype, shape, source, squares: None });
     }
 }
 

@@ -16,7 +16,11 @@ use zune_jpeg::{
     zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
 };
 
-use crate::{BoxError, Error, Loader, Result, ints::ints, stream::names_of_split};
+use crate::{
+    BoxError, Error, Loader, Result,
+    ints::ints,
+    stream::{SPLITS, names_of_split},
+};
 
 /// Images in a folder for each class (`train/cat/1.png`), as Hugging Face's `imagefolder` and torchvision's
 /// `ImageFolder`. Reads PNG and JPEG.
@@ -57,29 +61,43 @@ impl ImageFolder {
     /// The images of a split: those below `folder/train` for `train`, with Hugging Face's other names of splits as in
     /// [`split_files`](crate::split_files).
     ///
+    /// The classes are those of all splits together, so that a class has one index in all of them.
+    ///
     /// # Errors
     /// [`Error::Empty`] if there is no such folder, or no image in it.
     pub fn open(folder: impl AsRef<Path>, split: &str) -> Result<Self> {
         let folder = folder.as_ref();
-        let found = names_of_split(split).into_iter().map(|name| folder.join(name)).find(|folder| folder.is_dir());
-        match found {
-            Some(folder) => Self::new(folder),
-            None => Err(Error::Empty { reason: format!("there is no folder of the split `{split}` in `{}`", folder.display()) }),
+        let of = |split: &str| names_of_split(split).into_iter().map(|name| folder.join(name)).find(|folder| folder.is_dir());
+        let Some(own) = of(split) else {
+            return Err(Error::Empty { reason: format!("there is no folder of the split `{split}` in `{}`", folder.display()) });
+        };
+        let mut classes = classes_in(&own)?;
+        for other in SPLITS.iter().filter_map(|split| of(split)) {
+            classes.extend(classes_in(&other)?);
         }
+        classes.sort();
+        classes.dedup();
+        Self::of_classes(&own, classes)
     }
 
     /// The images below `folder`, without splits.
+    ///
+    /// Another folder may lack a class, and then the classes after it have other indices there. Use
+    /// [`open`](Self::open) for the splits of one dataset.
     ///
     /// # Errors
     /// [`Error::Empty`] if there is no image.
     pub fn new(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
-        let (mut classes, mut images) = (Vec::new(), Vec::new());
+        Self::of_classes(folder, classes_in(folder)?)
+    }
+
+    fn of_classes(folder: &Path, classes: Vec<String>) -> Result<Self> {
+        let mut images = Vec::new();
         for path in sorted(folder, true)? {
-            let before = images.len();
-            images.extend(sorted(&path, false)?.into_iter().filter(|path| is_image(path)).map(|path| (path, classes.len())));
-            if images.len() > before {
-                classes.push(name(&path));
+            let class = name(&path);
+            if let Some(label) = classes.iter().position(|known| *known == class) {
+                images.extend(images_in(&path)?.map(|path| (path, label)));
             }
         }
         if images.is_empty() {
@@ -124,6 +142,21 @@ impl Dataset<LabeledImage> for ImageFolder {
     fn len(&self) -> usize {
         self.images.len()
     }
+}
+
+/// The names of the folders with images, in order.
+fn classes_in(folder: &Path) -> Result<Vec<String>> {
+    let mut classes = Vec::new();
+    for path in sorted(folder, true)? {
+        if images_in(&path)?.next().is_some() {
+            classes.push(name(&path));
+        }
+    }
+    Ok(classes)
+}
+
+fn images_in(folder: &Path) -> Result<impl Iterator<Item = PathBuf>> {
+    Ok(sorted(folder, false)?.into_iter().filter(|path| is_image(path)))
 }
 
 fn name(path: &Path) -> String {

@@ -3,6 +3,7 @@
 mod csv_rows;
 mod json_lines;
 mod open_shard;
+mod parquet_rows;
 mod pump;
 mod reader;
 mod record;
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::tensor::Device;
 
 #[cfg(feature = "images")]
-pub(crate) use self::split_files::names_of_split;
+pub(crate) use self::split_files::{SPLITS, names_of_split};
 use self::{
     pump::Pump,
     reader::{Reader, Shuffled},

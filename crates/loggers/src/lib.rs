@@ -53,7 +53,7 @@ pub use serde_json::Value;
 #[cfg(feature = "tracker")]
 pub use trackers::*;
 pub use value::{
-    Artifact, Audio, Figure, FigureFormat, Graph, Histogram, HistogramStats, Hyperparams, Image, Metrics, Node, Reduce, Scalar, Secret,
-    Table, Text, json,
+    Artifact, Audio, Figure, FigureFormat, Graph, Histogram, HistogramStats, Hyperparams, Image, Metrics, Node, PrCurve, Reduce, Scalar,
+    Secret, Table, Text, json,
 };
 pub use writer::{Background, PendingPosition, QUEUE_CAPACITY};

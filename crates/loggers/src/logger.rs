@@ -11,7 +11,9 @@ use serde_json::Value;
 
 pub use shared_version::share_versions;
 
-use crate::{Artifact, Audio, Delivery, Error, Figure, Graph, Histogram, Hyperparams, Image, Metrics, Result, RunDir, Table, Text};
+use crate::{
+    Artifact, Audio, Delivery, Error, Figure, Graph, Histogram, Hyperparams, Image, Metrics, PrCurve, Result, RunDir, Table, Text,
+};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,6 +260,13 @@ pub trait Logger: Any + Send {
     fn log_table(&mut self, tag: &str, table: &Table, step: Option<u64>) -> Result<()> {
         let _ = (tag, table, step);
         Err(unsupported(self.name(), "tables"))
+    }
+
+    /// Records the precision and recall of a classifier. Default: nothing, because a metric also logs its curve as a
+    /// figure and a table.
+    fn log_precision_recall(&mut self, tag: &str, curve: &PrCurve, step: Option<u64>) -> Result<()> {
+        let _ = (tag, curve, step);
+        Ok(())
     }
 
     /// Stores a file with the run. The caller must leave the file in place until the run has ended, because it may be

@@ -9,6 +9,7 @@
 //! | [`aggregation`] | mean, sum, minimum, maximum, all values, the newest values |
 //! | [`classification`] | accuracy, precision, recall, F-beta, confusion matrix and so on: binary, multiclass, multilabel |
 //! | [`regression`] | errors, explained variance, correlations |
+//! | [`detection`] | mean average precision of boxes |
 //! | [`image`] | PSNR, SSIM, mean IoU and Dice of regions |
 //! | [`retrieval`] | MRR, MAP, nDCG, hit rate, recall and precision of the first k |
 //! | [`text`] | perplexity, BLEU, ROUGE, error rates of words and characters |
@@ -22,6 +23,7 @@ pub mod aggregation;
 pub mod bytes;
 pub mod classification;
 pub mod computed;
+pub mod detection;
 pub mod image;
 pub mod loggable;
 pub mod merge;

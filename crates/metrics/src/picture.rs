@@ -24,12 +24,16 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
     /// What the points belong to, one number for each, such as thresholds. It may be empty.
     pub at: Vec<f64>,
+    /// For a precision-recall curve, the counts at each point: true positives, false positives, true negatives, false
+    /// negatives. Otherwise empty.
+    #[serde(default)]
+    pub counts: Vec<[f64; 4]>,
 }
 
 impl Line {
     /// A line through points, which belong to nothing else.
     pub fn new(name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
-        Self { name: name.into(), points: points.into_iter().collect(), at: Vec::new() }
+        Self { name: name.into(), points: points.into_iter().collect(), at: Vec::new(), counts: Vec::new() }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::any::Any;
 
 use serde_json::Value;
+use stormfire_checkpoint::Snapshot;
 
 use crate::{context::Context, defaults, error::Result, event::Event, hook::Hook, hooks, module::LightningModule, state::Saved};
 
@@ -143,6 +144,21 @@ pub trait Callback<M: LightningModule>: Any {
     /// # Errors
     /// Any error ends the run.
     fn take_statistics(&mut self, module: &M) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether it takes the state of the optimizers at logging steps. Default `false`.
+    fn takes_optimizer_state(&self) -> bool {
+        false
+    }
+
+    /// Receives the state of the optimizers, such as moments, after the step of a logged batch and before
+    /// `on_train_batch_end`: `optimizer/NAME/PATH/FIELD`. These are handles. Drop what was made of them soon, because
+    /// the next step would copy the tensors.
+    ///
+    /// # Errors
+    /// Any error ends the run.
+    fn take_optimizer_state(&mut self, state: &Snapshot) -> Result<()> {
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use burn::{
-    module::{Module, ParamId},
+    module::{Flag, Module, ModuleVisitor, Param, ParamId},
     tensor::{Device, Tensor},
 };
 
@@ -18,10 +18,14 @@ use crate::{
 ///
 /// A batch normalization computes `(1 - momentum) · old + momentum · batch`. burn does not expose the momentum of a
 /// layer inside of a module. One batch is therefore passed twice, with different old values.
+///
+/// A frozen layer uses its statistics and keeps them. So does a layer that the first batch does not pass through.
 #[derive(Debug)]
 pub struct RenewedStats<M> {
     module: M,
     known: HashSet<ParamId>,
+    /// The statistics before.
+    before: HashMap<ParamId, Tensor<1>>,
     /// What the first batch makes of [`PROBE`].
     probed: HashMap<ParamId, Tensor<1>>,
     momentum: HashMap<ParamId, Tensor<1>>,
@@ -33,12 +37,16 @@ pub struct RenewedStats<M> {
 const PROBE: f64 = 1e6;
 
 impl<M: Module> RenewedStats<M> {
-    /// For a module with these weights. `None` if it has no running statistics.
+    /// For a module with these weights. `None` if it has no running statistics that are trained.
     pub fn of(module: &M) -> Option<Self> {
         let module = module.valid().train();
-        let known = of(&module);
+        let mut known = of(&module);
+        for id in of_frozen_layers(&module) {
+            known.remove(&id);
+        }
+        let before = values(&module, &known);
         let empty = HashMap::new;
-        (!known.is_empty()).then(|| Self { module, known, probed: empty(), momentum: empty(), sums: empty(), batches: 0 })
+        (!known.is_empty()).then(|| Self { module, known, before, probed: empty(), momentum: empty(), sums: empty(), batches: 0 })
     }
 
     /// The device for the batches: that of the module, with its tape.
@@ -91,11 +99,16 @@ impl<M: Module> RenewedStats<M> {
     /// # Errors
     /// Those of `sum`, and if the device fails.
     pub fn finish(self, (ranks, batches): (usize, usize), sum: impl FnOnce(&mut [f64]) -> Result<()>) -> Result<M> {
-        let Self { mut module, known, momentum, sums, .. } = self;
+        let Self { mut module, known, before, momentum, sums, .. } = self;
         module = module.valid().train();
         // The mean over ranks follows.
         let share = ranks as f64 / batches as f64;
-        let mean = |(id, value): (ParamId, Tensor<1>)| Some((id, value.mul_scalar(share).div(momentum.get(&id)?.clone())));
+        let mean = |(id, value): (ParamId, Tensor<1>)| {
+            let (momentum, before) = (momentum.get(&id)?.clone(), before.get(&id)?.clone());
+            // The first batch did not pass through this layer.
+            let is_unknown = momentum.clone().equal_elem(0.0);
+            Some((id, value.mul_scalar(share).div(momentum).mask_where(is_unknown, before)))
+        };
         let means = sums.into_iter().filter_map(mean).collect();
         set(&mut module, means);
         if ranks > 1 {
@@ -103,6 +116,41 @@ impl<M: Module> RenewedStats<M> {
         }
         Ok(module)
     }
+}
+
+/// The float parameters of layers that are switched to inference, as a frozen batch normalization is.
+fn of_frozen_layers<M: Module>(module: &M) -> Vec<ParamId> {
+    #[derive(Default)]
+    struct Find {
+        path: Vec<String>,
+        floats: Vec<(String, ParamId)>,
+        frozen: HashSet<String>,
+    }
+    impl Find {
+        fn layer(&self) -> String {
+            self.path.get(..self.path.len().saturating_sub(1)).unwrap_or_default().join(".")
+        }
+    }
+    impl ModuleVisitor for Find {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.path.push(name.into());
+        }
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.floats.push((self.layer(), param.id));
+        }
+        fn visit_flag(&mut self, flag: &Param<Flag>) {
+            if !flag.is_enabled() {
+                self.frozen.insert(self.layer());
+            }
+        }
+    }
+    let mut find = Find::default();
+    module.visit(&mut find);
+    let Find { floats, frozen, .. } = find;
+    floats.into_iter().filter(|(layer, _)| frozen.contains(layer)).map(|(_, id)| id).collect()
 }
 
 #[cfg(test)]
@@ -166,5 +214,38 @@ mod tests {
             assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5 * (1.0 + b.abs())), "{found:?} {expected:?}");
         }
         assert_eq!(numbers(&trained.first), before, "the given module keeps its own");
+    }
+
+    /// A frozen layer normalizes with its statistics, so the layer after it must see them, too.
+    #[test]
+    fn frozen_layers_and_layers_that_do_not_run_keep_their_statistics() {
+        let norm = || BatchNormConfig::new(2).init(&Device::flex());
+        let net = Net { first: norm(), second: norm() }.train();
+        forward(&net, 9);
+        let trained = net.valid();
+        let (before, frozen) = (numbers(&trained.first), trained.first.clone().freeze());
+        let expected = {
+            let batch_norm = BatchNormConfig::new(2).with_momentum(1.0).init(&Device::flex());
+            let net = Net { first: frozen.clone(), second: batch_norm }.train();
+            let net = Net { first: net.first.freeze(), ..net };
+            forward(&net, 1);
+            numbers(&net.second)
+        };
+        let renewed = |net: Net, run: fn(&Net)| {
+            let mut stats = RenewedStats::of(&net).unwrap();
+            let pass = |net: &mut Net| -> Result<()> {
+                run(net);
+                Ok(())
+            };
+            stats.probe(pass).unwrap();
+            stats.add(pass).unwrap();
+            stats.finish((1, 1), |_| Ok(())).unwrap()
+        };
+        let of_frozen = renewed(Net { first: frozen, second: trained.second.clone() }, |net| forward(net, 1));
+        assert_eq!(numbers(&of_frozen.first), before);
+        let found = numbers(&of_frozen.second);
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5 * (1.0 + b.abs())), "{found:?} {expected:?}");
+        let of_idle = renewed(trained, |net| drop(net.second.forward(batch(1))));
+        assert_eq!(numbers(&of_idle.first), before);
     }
 }

@@ -224,6 +224,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if self.engine.run.place.logs_this_step {
             self.finite.watch(self.engine, self.module);
         }
+        self.show_optimizer_state(has_stepped)?;
         // Hooks that change weights must do so on every rank. What they log for no batch is dropped.
         self.engine.store.drops_records = !has_batch;
         let fired = self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx });

@@ -7,14 +7,14 @@ use std::path::Path;
 use stormfire_data::DataModule;
 use stormfire_loggers::{Metrics, RunDir};
 use stormfire_module::{LightningModule, Result};
-use stormfire_trainer::{
-    Stop, Trainer,
-    for_tuner::{ProbeTrainer as _, check_not_interrupted},
-};
+use stormfire_trainer::{Stop, Trainer, for_tuner::ProbeTrainer as _};
 
 pub use scores::FoldScores;
 
-use crate::tables::print;
+use crate::{
+    ranks::{agree, of_zero},
+    tables::print,
+};
 
 /// Fits a new module on each fold, and returns the mean and the deviation of each metric.
 ///
@@ -48,6 +48,8 @@ use crate::tables::print;
 /// # Ok::<(), stormfire_module::Error>(())
 /// ```
 ///
+/// On several ranks, call it on all of them: they train each fold together.
+///
 /// # Errors
 /// Those of `make` and of [`Trainer::fit`](stormfire_trainer::Trainer::fit), for the first fold that fails.
 /// [`Error::Interrupted`](stormfire_module::Error::Interrupted) after a signal: later folds are not started.
@@ -58,11 +60,10 @@ pub fn cross_validate<F, M: LightningModule, D: DataModule<Batch = M::Batch>>(
 ) -> Result<FoldScores> {
     let ranks = stormfire_ranks::here()?;
     let all = RunDir::new(folder.as_ref()).with_name("");
-    // The other ranks have no files.
-    let root = if ranks.is_global_zero() { all.log_dir()?.to_owned() } else { folder.as_ref().to_owned() };
+    let root = of_zero(&ranks, || Ok(all.log_dir()?.to_owned()))?;
     let mut scores: Vec<Metrics> = Vec::new();
     for (number, fold) in folds.into_iter().enumerate() {
-        check_not_interrupted()?;
+        agree(&ranks, &Ok(()))?;
         tracing::info!("fold {number}");
         let (trainer, module, data) = make(number, fold)?;
         let name = format!("fold_{number}");

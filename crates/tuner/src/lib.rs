@@ -5,6 +5,7 @@ mod batch_size;
 mod copied_data;
 mod folds;
 mod lr_find;
+mod ranks;
 mod sweep;
 mod tables;
 mod tuner;

@@ -19,14 +19,16 @@ use std::{
 };
 
 use stormfire_module::{Error, Result};
-use stormfire_trainer::for_tuner::{check_not_interrupted, panic_message};
+use stormfire_trainer::for_tuner::panic_message;
 use stormfire_values::{
     Mode,
     text::{Misread, TextError},
 };
 
+use crate::ranks::{Ended, agree, of_zero};
 use course::Course;
 use search::Search;
+use trial::Task;
 
 pub use processes::{ProcessEnd, TrialTask, run_in_processes};
 pub use pruner::Pruner;
@@ -161,38 +163,55 @@ impl Sweep {
     /// Runs the trials that are left. `objective` makes and runs a trial, and returns its score: that of
     /// [`Trial::fit`], or any other number.
     ///
+    /// On several ranks, call it on all of them: they train each trial together. Rank 0 chooses the hyperparameters,
+    /// writes the files, and its score counts. A fit that fails on ranks ends the sweep, because ranks that have lost
+    /// each other cannot train again. Start the program again to continue with the next trial.
+    ///
     /// # Errors
     /// * invalid options, a folder of another sweep, or one that another process uses
-    /// * too many failures in a row
+    /// * too many failures in a row; on several ranks, one fit that fails
     /// * [`Error::Interrupted`] after a signal
-    /// * several ranks
     pub fn run(&self, mut objective: impl FnMut(&mut Trial<'_>) -> Result<f64>) -> Result<SweepResult> {
-        let mut course = Course::open(self)?;
-        while let Some(started) = course.start()? {
-            let mut trial = Trial::new(course.journal(), &started, self);
+        self.check()?;
+        let ranks = stormfire_ranks::here()?;
+        // Rank 0 has the files.
+        let mut course = None;
+        of_zero(&ranks, || {
+            course = Some(Course::open(self)?);
+            Ok(())
+        })?;
+        loop {
+            agree(&ranks, &Ok(()))?;
+            let next = |course: &mut Course<'_>| course.start()?.map(|started| Task::new(course.journal(), &started)).transpose();
+            let Some(task) = of_zero(&ranks, || course.as_mut().map_or(Ok(None), next))? else { break };
+            let mut trial = Trial::new(task, self);
             let outcome = catch_unwind(AssertUnwindSafe(|| objective(&mut trial)));
-            // A score that was computed in spite of a signal is that of a half-trained module.
-            check_not_interrupted()?;
             let panicked =
                 |panic: Box<dyn Any + Send>| Err(Error::other(format!("the objective panicked: {}", panic_message(panic.as_ref()))));
-            let record = match outcome.unwrap_or_else(panicked) {
-                Err(error @ Error::Interrupted { .. }) => return Err(error),
-                outcome => trial.ended(outcome),
+            let outcome = outcome.unwrap_or_else(panicked);
+            // A score that was computed in spite of a signal is that of a half-trained module.
+            let ended = match agree(&ranks, &outcome) {
+                Err(interrupted @ Error::Interrupted { .. }) => return Err(interrupted),
+                ended => ended,
             };
-            course.ended(record)?;
+            let outcome = match (&ended, outcome) {
+                (Ok(Ended::Failed), Ok(_)) => Err(Error::other("it failed on another rank")),
+                (Err(lost), Ok(_)) => Err(Error::other(lost.to_string())),
+                (_, outcome) => outcome,
+            };
+            let noted = course.as_mut().map_or(Ok(()), |course| course.ended(trial.ended(outcome)));
+            ended?;
+            of_zero(&ranks, || noted)?;
         }
-        course.result()
+        let result = |course: Course<'_>| course.result().map(|result| result.trials().to_vec());
+        let trials = of_zero(&ranks, || course.take().map_or(Ok(Vec::new()), result))?;
+        Ok(SweepResult::new(trials, self.mode))
     }
 
     fn check(&self) -> Result<()> {
         self.misread.check()?;
         self.space.check()?;
         self.pruner.check()?;
-        let world = stormfire_ranks::here()?.world();
-        if world > 1 {
-            let reason = format!("{world} ranks would each run all trials");
-            return Err(Error::config("Sweep", reason, "run the sweep in one process, and share batches with `Trainer::devices`"));
-        }
         Ok(())
     }
 }

@@ -30,6 +30,7 @@ fn run(logger: &MemoryLogger) -> Result<Fit<Probe>> {
         log("accuracy", counts.accuracy());
         log("confusion", batch.confusion());
         log("roc", batch.curves(11).unwrap().roc());
+        log("pr", batch.curves(11).unwrap().precision_recall());
         log("values", Cat::new(Tensor::<1>::from_floats([0.5, 1.5], &Device::flex())));
     });
     let mut trainer = trainer(logger).max_epochs(1).callback(EarlyStopping::new("f1/dog").mode(Mode::Max));
@@ -51,6 +52,7 @@ fn each_class_has_its_number_and_a_picture_is_drawn() {
         let drawn = |call: &Call| match call {
             Call::Figure { tag, step, .. } => Some(format!("figure {tag} {step:?}")),
             Call::Table { tag, table, .. } => Some(format!("table {tag} {} rows", table.rows().len())),
+            Call::PrecisionRecall { tag, curve, step } => Some(format!("curve {tag} of {} {step:?}", curve.thresholds())),
             Call::Histogram { tag, histogram, .. } => Some(format!("histogram {tag} of {}", histogram.num())),
             _ => None,
         };
@@ -60,6 +62,10 @@ fn each_class_has_its_number_and_a_picture_is_drawn() {
             "table confusion_table 2 rows",
             "figure roc Some(0)",
             "table roc_table 24 rows",
+            "figure pr Some(0)",
+            "table pr_table 24 rows",
+            "curve pr_curve/cat of 11 Some(0)",
+            "curve pr_curve/dog of 11 Some(0)",
             "histogram values of 4",
         ];
         assert_eq!(drawn, right, "{place}");

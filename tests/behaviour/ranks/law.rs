@@ -47,6 +47,9 @@ fn assert_same(what: &str, one: &Ended, several: &[Ended], within: f32) {
     for (rank, ended) in several.iter().enumerate() {
         let difference = one.weights.iter().zip(&ended.weights).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(difference <= within, "{what}, rank {rank}: {difference}");
+        let difference = one.in_force.iter().zip(&ended.in_force).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(difference <= within, "{what}, rank {rank}, in force: {difference}");
+        assert_eq!(several[0].in_force, ended.in_force, "{what}: all ranks have the same bits in force");
         assert_eq!((&one.progress, &one.stop), (&ended.progress, &ended.stop), "{what}, rank {rank}");
         assert_eq!(several[0].weights, ended.weights, "{what}: all ranks have the same bits");
         assert!(rank == 0 || ended.logged.is_empty(), "{what}: only rank 0 logs");
@@ -109,6 +112,30 @@ impl Draw {
     }
 }
 
+/// A callback that changes the training, or averages it.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    None,
+    Ema,
+    Stochastic,
+    Pruning,
+    Spikes,
+    Backbone,
+}
+
+impl Part {
+    fn add(self, trainer: Trainer<Net>) -> Trainer<Net> {
+        match self {
+            Self::None => trainer,
+            Self::Ema => trainer.callback(Ema::half_life("3 steps").every("2 steps")).callback(OptimizerMonitor::new()),
+            Self::Stochastic => trainer.callback(StochasticWeightAveraging::new(0.02).start_epoch(1).annealing(2, "linear")),
+            Self::Pruning => trainer.callback(ModelPruning::new(0.2)).callback(WeightAveraging::new()),
+            Self::Spikes => trainer.callback(SpikeDetection::new(SpikeAction::Skip).rtol(0.02).window(3)),
+            Self::Backbone => trainer.callback(BackboneFinetuning::new("hidden").unfreeze_at_epoch(1)),
+        }
+    }
+}
+
 /// Plans that are drawn: `STORMFIRE_RANK_PLANS` of them, by default 12.
 #[test]
 fn drawn_plans_equal_one_rank() {
@@ -129,15 +156,17 @@ fn drawn_plans_equal_one_rank() {
         // Only where windows end, since ranks stop nowhere else.
         let every = draw.of(&[Every::Epochs(1), Every::Steps(2), Every::Steps(3)]);
         let max_steps = draw.of(&[None, None, Some(3)]);
+        let callback = draw.of(&[Part::None, Part::Ema, Part::Stochastic, Part::Pruning, Part::Spikes, Part::Backbone]);
         let data = || (plan.data().0.workers(workers), plan.data().1);
         let set = |trainer: Trainer<Net>, window: usize| {
-            let trainer = plan.set(trainer, window).max_epochs(epochs).val_check_interval(every);
+            let trainer = callback.add(plan.set(trainer, window).max_epochs(epochs).val_check_interval(every));
             match max_steps {
                 Some(max) => trainer.max_steps(max),
                 None => trainer,
             }
         };
-        let what = format!("seed {seed}: {plan:?} on {world} ranks, {workers} workers, {epochs} epochs, {every}, {max_steps:?}");
+        let what =
+            format!("seed {seed}: {plan:?} on {world} ranks, {workers} workers, {epochs} epochs, {every}, {max_steps:?}, {callback:?}");
         let one = fit(plan.net(), data(), |trainer| set(trainer, window * world)).unwrap();
         let several = on_ranks(world, &plan.net(), data, |_, trainer| set(trainer, window));
         assert_same(&what, &one, &several, if window == 1 { 0.0 } else { 2e-6 });

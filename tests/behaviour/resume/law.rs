@@ -279,6 +279,14 @@ fn trainer(plan: &Plan, given: Arc<AtomicU64>) -> Trainer<Net> {
             Monitor::GradientNorm => trainer.callback(GradientNormMonitor::new()),
             Monitor::Throughput => trainer.callback(ThroughputMonitor::new()),
             Monitor::Average => trainer.callback(Ema::half_life("3 steps").average_buffers(plan.seed.is_multiple_of(2))),
+            Monitor::StochasticAverage => {
+                let first = usize::from(plan.seed.is_multiple_of(2));
+                trainer.callback(StochasticWeightAveraging::new(0.02).start_epoch(first).annealing(2, "linear"))
+            }
+            Monitor::Updates => trainer.callback(OptimizerMonitor::new()),
+            Monitor::Pruning => trainer.callback(ModelPruning::new(0.2)),
+            Monitor::Spikes => trainer.callback(SpikeDetection::new(SpikeAction::Skip).rtol(0.05).window(3)),
+            Monitor::Backbone => trainer.callback(BackboneFinetuning::new("hidden").unfreeze_at_epoch(1)),
         };
     }
     match watch.patience {

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,7 +19,7 @@ use burn::{
     tensor::{Distribution, activation::relu},
 };
 use stormfire::{
-    data::{CombinedLoader, Position, Result as DataResult, random},
+    data::{CombinedLoader, Position, Result as DataResult, Shards, random},
     module::Hook,
     prelude::*,
     values::Scalar,
@@ -240,6 +241,22 @@ fn unsized_iter<T>(mut iter: impl Iterator<Item = T>) -> impl Iterator<Item = T>
 }
 
 impl DataPlan {
+    /// Three files with all points, the second one without any. The plan has the same files in each fit.
+    fn shards(&self) -> [PathBuf; 3] {
+        let folder = crate::child::folder().unwrap();
+        let parts = [0..self.items / 3, 0..0, self.items / 3..self.items];
+        let mut parts = parts.into_iter().enumerate();
+        std::array::from_fn(|_| {
+            let (number, part) = parts.next().unwrap();
+            let path = folder.join(format!("{}-{number}.jsonl", self.items));
+            if !path.exists() {
+                let points: Vec<String> = part.map(|i| (i as f32 / 10.0 - 1.0).to_string()).collect();
+                std::fs::write(&path, points.join("\n")).unwrap();
+            }
+            path
+        })
+    }
+
     /// Endless batches, different in each epoch.
     fn stream(size: usize, epoch: usize) -> impl Iterator<Item = Batch> + Send + 'static {
         (0..).map(move |index| {
@@ -272,6 +289,16 @@ impl DataPlan {
             DataKind::EndlessStream => {
                 let size = self.batch_size;
                 Loader::from_fn(move |epoch| Self::stream(size, epoch))
+            }
+            DataKind::Shards { counted } => {
+                let shards = Shards::<f32>::json_lines(self.shards()).shuffle_buffer(5);
+                let shards = if counted { shards.counted().unwrap() } else { shards };
+                let (draws, with_burns) = (self.draws, self.workers == 0);
+                let loader = Loader::stream(shards, move |points: Vec<f32>, device| {
+                    let made = batch(&points, device);
+                    if draws { noisy(made, with_burns) } else { made }
+                });
+                loader.batch_size(self.batch_size).workers(self.workers).shuffle(self.shuffle)
             }
             DataKind::OnePass => Loader::from_iter(Self::stream(self.batch_size, 0)),
         }

@@ -39,11 +39,15 @@ pub(crate) enum DataKind {
     EndlessStream,
     /// One endless iterator for the whole fit.
     OnePass,
+    /// Files of JSON lines, whose records may be counted.
+    Shards {
+        counted: bool,
+    },
 }
 
 impl DataKind {
     fn has_length(self) -> bool {
-        !matches!(self, Self::Stream | Self::EndlessStream | Self::OnePass)
+        !matches!(self, Self::Stream | Self::EndlessStream | Self::OnePass | Self::Shards { counted: false })
     }
 }
 
@@ -158,6 +162,14 @@ pub(crate) enum Monitor {
     Throughput,
     /// The weights in force are an average of the trained ones.
     Average,
+    /// As `Average`, of epochs.
+    StochasticAverage,
+    Updates,
+    Pruning,
+    /// Steps with a loss that has risen are skipped.
+    Spikes,
+    /// The hidden layer is trained from the second epoch on, with its own learning rate.
+    Backbone,
 }
 
 #[derive(Clone, Debug)]
@@ -218,6 +230,7 @@ fn data() -> impl Strategy<Value = DataPlan> {
         1 => Just(DataKind::Stream),
         1 => Just(DataKind::EndlessStream),
         1 => Just(DataKind::OnePass),
+        1 => any::<bool>().prop_map(|counted| DataKind::Shards { counted }),
     ];
     let sizes = (4..=36_usize, 2..=5_usize);
     (kind, sizes, 0..=3_usize, any::<bool>(), 0..=2_usize, prop::bool::weighted(0.3), any::<bool>()).prop_map(
@@ -307,9 +320,17 @@ fn fit() -> impl Strategy<Value = FitPlan> {
 }
 
 fn watch() -> impl Strategy<Value = Watch> {
+    use Monitor::{Average, Backbone, GradientNorm, Pruning, Spikes, StochasticAverage, Throughput, Updates};
+
     let patience = prop::option::weighted(0.4, 1..=2_u32);
     let logs = prop_oneof![6 => Just(Logs::Memory), 1 => Just(Logs::DefaultLoggers), 1 => Just(Logs::ManyLoggers)];
-    let monitors = prop::sample::subsequence(vec![Monitor::GradientNorm, Monitor::Throughput, Monitor::Average], 0..=3);
+    let all = vec![GradientNorm, Throughput, Average, StochasticAverage, Updates, Pruning, Spikes, Backbone];
+    let monitors = prop::sample::subsequence(all, 0..=5).prop_map(|mut monitors| {
+        if monitors.contains(&Average) {
+            monitors.retain(|monitor| *monitor != StochasticAverage);
+        }
+        monitors
+    });
     let is = (prop::bool::weighted(0.3), any::<bool>());
     (1..=7_u64, patience, logs, monitors, any::<bool>(), is).prop_map(
         |(log_every_n_steps, patience, logs, monitors, reads, (is_interrupted, is_distant))| Watch {

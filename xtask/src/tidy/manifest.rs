@@ -7,8 +7,9 @@ use super::Finding;
 use crate::system::{self, Workspace};
 
 /// The layers, from the bottom. A package may only depend on packages of lower layers.
-const FLOORS: [(&str, u8); 17] = [
+const FLOORS: [(&str, u8); 18] = [
     ("stormfire-derive", 0),
+    ("stormfire-parquet", 0),
     ("stormfire-store", 0),
     ("stormfire-values", 0),
     ("stormfire-loggers", 1),

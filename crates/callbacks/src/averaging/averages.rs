@@ -1,12 +1,16 @@
 //! Averaged values of the parameters of a module.
 
-use std::{any::Any, collections::HashMap};
+use std::{
+    any::Any,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
     tensor::{Float, Tensor},
 };
-use stormfire_module::{Error, Result, state::Saved};
+use stormfire_module::{Error, Result, for_trainer::KnownStats, state::Saved};
 use stormfire_optim::float_params::{EachFloat, walk};
 use stormfire_values::read::without_halves;
 
@@ -125,20 +129,18 @@ impl Averages {
 
     /// Replaces the running statistics by those of this module, which is in evaluation mode.
     pub(super) fn fix<M: Module>(&mut self, module: &M) {
-        struct Fix<'a>(&'a mut Averages);
+        struct Fix<'a>(&'a mut Averages, Arc<HashSet<ParamId>>);
         impl EachFloat for Fix<'_> {
             fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
-                // What the average does not contain is a statistic, or was never trained and is not changed.
-                let is_averaged = self.0.slots.get(&param.id).is_some_and(|slot| slot.is_averaged);
-                if is_averaged && !self.0.fixed.contains(&param.id) {
-                    return;
+                if self.1.contains(&param.id) && !self.0.fixed.contains(&param.id) {
+                    let slot = Slot { path: path.into(), value: Box::new(Some(param.val())), is_averaged: true };
+                    self.0.slots.insert(param.id, slot);
+                    self.0.fixed.push(param.id);
                 }
-                let slot = Slot { path: path.into(), value: Box::new(Some(param.val())), is_averaged: true };
-                self.0.slots.insert(param.id, slot);
-                self.0.fixed.push(param.id);
             }
         }
-        walk(module, Fix(self));
+        let statistics = KnownStats::default().of(module);
+        walk(module, Fix(self, statistics));
     }
 
     /// The paths of the fixed statistics.

@@ -91,6 +91,10 @@ impl<M: LightningModule> Callback<M> for Ema {
         self.0.on_train_epoch_end(ctx, module)
     }
 
+    fn on_train_end(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
+        self.0.on_train_end(ctx, module)
+    }
+
     fn weights(&mut self, module: &M) -> Result<Option<M>> {
         self.0.weights(module)
     }

@@ -249,6 +249,10 @@ impl<M: LightningModule> Callback<M> for StochasticWeightAveraging {
         self.average.on_train_epoch_end(ctx, module)
     }
 
+    fn on_train_end(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
+        self.average.on_train_end(ctx, module)
+    }
+
     fn weights(&mut self, module: &M) -> Result<Option<M>> {
         self.average.weights(module)
     }

@@ -361,3 +361,31 @@ fn the_start_is_an_epoch_or_a_share_of_them() {
     insta::assert_snapshot!(error(StochasticWeightAveraging::new(0.0)), @"`StochasticWeightAveraging::new`: [0.0] are not learning rates above 0 | hint: use 0.05, for example");
     insta::assert_snapshot!(error(new().annealing(3, "sine")), @"`StochasticWeightAveraging::annealing`: cannot read `sine` as an annealing strategy: it is not a known value | hint: write `cos` or `linear`");
 }
+
+/// A frozen part counts as often as the rest, also if it is trained after the statistics were renewed.
+#[test]
+fn a_part_that_is_unfrozen_after_the_statistics_were_renewed_keeps_its_average() {
+    #[derive(Module, Debug)]
+    struct Net {
+        frozen: Linear,
+        norm: BatchNorm,
+    }
+    let device = Device::flex();
+    let filled = |value: f64| {
+        let mut linear = LinearConfig::new(1, 1).with_bias(false).init(&device);
+        linear.weight = Param::from_tensor(Tensor::full([1, 1], value, &device));
+        linear
+    };
+    let net = Net { frozen: filled(2.0).no_grad(), norm: BatchNormConfig::new(1).init(&device) }.train();
+    let mut averages = Averages::default();
+    averages.update(&net, 1.0, false);
+    averages.fix(&net.valid());
+    let fixed = averages.fixed();
+    assert_eq!(fixed.len(), 2, "{fixed:?}");
+    let id = net.frozen.weight.id;
+    let mut net = net;
+    net.frozen.weight = Param::initialized(id, Tensor::from_inner(Tensor::full([1, 1], 4.0, &device)).require_grad());
+    averages.update(&net, 0.5, false);
+    let found = averages.put_into(&net).frozen.weight.val().into_data().iter::<f64>().next().unwrap();
+    assert!((found - 3.0).abs() < 1e-6, "{found}");
+}

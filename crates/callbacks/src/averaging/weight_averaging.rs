@@ -218,6 +218,13 @@ impl<M: LightningModule> Callback<M> for WeightAveraging {
         Ok(())
     }
 
+    fn on_train_end(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        if self.seen.updates == 0 {
+            tracing::warn!("`{}` has averaged nothing: the fit ended before its start", self.name);
+        }
+        Ok(())
+    }
+
     fn weights(&mut self, module: &M) -> Result<Option<M>> {
         Ok((self.seen.updates > 0).then(|| self.averages.put_into(module)))
     }

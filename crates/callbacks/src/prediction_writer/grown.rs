@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::BufReader,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -17,10 +18,13 @@ use stormfire_values::clock;
 use super::{
     progress::{Progress, longer},
     rows::Columns,
+    table,
 };
 
 pub(super) struct Grown {
     path: PathBuf,
+    /// Whether the rows become a table at the end.
+    is_table: bool,
     note: PathBuf,
     /// The `.part` file. It is locked while this lives.
     file: Append,
@@ -33,7 +37,7 @@ pub(super) struct Grown {
 impl Grown {
     /// Opens the file, and finds out where to continue. `columns` are those of a new file.
     pub(super) fn open(
-        path: &Path,
+        (path, is_table): (&Path, bool),
         identity: String,
         sync_every: Duration,
         columns: Columns,
@@ -66,7 +70,7 @@ impl Grown {
         }
         // A folder in which this note cannot be written is found now.
         progress.write(&note)?;
-        let grown = Self { path: path.to_owned(), note, file, progress, sync_every, synced: clock::now(), is_synced: true };
+        let grown = Self { path: path.to_owned(), is_table, note, file, progress, sync_every, synced: clock::now(), is_synced: true };
         Ok((grown, columns, position))
     }
 
@@ -103,7 +107,19 @@ impl Grown {
 
     pub(super) fn finish(mut self) -> Result<()> {
         self.sync()?;
-        rename_durably(self.file.path(), &self.path)?;
+        if self.is_table {
+            let lines = || Ok(BufReader::new(fs_err::File::open(self.file.path())?));
+            if let Err(error) = table::write(&self.path, lines) {
+                // Rows that are no table must be made again.
+                if matches!(error, Error::Config(_)) {
+                    fs_err::remove_file(&self.note)?;
+                }
+                return Err(error);
+            }
+            fs_err::remove_file(self.file.path())?;
+        } else {
+            rename_durably(self.file.path(), &self.path)?;
+        }
         fs_err::remove_file(&self.note)?;
         self.is_synced = true;
         Ok(())

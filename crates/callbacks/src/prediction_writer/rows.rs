@@ -10,6 +10,8 @@ use stormfire_module::{Error, Result, prediction_sink::Predicted};
 pub(super) enum Text {
     Csv,
     JsonLines,
+    /// JSON lines that become a table.
+    Parquet,
 }
 
 /// The names of the fields of a row, if it has names, and the text of each row.
@@ -98,10 +100,14 @@ impl<P> Rows<P> {
             let rows = rows(prediction)?.into_iter();
             match text {
                 Text::Csv => csv_rows(rows),
-                Text::JsonLines => json_rows(rows),
+                Text::JsonLines | Text::Parquet => json_rows(rows),
             }
         };
         Self { text, render: Box::new(render) }
+    }
+
+    pub(super) fn text(&self) -> Text {
+        self.text
     }
 
     /// The lines of a batch.
@@ -131,7 +137,7 @@ impl<P> Rows<P> {
                     }
                     lines.push_str(row);
                 }
-                Text::JsonLines => {
+                Text::JsonLines | Text::Parquet => {
                     let own = loader.map(|loader| format!("\"dataloader_idx\":{loader}")).into_iter();
                     let own: Vec<String> = own.chain(index.map(|index| format!("\"index\":{index}"))).chain(fields_of(row)).collect();
                     lines.push('{');
@@ -212,7 +218,8 @@ fn json_rows<R: Serialize>(rows: impl Iterator<Item = R>) -> Result<Rendered> {
         let mut text = serde_json::to_string(&row).map_err(Error::other)?;
         // A `null` may be a float that is not finite.
         if text.contains("null") {
-            let (mut plain, encoded) = (serde_json::to_value(&row).map_err(Error::other)?, json::to_value(&row).map_err(Error::other)?);
+            // A value made of the row would have all digits of a single float.
+            let (mut plain, encoded) = (serde_json::from_str(&text).map_err(Error::other)?, json::to_value(&row).map_err(Error::other)?);
             name_floats(&mut plain, &encoded);
             text = plain.to_string();
         }

@@ -242,3 +242,80 @@ fn tensors_are_files_of_batches_or_one_file() {
         (vec![7, 2], (0..7).map(|i| i as f32).collect())
     );
 }
+
+fn table(path: &Path) -> PredictionWriter<Vec<usize>> {
+    PredictionWriter::parquet(path, |items: &Vec<usize>| Ok(items.iter().map(|&item| row(item)).collect::<Vec<_>>()))
+        .sync_every(Duration::ZERO)
+}
+
+type Cells = (usize, Option<i64>, f64, String);
+
+fn cells(path: &Path) -> Vec<Cells> {
+    let mut reader = stormfire_parquet::Reader::open(fs::read(path).unwrap()).unwrap();
+    std::iter::from_fn(|| reader.next().unwrap().map(|row| row.into_type().unwrap())).collect()
+}
+
+#[test]
+fn a_table_has_the_rows_also_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole/p.parquet");
+    let killed = |batch: usize| folder.path().join(format!("killed-{batch}"));
+    predict(&mut table(&whole), "a", |batch| copied(whole.parent().unwrap(), &killed(batch))).unwrap();
+    let shown = |item: usize| (item, row(item).class, item as f64 / 10.0, row(item).note.to_owned());
+    assert_eq!(cells(&whole), (0..7).map(shown).collect::<Vec<_>>());
+    assert_eq!(names(whole.parent().unwrap()), ["p.parquet"]);
+    for batch in 0..4 {
+        let path = killed(batch).join("p.parquet");
+        assert_eq!(predict(&mut table(&path), "a", |_| {}).unwrap(), (batch + 1..4).collect::<Vec<_>>());
+        assert_eq!(fs::read(&path).unwrap(), fs::read(&whole).unwrap(), "killed after batch {batch}");
+    }
+    let at_end = folder.path().join("end.parquet");
+    predict(&mut table(&at_end).interval(WriteInterval::Epoch), "a", |_| {}).unwrap();
+    assert_eq!(fs::read(&at_end).unwrap(), fs::read(&whole).unwrap());
+}
+
+#[test]
+fn columns_of_a_table_have_one_type() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.parquet");
+    let write = |value: fn(usize) -> serde_json::Value| {
+        let rows = move |items: &Vec<usize>| Ok(items.iter().map(|&item| serde_json::json!({"x": value(item)})).collect::<Vec<_>>());
+        predict(&mut PredictionWriter::parquet(&path, rows), "a", |_| {})?;
+        let mut reader = stormfire_parquet::Reader::open(fs::read(&path)?).map_err(Error::other)?;
+        let mut values = Vec::new();
+        while let Some(row) = reader.next().map_err(Error::other)? {
+            values.push(row.into_type::<(usize, Option<f64>)>().map_err(Error::other)?.1);
+        }
+        Ok::<_, Error>(values)
+    };
+    let floats = write(|item| if item == 2 { "NaN".into() } else { serde_json::json!(item) }).unwrap();
+    assert!(floats[2].is_some_and(f64::is_nan) && floats[3] == Some(3.0));
+    assert_eq!(write(|item| if item == 1 { 0.5.into() } else { serde_json::Value::Null }).unwrap()[..2], [None, Some(0.5)]);
+    let refused = |value| write(value).unwrap_err().to_string();
+    let text = refused(|item| if item == 6 { "text".into() } else { item.into() });
+    assert_eq!(text, "`PredictionWriter::parquet`: the rows have values of several types in `x`");
+    assert_eq!(refused(|_| serde_json::json!([1])), "`PredictionWriter::parquet`: a row has a list or a struct in `x`");
+}
+
+#[test]
+fn another_format_or_other_columns_begin_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a/p");
+    let lines = || PredictionWriter::json_lines(&path, |items: &Vec<usize>| Ok(items.iter().map(|&item| row(item)).collect::<Vec<_>>()));
+    let killed = |writer: &mut PredictionWriter<Vec<usize>>| {
+        let copy = folder.path().join("b");
+        predict(writer, "a", |batch| {
+            if batch == 1 {
+                copied(path.parent().unwrap(), &copy);
+            }
+        })
+        .unwrap();
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        fs::rename(copy, path.parent().unwrap()).unwrap();
+    };
+    killed(&mut csv(&path));
+    assert_eq!(predict(&mut lines(), "a", |_| {}).unwrap(), [0, 1, 2, 3], "CSV is not continued as JSON lines");
+    fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    killed(&mut lines().sync_every(Duration::ZERO));
+    assert_eq!(predict(&mut lines().indices(false), "a", |_| {}).unwrap(), [0, 1, 2, 3], "rows with an index");
+}

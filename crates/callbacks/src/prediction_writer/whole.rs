@@ -10,13 +10,14 @@ use stormfire_checkpoint::{Checkpoint, Manifest};
 use stormfire_module::{Error, Result};
 use stormfire_store::{files, folder};
 
-use super::rows::Columns;
+use super::{rows::Columns, table};
 
 pub(super) struct Whole {
     path: PathBuf,
     rows: Vec<u8>,
     tensors: BTreeMap<String, Joined>,
     is_of_tensors: bool,
+    is_table: bool,
 }
 
 /// Tensors, joined along their first dimension.
@@ -27,10 +28,10 @@ struct Joined {
 }
 
 impl Whole {
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path, is_table: bool) -> Result<Self> {
         fs_err::create_dir_all(folder::of(path))?;
         files::check_writable(folder::of(path)).map_err(Error::other)?;
-        Ok(Self { path: path.to_owned(), rows: Vec::new(), tensors: BTreeMap::new(), is_of_tensors: false })
+        Ok(Self { path: path.to_owned(), rows: Vec::new(), tensors: BTreeMap::new(), is_of_tensors: false, is_table })
     }
 
     pub(super) fn add_rows(&mut self, columns: &Columns, rows: &[u8]) {
@@ -77,6 +78,9 @@ impl Whole {
             let tensor = |(name, joined): (String, Joined)| (name, TensorData::from_bytes_vec(joined.bytes, joined.shape, joined.dtype));
             let tensors: Vec<_> = self.tensors.into_iter().map(tensor).collect();
             return Ok(stormfire_checkpoint::write(&self.path, &Manifest::default(), &tensors)?);
+        }
+        if self.is_table {
+            return table::write(&self.path, || Ok(self.rows.as_slice()));
         }
         files::write(&self.path, self.rows.len() as u64, |out| out.write_all(&self.rows)).map_err(Error::other)
     }

@@ -93,3 +93,23 @@ fn what_is_wrong_with_a_folder_or_an_image_is_named() {
     the dataset failed at item 0 of batch 0: the data file `DIR/test/cat/a.PNG` cannot be read at the image: there is no file `DIR/test/cat/a.PNG`
     ");
 }
+
+/// As Hugging Face does: otherwise the labels of two splits would mean different classes.
+#[test]
+fn a_class_has_one_index_in_all_splits() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = |path: &str| {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::copy(fixtures().join("rgb.png"), path).unwrap();
+    };
+    ["train/cat/1.png", "train/horse/1.png", "val/horse/1.png", "test/ant/1.png", "test/cat/1.png"].into_iter().for_each(image);
+    let of = |split: &str| {
+        let images = ImageFolder::open(folder.path(), split).unwrap();
+        (images.classes().join(" "), images.labels())
+    };
+    assert_eq!(of("train"), ("ant cat horse".into(), vec![1, 2]));
+    assert_eq!(of("validation"), ("ant cat horse".into(), vec![2]));
+    assert_eq!(of("test"), ("ant cat horse".into(), vec![0, 1]));
+    assert_eq!(ImageFolder::new(folder.path().join("val")).unwrap().classes(), ["horse"]);
+}

@@ -6,10 +6,11 @@ use stormfire_store::files;
 use super::{
     csv_rows::CsvRows,
     json_lines::JsonLines,
+    parquet_rows::ParquetRows,
     record::{Format, Record, Records},
     tar_samples::TarSamples,
 };
-use crate::{Error, Result};
+use crate::{BoxError, Error, Result};
 
 /// An open shard.
 pub(super) struct OpenShard {
@@ -23,18 +24,25 @@ pub(super) struct OpenShard {
 
 impl OpenShard {
     pub(super) fn open(path: &Arc<Path>, format: Format, #[cfg(test)] alive: Arc<()>) -> Result<Self> {
-        let (reader, _) = files::open(path).map_err(|cause| Error::DataFile {
-            path: path.to_path_buf(),
-            at: "its start".to_owned(),
-            cause: cause.into(),
-        })?;
+        let at_start = |cause: BoxError| Error::DataFile { path: path.to_path_buf(), at: "its start".to_owned(), cause };
+        if format == Format::Parquet {
+            let records = Box::new(ParquetRows::open(path).map_err(at_start)?);
+            return Ok(Self {
+                path: path.clone(),
+                records,
+                number: 0,
+                #[cfg(test)]
+                alive,
+            });
+        }
+        let (reader, _) = files::open(path).map_err(|cause| at_start(cause.into()))?;
         let is_packed = path.extension().is_some_and(|name| name.eq_ignore_ascii_case("gz") || name.eq_ignore_ascii_case("tgz"));
         let reader: Box<dyn BufRead + Send> =
             if is_packed { Box::new(std::io::BufReader::new(MultiGzDecoder::new(reader))) } else { reader };
         let records: Box<dyn Records> = match format {
             Format::Tar => Box::new(TarSamples::new(reader)),
             Format::JsonLines => Box::new(JsonLines::new(reader)),
-            Format::Csv => Box::new(CsvRows::new(reader, is_tabbed(path))),
+            Format::Csv | Format::Parquet => Box::new(CsvRows::new(reader, is_tabbed(path))),
         };
         Ok(Self {
             path: path.clone(),
@@ -43,6 +51,11 @@ impl OpenShard {
             #[cfg(test)]
             alive,
         })
+    }
+
+    /// The number of records, if the shard says it.
+    pub(super) fn count(&self) -> Option<usize> {
+        self.records.count()
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Record>> {

@@ -41,6 +41,7 @@ pub(super) enum Format {
     Tar,
     JsonLines,
     Csv,
+    Parquet,
 }
 
 pub(super) enum Raw {
@@ -48,6 +49,8 @@ pub(super) enum Raw {
     Line(String),
     /// A row and the header of its file.
     Row(StringRecord, Arc<StringRecord>),
+    /// A row of a table.
+    Table(stormfire_parquet::Value),
 }
 
 /// A record, and its place in its shard for messages.
@@ -67,16 +70,19 @@ pub(super) enum Place {
     Byte(u64),
     /// From 1.
     Line(u64),
+    /// The number of the record is enough.
+    Record,
 }
 
 impl Place {
     /// An error at record `number` of a shard.
     pub(super) fn error(self, shard: &Path, number: usize, cause: BoxError) -> Error {
         let at = match self {
-            Self::Byte(byte) => format!("byte {byte}"),
-            Self::Line(line) => format!("line {line}"),
+            Self::Byte(byte) => format!(", byte {byte}"),
+            Self::Line(line) => format!(", line {line}"),
+            Self::Record => String::new(),
         };
-        Error::DataFile { path: shard.to_owned(), at: format!("record {number}, {at}"), cause }
+        Error::DataFile { path: shard.to_owned(), at: format!("record {number}{at}"), cause }
     }
 }
 
@@ -84,6 +90,11 @@ impl Place {
 pub(super) trait Records: Send {
     /// The place of the record or the error that `next` returned.
     fn place(&self) -> Place;
+
+    /// The number of records, if the shard says it.
+    fn count(&self) -> Option<usize> {
+        None
+    }
 
     /// `None` at the end of the shard.
     fn next(&mut self) -> Result<Option<Raw>, BoxError>;

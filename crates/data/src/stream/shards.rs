@@ -25,6 +25,7 @@ use crate::{BoxError, Error, Result, source::panic_message};
 /// | [`tar`](Self::tar) | the files with one name up to its first dot ([`Sample`]), as `webdataset` names them |
 /// | [`json_lines`](Self::json_lines) | a line |
 /// | [`csv`](Self::csv) | a row below the header |
+/// | [`parquet`](Self::parquet) | a row of a table |
 ///
 /// A shard that is missing, damaged or truncated is [`Error::DataFile`], which names it and the place in it.
 pub struct Shards<I> {
@@ -78,6 +79,19 @@ impl<T: DeserializeOwned> Shards<T> {
             _ => Err("not a row".into()),
         };
         Self::new(paths, Format::Csv, decode)
+    }
+}
+
+impl<T: DeserializeOwned> Shards<T> {
+    /// Parquet files, as pandas, pyarrow, `DuckDB` and Hugging Face write them: columns of numbers, strings, bytes,
+    /// structs, and lists of numbers or strings; without compression, or with Snappy or gzip. Other files are errors
+    /// that name what is not supported. A struct takes the columns by their names.
+    pub fn parquet(paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        let decode = |raw| match raw {
+            Raw::Table(row) => row.into_type().map_err(Into::into),
+            _ => Err("not a row of a table".into()),
+        };
+        Self::new(paths, Format::Parquet, decode)
     }
 }
 
@@ -148,8 +162,8 @@ impl<I> Shards<I> {
         Ok(InMemDataset::new(items))
     }
 
-    /// Reads all shards once and counts their records. Then the length of the loader is known, several ranks can share
-    /// it, and a resume skips whole shards.
+    /// Reads all shards once and counts their records. A Parquet file says how many it has. Then the length of the
+    /// loader is known, several ranks can share it, and a resume skips whole shards.
     ///
     /// # Errors
     /// [`Error::DataFile`] for a shard that cannot be read to its end.
@@ -157,6 +171,10 @@ impl<I> Shards<I> {
         let mut counts = Vec::with_capacity(self.files.paths.len());
         for shard in 0..self.files.paths.len() {
             let mut open = self.files.open(shard)?;
+            if let Some(count) = open.count() {
+                counts.push(count);
+                continue;
+            }
             while open.next()?.is_some() {}
             counts.push(open.number);
         }

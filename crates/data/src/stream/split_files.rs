@@ -52,6 +52,10 @@ pub fn split_files(folder: impl AsRef<Path>, split: &str) -> Result<Vec<PathBuf>
     Err(Error::Empty { reason: format!("there are no files of the split `{split}` in `{}`, which has {others}", folder.display()) })
 }
 
+/// The usual splits.
+#[cfg(feature = "images")]
+pub(crate) const SPLITS: [&str; 3] = ["train", "validation", "test"];
+
 /// All names of a split.
 pub(crate) fn names_of_split(split: &str) -> Vec<&str> {
     ALIASES.iter().find(|names| names.contains(&split)).map_or_else(|| vec![split], |names| names.to_vec())

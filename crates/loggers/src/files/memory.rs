@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use crate::{
-    Artifact, Audio, CheckpointInfo, ConsoleStream, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, Status, Table,
-    Text,
+    Artifact, Audio, CheckpointInfo, ConsoleStream, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, PrCurve, Result, Status,
+    Table, Text,
 };
 
 /// One call of a [`MemoryLogger`].
@@ -80,6 +80,15 @@ pub enum Call {
         tag: String,
         /// The table.
         table: Table,
+        /// Its step.
+        step: Option<u64>,
+    },
+    /// [`Logger::log_precision_recall`].
+    PrecisionRecall {
+        /// The name.
+        tag: String,
+        /// The curve.
+        curve: PrCurve,
         /// Its step.
         step: Option<u64>,
     },
@@ -238,6 +247,11 @@ impl Logger for MemoryLogger {
 
     fn log_table(&mut self, tag: &str, table: &Table, step: Option<u64>) -> Result<()> {
         self.keep(Call::Table { tag: tag.to_owned(), table: table.clone(), step });
+        Ok(())
+    }
+
+    fn log_precision_recall(&mut self, tag: &str, curve: &PrCurve, step: Option<u64>) -> Result<()> {
+        self.keep(Call::PrecisionRecall { tag: tag.to_owned(), curve: curve.clone(), step });
         Ok(())
     }
 

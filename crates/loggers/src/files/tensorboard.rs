@@ -41,7 +41,7 @@ use crate::logger::LONGEST_CALL;
 use crate::names::{inside, shell_word};
 use crate::parts::prefix::prefixed;
 use crate::parts::{identity, position};
-use crate::{Audio, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, RunDir, Status, Table, Text};
+use crate::{Audio, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, PrCurve, Result, RunDir, Status, Table, Text};
 
 /// The metric that represents a run in the hparams tab if no other is given.
 const HP_METRIC: &str = "hp_metric";
@@ -319,6 +319,11 @@ impl Logger for TensorBoardLogger {
     /// Appears among the texts.
     fn log_table(&mut self, tag: &str, table: &Table, step: Option<u64>) -> Result<()> {
         self.log_text(tag, &Text::new(table.to_markdown()), step)
+    }
+
+    fn log_precision_recall(&mut self, tag: &str, curve: &PrCurve, step: Option<u64>) -> Result<()> {
+        let (metadata, data) = pr_curve::encode(curve);
+        self.log_value(tag, Some(metadata), data, step)
     }
 
     fn log_graph(&mut self, graph: &Graph) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Artifact, Audio, Background, Figure, Graph, Histogram, Image, Loggers, Metrics, Result, Table, Text};
+use crate::{Artifact, Audio, Background, Figure, Graph, Histogram, Image, Loggers, Metrics, PrCurve, Result, Table, Text};
 
 macro_rules! media {
     ($($(#[$doc:meta])* $name:ident($value:ident: $ty:ty);)*) => {
@@ -47,6 +47,8 @@ media! {
     log_figure(figure: Figure);
     /// Queues [`Logger::log_table`](crate::Logger::log_table).
     log_table(table: Table);
+    /// Queues [`Logger::log_precision_recall`](crate::Logger::log_precision_recall).
+    log_precision_recall(curve: PrCurve);
 }
 
 impl Background {

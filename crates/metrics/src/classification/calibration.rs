@@ -124,10 +124,10 @@ impl Metric for Calibration {
 
     fn compute(&self) -> Curves {
         let bins = self.of_bins();
-        let diagonal = Line { name: "perfect".into(), points: vec![(0.0, 0.0), (1.0, 1.0)], at: vec![0.0, 1.0] };
+        let diagonal = Line { name: "perfect".into(), points: vec![(0.0, 0.0), (1.0, 1.0)], at: vec![0.0, 1.0], counts: Vec::new() };
         let at = bins.iter().map(|(bin, ..)| threshold(*bin, self.bins + 1)).collect();
         let points = bins.iter().map(|(_, _, confidence, accuracy)| (*confidence, *accuracy)).collect();
-        let model = Line { name: "model".into(), points, at };
+        let model = Line { name: "model".into(), points, at, counts: Vec::new() };
         Curves { x: "confidence".into(), y: "accuracy".into(), at: "bin".into(), lines: vec![diagonal, model] }
     }
 

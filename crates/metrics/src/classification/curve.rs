@@ -2,7 +2,7 @@
 
 use stormfire_derive::Merge;
 
-use super::ranking::{Binned, Exact, Ranked, Ranking};
+use super::ranking::{Binned, Exact, Point, Ranked, Ranking};
 use crate::{
     computed::Outline,
     metric::Metric,
@@ -56,7 +56,15 @@ impl Kind {
         });
         // Nothing is predicted above the highest threshold.
         let at = std::iter::once(f64::INFINITY).chain(class.points.iter().map(|point| point.threshold)).collect();
-        Line { name: name.into(), points: std::iter::once(first).chain(rates).collect(), at }
+        let counts = |&Point { tp, fp, .. }: &Point| [tp, fp, class.negatives - fp, class.positives - tp];
+        let counts = match self {
+            // An invalid curve has no counts.
+            Kind::PrecisionRecall if !class.positives.is_nan() => {
+                std::iter::once([0.0, 0.0, class.negatives, class.positives]).chain(class.points.iter().map(counts)).collect()
+            }
+            _ => Vec::new(),
+        };
+        Line { name: name.into(), points: std::iter::once(first).chain(rates).collect(), at, counts }
     }
 }
 

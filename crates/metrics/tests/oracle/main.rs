@@ -12,6 +12,7 @@
 )]
 
 mod classification;
+mod detection;
 mod image;
 mod ranking;
 mod regression;

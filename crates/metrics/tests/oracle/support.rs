@@ -20,8 +20,14 @@ pub(crate) struct Case(Value);
 pub(crate) fn cases(kind: &str) -> Vec<Case> {
     let Some(folder) = std::env::var_os("STORMFIRE_METRICS_CASES") else { return Vec::new() };
     let text = std::fs::read_to_string(PathBuf::from(folder).join(format!("{kind}.json"))).unwrap();
-    let cases: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let cases = cases_of(&text);
     assert!(!cases.is_empty(), "no cases of {kind}");
+    cases
+}
+
+/// The cases in a file.
+pub(crate) fn cases_of(text: &str) -> Vec<Case> {
+    let cases: Vec<Value> = serde_json::from_str(text).unwrap();
     cases.into_iter().map(Case).collect()
 }
 

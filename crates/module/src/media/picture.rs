@@ -2,13 +2,16 @@
 
 mod draw;
 
-use stormfire_loggers::{Error as LoggerError, Figure, Histogram, Logger, Table};
-use stormfire_metrics::picture::{Curves, Matrix, Picture, Samples};
+use stormfire_loggers::{Error as LoggerError, Figure, Histogram, Logger, PrCurve, Table};
+use stormfire_metrics::picture::{Curves, Line, Matrix, Picture, Samples};
 
 use self::draw::{curves_svg, matrix_svg};
 
 /// The largest number of points of a line in a figure or a table. More of them look the same.
 const MAX_POINTS: usize = 1000;
+
+/// The number of thresholds of a precision-recall curve for loggers, if its own are not evenly spaced.
+const THRESHOLDS: usize = 201;
 
 /// What loggers get of a picture.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub enum Drawn {
     Table(Table),
     /// A distribution.
     Histogram(Histogram),
+    /// The precision-recall curve of a class, or of the only one. Its name ends in `_curve`.
+    PrecisionRecall(Option<String>, PrCurve),
 }
 
 impl Drawn {
@@ -31,12 +36,16 @@ impl Drawn {
             Drawn::Figure(figure) => logger.log_figure(name, figure, step),
             Drawn::Table(table) => logger.log_table(&format!("{name}_table"), table, step),
             Drawn::Histogram(histogram) => logger.log_histogram(name, histogram, step),
+            Drawn::PrecisionRecall(class, curve) => {
+                let class = class.as_ref().map_or_else(String::new, |class| format!("/{class}"));
+                logger.log_precision_recall(&format!("{name}_curve{class}"), curve, step)
+            }
         }
     }
 }
 
 /// A picture of a metric for loggers: matrices and curves are a figure and a table, samples are a histogram. Without
-/// finite samples there is none.
+/// finite samples there is none. Precision-recall curves also have the counts that `TensorBoard` shows.
 ///
 /// ```
 /// use stormfire_metrics::picture::Matrix;
@@ -48,9 +57,11 @@ impl Drawn {
 /// assert!(matches!(&drawn[..], [Drawn::Figure(_), Drawn::Table(table)] if table.rows().len() == 2));
 /// ```
 pub fn drawn(picture: &Picture) -> Vec<Drawn> {
+    let mut of_classes = Vec::new();
     let (figure, table) = match picture {
         Picture::Matrix(matrix) => (matrix_svg(matrix), matrix_table(matrix)),
         Picture::Curves(curves) => {
+            of_classes = pr_curves(curves);
             let curves = thinned(curves);
             (curves_svg(&curves), curves_table(&curves))
         }
@@ -58,7 +69,29 @@ pub fn drawn(picture: &Picture) -> Vec<Drawn> {
             return Histogram::from_samples(samples.iter().copied()).map(Drawn::Histogram).into_iter().collect();
         }
     };
-    std::iter::once(Drawn::Figure(Figure::svg(figure))).chain(table.map(Drawn::Table)).collect()
+    std::iter::once(Drawn::Figure(Figure::svg(figure))).chain(table.map(Drawn::Table)).chain(of_classes).collect()
+}
+
+fn pr_curves(curves: &Curves) -> Vec<Drawn> {
+    let is_only = curves.lines.len() == 1;
+    let of_class = |line: &Line| Some(Drawn::PrecisionRecall((!is_only).then(|| line.name.clone()), pr_curve(line)?));
+    curves.lines.iter().filter_map(of_class).collect()
+}
+
+/// The counts of a line at evenly spaced thresholds: its own ones, or those of the lowest of its thresholds that is not
+/// below each. Its points go from the highest threshold to the lowest.
+fn pr_curve(line: &Line) -> Option<PrCurve> {
+    let points: Vec<_> = line.at.iter().copied().zip(line.counts.iter().copied()).collect();
+    let threshold = |index: usize, count: usize| f64::from(index as f32 / (count - 1) as f32);
+    let (_, own) = points.split_first()?;
+    let is_even =
+        own.len() > 1 && own.iter().rev().enumerate().all(|(index, (at, _))| at.to_bits() == threshold(index, own.len()).to_bits());
+    let count = if is_even { own.len() } else { THRESHOLDS };
+    let counts = (0..count).map(|index| {
+        let above = points.partition_point(|(at, _)| *at >= threshold(index, count));
+        points[above.saturating_sub(1)].1
+    });
+    PrCurve::new(counts).ok()
 }
 
 /// A matrix or curves as a drawing, such as for a file. `None` for samples, which are a histogram.
@@ -107,14 +140,15 @@ fn thinned(curves: &Curves) -> Curves {
 
 #[cfg(test)]
 mod tests {
-    use stormfire_metrics::picture::Line;
+    use burn::tensor::{Int, Tensor};
+    use stormfire_metrics::{Metric, classification::Binary};
 
     use super::*;
 
     #[test]
     fn a_long_curve_keeps_its_ends() {
         let points = (0..5000).map(|i| (f64::from(i) / 4999.0, 0.5)).collect();
-        let line = Line { name: "a<b".into(), points, at: (0..5000).map(f64::from).collect() };
+        let line = Line { name: "a<b".into(), points, at: (0..5000).map(f64::from).collect(), counts: Vec::new() };
         let curves = Curves { x: "recall".into(), y: "precision".into(), at: "threshold".into(), lines: vec![line] };
         let drawn = drawn(&curves.into());
         let [Drawn::Figure(figure), Drawn::Table(table)] = &drawn[..] else { panic!("{drawn:?}") };
@@ -122,6 +156,26 @@ mod tests {
         assert!(text.contains("a&lt;b") && text.contains("recall") && text.len() < 40_000, "{} bytes", text.len());
         assert_eq!((table.rows().len(), table.columns()), (1001, &["line", "recall", "precision", "threshold"].map(str::to_owned)[..]));
         assert_eq!(table.rows()[1000][3], 4999.0);
+    }
+
+    /// `PrCurve::of_predictions` is compared with `tensorboardX`.
+    #[test]
+    fn a_precision_recall_curve_has_the_counts_of_tensorboard() {
+        let device = burn::tensor::Device::flex();
+        let (labels, scores) = ([true, true, false, false, true, false, true], [0.9_f32, 0.5, 0.5, 0.1, 1.0, 0.0, 0.30]);
+        let targets = Tensor::<1, Int>::from_ints(labels.map(i32::from), &device);
+        let batch = Binary::from_probabilities(&Tensor::<1>::from_floats(scores, &device), &targets).unwrap();
+        let curve = |picture: Curves| match drawn(&picture.into()).pop() {
+            Some(Drawn::PrecisionRecall(None, curve)) => curve,
+            other => panic!("{other:?}"),
+        };
+        for thresholds in [5, 11, 200] {
+            let found = curve(batch.curves(thresholds).unwrap().precision_recall().read().unwrap());
+            assert_eq!(found, PrCurve::of_predictions(&labels, &scores, thresholds).unwrap(), "{thresholds} thresholds");
+        }
+        let exact = curve(batch.exact_curves().precision_recall().read().unwrap());
+        assert_eq!(exact, PrCurve::of_predictions(&labels, &scores, THRESHOLDS).unwrap());
+        assert!(drawn(&batch.exact_curves().roc().read().unwrap().into()).iter().all(|drawn| !matches!(drawn, Drawn::PrecisionRecall(..))));
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! The pass over the training data that renews the running statistics of the weights in force.
 
 use stormfire_data::Position;
-use stormfire_module::{Hook, LightningModule, Result, for_trainer::RenewedStats};
+use stormfire_module::{
+    Hook, LightningModule, Result,
+    for_trainer::{RenewedStats, scope},
+};
 
 use super::FitLoop;
 use crate::engine::RandomPart;
@@ -23,7 +26,12 @@ impl<M: LightningModule> FitLoop<'_, M> {
         self.engine.store.drops_records = true;
         let batches = self.pass(&mut stats);
         self.engine.store.drops_records = false;
-        let batches = batches?;
+        let Some(batches) = batches? else {
+            tracing::warn!(
+                "the statistics of batch normalizations are not renewed: the pass calls `training_step`, which this module does not have"
+            );
+            return Ok(());
+        };
         if batches == 0 {
             return Ok(());
         }
@@ -35,17 +43,28 @@ impl<M: LightningModule> FitLoop<'_, M> {
         Ok(())
     }
 
-    /// Returns the number of batches of all ranks.
-    fn pass(&mut self, stats: &mut RenewedStats<M>) -> Result<usize> {
-        let limit = self.engine.run.limits.train_batches.unwrap_or(usize::MAX);
+    /// Returns the number of batches of all ranks. `None` for a module without a `training_step`.
+    fn pass(&mut self, stats: &mut RenewedStats<M>) -> Result<Option<usize>> {
+        // Data of unknown length may be endless.
+        let trained = usize::try_from(self.engine.run.place.progress.batches).unwrap_or(usize::MAX);
+        let limit = self.engine.run.limits.train_batches.unwrap_or(trained);
         let device = stats.device().unwrap_or_else(|| self.engine.frame.device.clone());
         let start = Position::new(self.engine.run.place.progress.epoch, 0);
         let (rank, world) = (self.engine.rank(), self.engine.world());
+        let mut lacks_step = [0.0];
         if rank < limit
             && let Some(batch) = self.train.batches(start, &device)?.next()
         {
             let batch = batch?.value;
             stats.probe(|module| self.forward(module, batch, 0))?;
+            lacks_step = [f64::from(u8::from(scope::take_not_implemented().is_some()))];
+        }
+        let ranks = self.engine.frame.ranks.clone();
+        if world > 1 {
+            ranks.all_reduce_f64(&mut lacks_step)?;
+        }
+        if lacks_step[0] > 0.0 {
+            return Ok(None);
         }
         let mut batches = self.train.batches(start, &device)?;
         let mut done = 0;
@@ -60,7 +79,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
             self.agree()?;
             self.engine.check_interrupt()?;
         }
-        Ok(done)
+        Ok(Some(done))
     }
 
     fn forward(&mut self, module: &mut M, batch: M::Batch, batch_idx: usize) -> Result<()> {

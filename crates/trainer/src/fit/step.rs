@@ -2,11 +2,16 @@
 
 mod on_copy;
 
+use stormfire_checkpoint::{ParamPaths, Snapshot};
 use stormfire_module::{
     Error, Hook, LightningModule, Result, StepOutput, Stepper,
     for_trainer::{DriveStepper as _, Evidence, OtherRanks, Skipped, StepPlan, scope},
 };
-use stormfire_optim::{for_trainer::DriveOptimizers as _, gradients::Clip, window::Window};
+use stormfire_optim::{
+    for_trainer::{DriveOptimizers as _, SaveOptimizers as _},
+    gradients::Clip,
+    window::Window,
+};
 
 use self::on_copy::StepReport;
 use super::FitLoop;
@@ -77,6 +82,20 @@ impl<M: LightningModule> FitLoop<'_, M> {
         let (skipped, evidence, has_overflowed) = (stepper.skipped(), stepper.evidence(), stepper.has_overflowed());
         self.adapt_loss_scale(has_overflowed, has_stepped);
         Ok(BatchOutcome { output: StepOutput::none(), has_stepped, skipped, evidence })
+    }
+
+    /// Gives the state of the optimizers to the callbacks that take it.
+    pub(super) fn show_optimizer_state(&mut self, has_stepped: bool) -> Result<()> {
+        let is_logged = has_stepped && self.engine.run.place.logs_this_step;
+        if !is_logged || !self.engine.callbacks_with_keys().any(|(callback, _)| callback.takes_optimizer_state()) {
+            return Ok(());
+        }
+        let mut state = Snapshot::default();
+        self.training.optimizers.snapshot(&ParamPaths::of(&*self.module))?.save(&mut state)?;
+        for (callback, _) in self.engine.callbacks_with_keys().filter(|(callback, _)| callback.takes_optimizer_state()) {
+            callback.take_optimizer_state(&state)?;
+        }
+        Ok(())
     }
 
     fn other_ranks(&self) -> Option<OtherRanks> {

@@ -94,6 +94,10 @@ impl<M: LightningModule> Callback<M> for Judge {
         let mut params = if of_module.is_null() { Hyperparams::new() } else { Hyperparams::from_json(of_module)? };
         params.update(Hyperparams::from_json(Value::Object(self.record.params.clone()))?);
         ctx.loggers().log_hyperparams(&params, &Metrics::from([(self.monitor.as_str(), f64::NAN)]));
+        // The process was killed after the end of a pruned trial and before its record was written.
+        if self.is_pruned {
+            ctx.stop("pruned before the sweep continued");
+        }
         Ok(())
     }
 

@@ -54,6 +54,11 @@ pub enum ProcessEnd {
 /// # Errors
 /// As [`Sweep::run`]. An error of `run` ends the sweep, and the trial continues in the next one.
 pub fn run_in_processes(sweep: &Sweep, jobs: usize, run: impl Fn(&TrialTask) -> Result<ProcessEnd> + Sync) -> Result<SweepResult> {
+    let world = stormfire_ranks::here()?.world();
+    if world > 1 {
+        let reason = format!("{world} ranks would each start all processes");
+        return Err(Error::config("Sweep", reason, "search with one process"));
+    }
     let course = Mutex::new(Course::open(sweep)?);
     let locked = || course.lock().unwrap_or_else(PoisonError::into_inner);
     let next = || {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use stormfire_data::DataModule;
 use stormfire_loggers::RunDir;
@@ -17,23 +17,43 @@ use super::{
     record::TrialRecord,
 };
 
+/// What rank 0 tells all ranks of a trial.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Task {
+    record: TrialRecord,
+    /// The trials before it.
+    others: Vec<TrialRecord>,
+    /// The folder of the sweep.
+    root: PathBuf,
+    /// Whether it continues from its newest checkpoint.
+    resumes: bool,
+}
+
+impl Task {
+    /// A trial that starts now, on the rank with the files.
+    pub(super) fn new(journal: &Journal, &Started { number, is_continued }: &Started) -> Result<Self> {
+        let others = journal.records()[..number].to_vec();
+        let (record, root) = (journal.records()[number].clone(), journal.folder().to_owned());
+        Ok(Self { record, others, resumes: prepare_folder(&root.join(version(number)), is_continued)?, root })
+    }
+}
+
 /// A trial: its hyperparameters, and a place for its run.
 #[derive(Debug)]
 pub struct Trial<'a> {
     record: TrialRecord,
+    others: Vec<TrialRecord>,
     root: PathBuf,
-    is_continued: bool,
+    resumes: bool,
     has_fitted: bool,
     is_pruned: bool,
     sweep: &'a Sweep,
-    others: Vec<TrialRecord>,
 }
 
 impl<'a> Trial<'a> {
-    pub(super) fn new(journal: &Journal, &Started { number, is_continued }: &Started, sweep: &'a Sweep) -> Self {
-        let others = journal.records()[..number].to_vec();
-        let (record, root) = (journal.records()[number].clone(), journal.folder().to_owned());
-        Self { record, root, is_continued, has_fitted: false, is_pruned: false, sweep, others }
+    pub(super) fn new(task: Task, sweep: &'a Sweep) -> Self {
+        let Task { record, others, root, resumes } = task;
+        Self { record, others, root, resumes, has_fitted: false, is_pruned: false, sweep }
     }
 
     /// The 0-based number of the trial.
@@ -79,7 +99,7 @@ impl<'a> Trial<'a> {
         }
         let others = Others::Known(self.others.clone());
         let judge = Judge::new(self.record.clone(), &self.sweep.monitor, self.sweep.mode, &self.sweep.pruner, others);
-        let run = TrialRun { root: &self.root, number: self.record.number, resumes: prepare_folder(&self.folder(), self.is_continued)? };
+        let run = TrialRun { root: &self.root, number: self.record.number, resumes: self.resumes };
         let (_, fit, judge) = run.fit(trainer, module, data, judge)?;
         (self.record.reports, self.is_pruned) = (judge.reports, judge.is_pruned);
         score(&fit, &self.sweep.monitor, &self.record.reports)

@@ -1,4 +1,5 @@
-use stormfire_module::Error;
+use stormfire_module::{Error, Result};
+use stormfire_ranks::threads;
 use stormfire_trainer::Trainer;
 
 use crate::{Line, alone, line_data};
@@ -43,4 +44,27 @@ fn a_fold_that_fails_ends_the_whole() {
         if made == 2 { Err(Error::other("no data")) } else { Ok((trainer, Line::fixed(), line_data(8, 4))) }
     });
     assert_eq!((result.unwrap_err().to_string(), made), ("no data".to_owned(), 2));
+}
+
+#[test]
+fn ranks_train_each_fold_together() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let scores = |window: usize| {
+        cross_validate(folder.path(), [4, 8], |_, items| {
+            let trainer = Trainer::new().max_epochs(1).seed(1).enable_progress_bar(false).enable_model_summary(false);
+            let trainer = trainer.handle_signals(false).accumulate_grad_batches(window);
+            Ok((trainer, Line::fixed(), (line_data(8, 2), line_data(items, 2))))
+        })
+    };
+    let one = scores(2).unwrap();
+    let several: Vec<_> = threads::run(2, |_| scores(1)).into_iter().map(Result::unwrap).collect();
+    for ended in &several {
+        assert_eq!(ended.folds().len(), 2);
+        for (a, b) in one.folds().iter().zip(ended.folds()) {
+            assert!((a.get("val_loss").unwrap() - b.get("val_loss").unwrap()).abs() < 1e-6, "{a:?} {b:?}");
+        }
+    }
+    assert!(folder.path().join("version_1/fold_1/metrics.csv").exists() && folder.path().join("version_1/folds.csv").exists());
+    assert!(!folder.path().join("fold_0").exists() && !folder.path().join("version_2").exists());
 }

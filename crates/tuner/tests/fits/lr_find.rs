@@ -8,6 +8,7 @@ use stormfire_module::{
     state::{self, Saved},
 };
 use stormfire_optim::{OneCycle, Optimizer, Optimizers, Schedule};
+use stormfire_ranks::threads;
 use stormfire_trainer::Trainer;
 use stormfire_values::Every;
 
@@ -338,4 +339,23 @@ fn data_stays_as_it_is() {
     let error = Tuner::new(&mut quiet()).lr_find(&Line::fixed(), once.clone(), &options).unwrap_err();
     assert!(error.to_string().contains("has a single pass"), "{error}");
     assert!(quiet().max_epochs(1).fit(Line::fixed(), once).is_ok(), "nothing was taken");
+}
+
+/// Ranks with a batch each make the points of one rank with a window of two, also if the last round is short.
+#[test]
+fn ranks_find_what_one_rank_finds() {
+    let _alone = alone();
+    let options = LrFind::new().min_lr(1e-4).num_training(20).skip(2, 1);
+    let find = |window: usize| {
+        let mut trainer = quiet().seed(1).handle_signals(false).accumulate_grad_batches(window);
+        Tuner::new(&mut trainer).lr_find(&Line::fixed(), line_data(10, 2), &options)
+    };
+    let one = find(2).unwrap();
+    let several: Vec<_> = threads::run(2, |_| find(1)).into_iter().map(Result::unwrap).collect();
+    for curve in &several {
+        assert_eq!(curve.points().len(), one.points().len());
+        for (a, b) in curve.points().iter().zip(one.points()) {
+            assert!((a.rate - b.rate).abs() < 1e-12 && (a.smoothed / b.smoothed - 1.0).abs() < 1e-5, "{a:?} {b:?}");
+        }
+    }
 }

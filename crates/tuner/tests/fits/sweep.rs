@@ -4,6 +4,7 @@ use burn::{optim::SgdConfig, prelude::*};
 use serde_json::{Value, json};
 use stormfire_module::{Error, LightningModule, Result, StepOutput};
 use stormfire_optim::{Optimizer, Optimizers};
+use stormfire_ranks::threads;
 use stormfire_trainer::Trainer;
 
 use crate::{Batch, Line, alone, line_data, mse};
@@ -214,6 +215,105 @@ fn wrong_spaces_are_named() {
         let error = Sweep::random(space, 1).folder(folder.path()).run(|_| Ok(0.0)).unwrap_err();
         assert!(error.to_string().starts_with(text) && error.hint().is_some(), "{error}");
     }
+}
+
+/// The process was killed after the end of the trial's fit, and before its record was written.
+#[test]
+fn a_trial_that_was_pruned_before_a_kill_stays_pruned() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let run = || rates(folder.path(), &[0.05, 1e-9, 0.2]).pruner(Pruner::median_after(1, 1)).run(|trial| fit(trial, 4)).unwrap();
+    let before = run();
+    let state = |number: usize| (before.trials()[number].state, before.trials()[number].reports.len());
+    assert_eq!([state(0), state(1)], [(TrialState::Completed, 4), (TrialState::Pruned, 2)]);
+    for number in [1, 0] {
+        let file = folder.path().join(format!("trial_{number}.json"));
+        let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        (record["state"], record["score"], record["reports"]) = ("running".into(), Value::Null, json!([]));
+        fs::write(&file, record.to_string()).unwrap();
+        assert_eq!(run(), before, "trial {number}");
+    }
+}
+
+/// The module, trainer and data of a rank.
+fn fit_on_rank(trial: &mut Trial<'_>) -> Result<f64> {
+    let module = Tuned { line: Line::fixed(), lr: trial.get("lr")? };
+    let trainer = Trainer::new().max_epochs(2).seed(1).enable_progress_bar(false).enable_model_summary(false).num_sanity_val_steps(0);
+    trial.fit(trainer.handle_signals(false), module, (line_data(8, 2), line_data(8, 4)))
+}
+
+#[test]
+fn ranks_train_each_trial_together() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let sweep = || {
+        let space = Space::new().log_uniform("lr", 1e-3, 0.3);
+        Sweep::tpe(space, 12).folder(folder.path()).pruner(Pruner::median_after(2, 0))
+    };
+    let on_ranks = || threads::run(2, |_| sweep().run(fit_on_rank));
+    let results: Vec<SweepResult> = on_ranks().into_iter().map(Result::unwrap).collect();
+    assert_eq!(results[0], results[1]);
+    assert!(results[0].trials().iter().any(|trial| trial.state == TrialState::Pruned));
+    // One rank with a window of two batches makes the same steps.
+    let other = tempfile::tempdir().unwrap();
+    let alone = sweep().folder(other.path()).run(|trial| {
+        let module = Tuned { line: Line::fixed(), lr: trial.get("lr")? };
+        let trainer = Trainer::new().max_epochs(2).seed(1).enable_progress_bar(false).enable_model_summary(false);
+        let trainer = trainer.num_sanity_val_steps(0).accumulate_grad_batches(2);
+        trial.fit(trainer, module, (line_data(8, 2), line_data(8, 4)))
+    });
+    let alone = alone.unwrap();
+    for (one, two) in alone.trials().iter().zip(results[0].trials()) {
+        let close = |a: Option<f64>, b: Option<f64>| a.zip(b).is_some_and(|(a, b)| (a - b).abs() < 1e-6);
+        assert!(close(one.score, two.score) && one.state == two.state, "{one:?} {two:?}");
+    }
+    assert!(folder.path().join("trial_11/metrics.csv").exists() && folder.path().join("trials.csv").exists());
+    // A trial that was killed continues on all ranks.
+    let file = folder.path().join("trial_3.json");
+    let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    record["state"] = "running".into();
+    fs::write(&file, record.to_string()).unwrap();
+    let again: Vec<SweepResult> = on_ranks().into_iter().map(Result::unwrap).collect();
+    assert_eq!((&again[0], &again[1]), (&results[0], &results[0]));
+}
+
+#[test]
+fn a_failure_on_ranks_is_noted_for_all_of_them() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let sweep = || rates(folder.path(), &[0.1, 0.2]);
+    // Outside of a fit: the ranks are still connected.
+    let ended = threads::run(2, |rank| {
+        sweep().run(|trial| if trial.number() == 0 && rank == 1 { Err(Error::other("the lamp fell over")) } else { Ok(1.0) })
+    });
+    let results: Vec<SweepResult> = ended.into_iter().map(Result::unwrap).collect();
+    assert_eq!(results[0], results[1]);
+    assert_eq!(results[0].trials()[0].state, TrialState::Failed);
+    assert_eq!(results[0].trials()[1].state, TrialState::Completed);
+    // In a fit: the next start continues with the next trial.
+    let other = tempfile::tempdir().unwrap();
+    let sweep = || rates(other.path(), &[0.1, 0.2]);
+    let ended = threads::run(2, |rank| {
+        sweep().run(|trial| if trial.number() == 0 && rank == 1 { Err(Error::other("the lamp fell over")) } else { fit_on_rank(trial) })
+    });
+    assert!(ended.iter().all(Result::is_err), "{ended:?}");
+    let ended = threads::run(2, |_| sweep().run(fit_on_rank));
+    let results: Vec<SweepResult> = ended.into_iter().map(Result::unwrap).collect();
+    let states: Vec<_> = results[1].trials().iter().map(|trial| trial.state).collect();
+    assert_eq!(states, [TrialState::Failed, TrialState::Completed]);
+}
+
+#[test]
+fn files_that_the_objective_makes_before_its_fit_stay() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let result = rates(folder.path(), &[0.1]).run(|trial| {
+        fs::create_dir_all(trial.folder())?;
+        fs::write(trial.folder().join("notes.txt"), "mine")?;
+        fit(trial, 1)
+    });
+    result.unwrap();
+    assert_eq!(fs::read_to_string(folder.path().join("trial_0/notes.txt")).unwrap(), "mine");
 }
 
 #[test]

@@ -48,6 +48,54 @@ fn lines_may_be_empty_and_end_in_any_way() {
     assert_eq!(rows.unwrap(), [1, 2, 3]);
 }
 
+/// Files of pyarrow, with a page or two for each few rows.
+#[test]
+fn parquet_files_are_read_from_any_row_on() {
+    #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+    struct Row {
+        number: Option<i64>,
+        text: Option<String>,
+        small: i8,
+    }
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../parquet/samples");
+    let name = |name: &str| samples.join(format!("{name}.parquet"));
+    let paths = [name("small-groups-and-pages"), name("empty"), name("dictionary-snappy")];
+    let expected: Vec<Row> = [150_i64, 100]
+        .into_iter()
+        .flat_map(|rows| {
+            (0..rows).map(|index| Row {
+                number: (index % 7 != 3).then(|| index * 1_000_003 - 5),
+                text: (index % 6 != 2).then(|| format!("größe {}", index % 10)),
+                small: i8::try_from(index % 200 - 100).unwrap(),
+            })
+        })
+        .collect();
+    let counted = Shards::<Row>::parquet(paths.clone()).counted().unwrap();
+    assert_eq!(counted.counts(), Some(&[150, 0, 100][..]));
+    for shards in [Shards::<Row>::parquet(paths.clone()), counted] {
+        let loader = |workers: usize| Loader::stream(shards.clone(), |rows, _| rows).batch_size(7).workers(workers);
+        let whole = pass(&loader(0), 0, 0).unwrap();
+        assert_eq!(whole.concat(), expected);
+        for (workers, start) in [(2, 0), (0, 3), (1, 21), (3, 22), (0, 35)] {
+            assert_eq!(pass(&loader(workers), 0, start).unwrap(), whole[start..], "{workers} workers from batch {start} on");
+        }
+        let shuffled = |workers: usize| loader(workers).shuffle(true);
+        assert_eq!(pass(&shuffled(3), 1, 9).unwrap(), pass(&shuffled(0), 1, 0).unwrap()[9..]);
+    }
+    let text = |path: &Path| pass(&Loader::stream(Shards::<Row>::parquet([path]), |rows, _| rows), 0, 0).unwrap_err().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.parquet");
+    let bytes = fs::read(name("checksums")).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() - 1]).unwrap();
+    assert!(text(&cut).contains("cut.parquet") && text(&cut).contains("truncated"), "{}", text(&cut));
+    let mut damaged = bytes.clone();
+    damaged[100] ^= 1;
+    fs::write(&cut, damaged).unwrap();
+    assert!(text(&cut).contains("cut.parquet") && text(&cut).contains("record 0"), "{}", text(&cut));
+    assert!(text(&name("zstd")).contains("the compression Zstandard is not supported"), "{}", text(&name("zstd")));
+    assert!(text(&name("nested")).contains("missing field `small`"), "{}", text(&name("nested")));
+}
+
 #[test]
 fn patterns_and_folders_are_paths() {
     let folder = tempfile::tempdir().unwrap();

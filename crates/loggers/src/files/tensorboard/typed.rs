@@ -3,9 +3,9 @@
 use super::event::{Data, Metadata, Tensor, Value};
 use super::layout::Layout;
 use super::projector::{self, Embedding};
-use super::{TensorBoardLogger, mesh, pr_curve, signed};
+use super::{TensorBoardLogger, mesh, signed};
 use crate::parts::prefix::prefixed;
-use crate::{Image, Logger, Result};
+use crate::{Image, Logger, PrCurve, Result};
 
 /// Images per row of [`TensorBoardLogger::log_images`].
 const COLUMNS: usize = 8;
@@ -28,12 +28,8 @@ impl TensorBoardLogger {
     /// Records the precision and recall of a binary classifier at `num_thresholds` thresholds from 0 to 1 (`PyTorch`'s
     /// default is 127). `predictions` are the probabilities that the label is `true`.
     ///
-    /// Predictions are counted in buckets with the width of the threshold spacing, as in `add_pr_curve` of
-    /// `torch.utils.tensorboard`. At the threshold `i / (n - 1)`, predictions in bucket `i` and above are positive.
-    ///
     /// # Errors
-    /// [`Error::InvalidMedia`](crate::Error::InvalidMedia) if the lengths differ, there are fewer than 2 thresholds, or
-    /// a prediction is not in 0..=1.
+    /// As [`PrCurve::of_predictions`].
     pub fn log_pr_curve(
         &mut self,
         tag: &str,
@@ -42,8 +38,7 @@ impl TensorBoardLogger {
         num_thresholds: usize,
         step: Option<u64>,
     ) -> Result<()> {
-        let (metadata, data) = pr_curve::encode(labels, predictions, num_thresholds)?;
-        self.log_value(tag, Some(metadata), data, step)
+        self.log_precision_recall(tag, &PrCurve::of_predictions(labels, predictions, num_thresholds)?, step)
     }
 
     /// Records points for the projector. They are stored next to the event file, as `STEP/TAG/tensors.tsv`,
