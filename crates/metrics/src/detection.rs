@@ -150,7 +150,8 @@ pub struct Detection {
 /// let boxes = detection([(found, objects)], 2)?;
 /// // The second box has an IoU of 0.8: it counts for 7 of the 10 thresholds.
 /// assert!((boxes.map().read()? - (1.0 + 0.7) / 2.0).abs() < 1e-6);
-/// assert_eq!(boxes.summary().read()?.get("map_50"), Some(1.0));
+/// let map_50 = boxes.summary().read()?.get("map_50").ok_or("no `map_50`")?;
+/// assert!((map_50 - 1.0).abs() < 1e-6);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
