@@ -49,6 +49,10 @@ impl Workspace {
     /// A script of `xtask/python`, run by the given interpreter.
     pub(crate) fn script(&self, python: &Path, name: &str) -> Command {
         let mut command = self.command(python);
+        // Some scripts start cargo.
+        if is_ci() {
+            command.envs(SMALL_BUILD);
+        }
         command.arg(Path::new("xtask/python").join(name));
         command
     }
