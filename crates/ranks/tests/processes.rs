@@ -32,7 +32,7 @@ fn hit(ranks: usize, rank: usize, signal: &str) -> Ended {
     let mut processes = Processes::default();
     let ended = run(command, |line| {
         if processes.read(line, ranks) {
-            send(signal, &processes.of(rank));
+            send(signal, &[processes.of(rank)]);
         }
     });
     processes.assert_ended();

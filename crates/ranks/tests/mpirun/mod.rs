@@ -125,7 +125,7 @@ impl Processes {
     }
 }
 
-/// Sends a signal, such as `-KILL`. The process may have ended.
-pub(crate) fn send(signal: &str, process: &str) {
-    let _ = Command::new("kill").args([signal, process]).stderr(Stdio::null()).status().unwrap();
+/// Sends a signal, such as `-KILL`, to processes at once. They may have ended.
+pub(crate) fn send(signal: &str, processes: &[String]) {
+    let _ = Command::new("kill").arg(signal).args(processes).stderr(Stdio::null()).status().unwrap();
 }
