@@ -36,7 +36,7 @@ impl Workspace {
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root);
-        // `cargo run` sets variables about the xtask package. If a cargo inherited them, it would run build scripts again
+        // `cargo run` sets variables about the xtask package. If cargo inherited them, it would run build scripts again
         // and recompile their dependents, here and in the developer's next `cargo test`.
         for (name, _) in env::vars_os() {
             if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| name.to_string_lossy().starts_with(start)) {
