@@ -20,7 +20,7 @@ use burn::{
 use burn_pack::{Reader, Scalar, Tensor, Writer};
 use serde_json::{Map, Value};
 
-pub use composed::{Destination, ada_grad, muon, rms_prop, sgd};
+pub use composed::{Destination, ada_grad, muon, rms_prop, sgd, show};
 pub use transparent::{Transparent, TransparentState};
 
 use crate::{

@@ -10,11 +10,14 @@
 mod kernel;
 
 use burn::{
-    optim::{Adam, AdamConfig, AdamState, AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, LearningRate, ModuleOptimizer, Optimizer},
+    optim::{
+        Adam, AdamConfig, AdamState, AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, LearningRate, ModuleOptimizer, Optimizer,
+        decay::WeightDecayConfig,
+    },
     tensor::{DType, Device, Tensor, TensorData},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use stormfire_checkpoint::optimizer_state::{Destination, Transparent};
+use serde::Deserialize;
+use stormfire_checkpoint::optimizer_state::{Destination, Transparent, show};
 use stormfire_values::read::{is_at_hand, values_at_hand};
 
 use self::kernel::{AdamRule, AdamWRule, Rule};
@@ -25,16 +28,12 @@ const LEAST: usize = 1024;
 /// Adam. Its moments leave the device together with the rest of a snapshot.
 pub(crate) fn adam(config: &AdamConfig, to: Destination) -> ModuleOptimizer {
     #[derive(Deserialize)]
-    struct Decay {
-        penalty: f32,
-    }
-    #[derive(Deserialize)]
     struct Shown {
         beta_1: f32,
         beta_2: f32,
         epsilon: f32,
         amsgrad: bool,
-        weight_decay: Option<Decay>,
+        weight_decay: Option<WeightDecayConfig>,
     }
     match show(config) {
         Some(Shown { beta_1, beta_2, epsilon, amsgrad: false, weight_decay }) => {
@@ -62,12 +61,6 @@ pub(crate) fn adam_w(config: &AdamWConfig, to: Destination) -> ModuleOptimizer {
         }
         _ => to.put(Transparent(config.build())),
     }
-}
-
-/// Reads the private fields of a configuration from its serialized form. `None` for a number that JSON cannot
-/// represent, such as NaN.
-fn show<T: DeserializeOwned>(config: &impl Serialize) -> Option<T> {
-    serde_json::to_value(config).and_then(serde_json::from_value).ok()
 }
 
 /// An algorithm of burn, and its formula for one number.

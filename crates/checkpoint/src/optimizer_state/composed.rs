@@ -261,6 +261,6 @@ fn open<U: Update + 'static>(update: U) -> Transparent<Open<U>> {
 
 /// Reads the private fields of a configuration from its serialized form. `None` for a number that JSON cannot
 /// represent, such as NaN.
-fn show<T: DeserializeOwned>(config: &impl Serialize) -> Option<T> {
+pub fn show<T: DeserializeOwned>(config: &impl Serialize) -> Option<T> {
     serde_json::to_value(config).and_then(serde_json::from_value).ok()
 }
