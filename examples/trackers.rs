@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 use stormfire::{
     cli::Cli,
     loggers::{
-        Artifact, CometLogger, DEFAULT_NAME, Graph, Image, LogModel, MlflowLogger, NeptuneLogger, Node, RunDir, Text, TrackioLogger,
-        WandbLogger,
+        Artifact, CometLogger, DEFAULT_NAME, Graph, Image, LogModel, Metrics, MlflowLogger, NeptuneLogger, Node, RunDir, Text,
+        TrackioLogger, WandbLogger,
     },
     metrics::classification::Multiclass,
     module::{RunningStage, media::Layout},
@@ -93,7 +93,7 @@ impl LightningModule for Digits {
         let sound = media::audio(batch.grey().narrow(0, 0, 1).reshape([1, 28 * 28]).repeat_dim(1, 10), 8000)?;
         loggers.log_audio("first digit", sound, None);
         let recalls = Multiclass::from_logits(&self.forward(batch.images.clone()), &batch.targets)?.counts().recall().per_class().read()?.0;
-        loggers.log_scalars("recognised", recalls, None);
+        loggers.log_scalars("recognised", recalls.into_iter().collect::<Metrics>(), None);
         // A call that only one of the trackers has.
         if let Some(tensorboard) = loggers.experiment::<TensorBoardLogger>() {
             let step = loggers.step();
