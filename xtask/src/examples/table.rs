@@ -81,7 +81,7 @@ pub(super) const RUNS: &[Run] = &[
             ROOT,
         ],
         leaves: &[METRICS, "lightning_logs/version_0/checkpoints/*.ckpt"],
-        quality: &[(METRICS, "val_bits", 3.0..=4.0)],
+        quality: &[(METRICS, "val_bits", 3.2..=4.0)],
         picture: Picture::None,
     },
     Run {
@@ -104,7 +104,7 @@ pub(super) const RUNS: &[Run] = &[
             "lightning_logs/version_0/*.tfevents.*",
             "lightning_logs/version_0/checkpoints/*.ckpt",
         ],
-        quality: &[(METRICS, "modes", 1.0..=8.0), (METRICS, "on_ring", 0.1..=1.0)],
+        quality: &[(METRICS, "critic_loss", 0.7..=2.0), (METRICS, "generator_loss", 0.3..=2.0)],
         picture: Picture::None,
     },
     Run {
@@ -237,7 +237,7 @@ pub(super) const RUNS: &[Run] = &[
         example: "custom_logger",
         arguments: &[QUIET, ROOT, "lines.file={root}/metrics.jsonl"],
         leaves: &["metrics.jsonl", METRICS, "lightning_logs/version_0/hparams.yaml"],
-        quality: &[(METRICS, "val_loss", 0.005..=0.03)],
+        quality: &[(METRICS, "val_loss", 0.005..=0.02)],
         picture: Terminal(24, Some("tail -n 3 metrics.jsonl")),
     },
     Run {
@@ -277,8 +277,8 @@ pub(super) const RUNS: &[Run] = &[
             "lightning_logs/version_0/*.tfevents.*",
             "lightning_logs/version_0/checkpoints/*.ckpt",
         ],
-        quality: &[(METRICS, "val_acc", 0.7..=1.0)],
-        picture: Terminal(30, Some("ls -1 lightning_logs/version_0 comet wandb .neptune/offline")),
+        quality: &[(METRICS, "val_acc", 0.82..=1.0)],
+        picture: Terminal(24, Some("ls -d lightning_logs/version_0/*.* comet/* wandb/* .neptune/offline/*")),
     },
 ];
 

@@ -171,8 +171,8 @@ impl Screen<'_> {
         }
     }
 
-    /// The state of the newest run, its newest log lines, and the keys. A running one is preferred, then one that has not
-    /// failed.
+    /// The state of the newest run, its newest log lines, and the keys. A running one is preferred, then one with
+    /// checkpoints.
     fn bottom(&self, area: Rect, buffer: &mut Buffer) {
         let theme = self.view.theme;
         let keys_at = area.y + area.height - 1;
@@ -185,9 +185,9 @@ impl Screen<'_> {
         buffer.set_style(Rect { y: keys_at, height: 1, ..area }, theme.chosen());
         buffer.set_stringn(area.x, keys_at, format!("{keys:<width$}", width = usize::from(area.width)), area.width.into(), theme.chosen());
         let shown = self.view.shown(self.list);
-        let newest = |fits: &dyn Fn(State) -> bool| shown.iter().rev().find(|(_, run)| fits(run.state(self.now)));
-        let best_known = newest(&|state| state == State::Running).or_else(|| newest(&|state| state != State::Failed));
-        let Some((at, run)) = best_known.or(shown.last()) else { return };
+        let newest = |fits: &dyn Fn(&Run) -> bool| shown.iter().rev().find(|(_, run)| fits(run));
+        let running = newest(&|run| run.state(self.now) == State::Running);
+        let Some((at, run)) = running.or_else(|| newest(&|run| !run.checkpoints().is_empty())).or(shown.last()) else { return };
         let style = theme.run(*at);
         buffer.set_stringn(area.x, area.y, status(*at, run), area.width.into(), style);
         if area.height < 5 {
