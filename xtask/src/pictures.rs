@@ -22,9 +22,11 @@ const TRAINING: [Shot; 2] = [
     ("training.svg", Terminal { columns: 120, lines: 60, until: END }),
     ("training-80.svg", Terminal { columns: 80, lines: 60, until: r"Epoch 2/2 .* [3-5]\d/71" }),
 ];
+/// A bar after the first batches of the resumed part.
+const AT_ITS_START: &str = r"Epoch 1/2 .* [3-4]\d/71";
 const RESUMED: [Shot; 2] = [
-    ("resumed.svg", Terminal { columns: 120, lines: 60, until: END }),
-    ("resumed-80.svg", Terminal { columns: 80, lines: 60, until: r"Epoch 1/2 .* [3-4]\d/71" }),
+    ("resumed.svg", Terminal { columns: 120, lines: 60, until: AT_ITS_START }),
+    ("resumed-80.svg", Terminal { columns: 80, lines: 60, until: AT_ITS_START }),
 ];
 
 /// Writes the pictures into `docs`.
