@@ -295,7 +295,7 @@ pub(super) const LONG_RUNS: &[Run] = &[
         example: "char_gpt",
         arguments: &["fit", "--trainer.max_steps=200", "--trainer.limit_val_batches=20", "--lr=0.003", QUIET, ROOT],
         leaves: &[],
-        quality: &[(METRICS, "val_bits", 2.5..=3.7)],
+        quality: &[(METRICS, "val_bits", 2.7..=3.5)],
         picture: Terminal(30, None),
     },
     Run {
