@@ -273,8 +273,8 @@ pub(crate) fn is_of_machine(name: &str) -> bool {
         || stages.iter().any(|stage| name.strip_prefix(stage).is_some_and(|rest| times.contains(&rest) || rest.starts_with("device/")))
 }
 
-/// The order of charts: losses, then scores, of the training first. Then come the tests, which are single values, and the
-/// details of gradients and weights.
+/// The order of charts: losses, then scores, of the training first. Then come the tests, which are single values, and
+/// the details of gradients and weights.
 pub(crate) fn rank(name: &str) -> (u8, u8, String) {
     let lower = name.to_lowercase();
     let is_detail = ["grad_", "weight_", "update_", "gradients/", "parameters/"].iter().any(|start| lower.starts_with(start));
