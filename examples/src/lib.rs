@@ -1,5 +1,8 @@
-//! Shared parts of the examples: MNIST, the text encoder `MiniLM`, short messages, and pictures of results.
+//! Shared parts of the examples: MNIST, the text encoder `MiniLM`, `EfficientNet`, short messages, and pictures of
+//! results.
 
+#[cfg(feature = "vision")]
+pub mod efficientnet;
 pub mod minilm;
 pub mod mnist_data;
 mod pictures;

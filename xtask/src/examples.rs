@@ -20,7 +20,7 @@ const PACKAGE: &str = "stormfire-examples";
 const PICTURES: &str = "docs/pictures";
 
 pub(crate) use table::MNIST_DATA;
-use table::{FINETUNE, LONG_RUNS, MINILM_TABLE, MNIST, RUNS, Run};
+use table::{FINETUNE_TEXT, FINETUNE_VISION, LONG_RUNS, MINILM_TABLE, MNIST, RUNS, Run};
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let metadata = system::output(workspace.cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
@@ -31,11 +31,16 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     }
     let mut skipped = None;
     for run in RUNS {
-        if run.example == FINETUNE {
-            if let Err(error) = data::minilm(workspace) {
-                skipped = Some(format!("no weights for the example `{FINETUNE}`, which `cargo xtask data` fetches: {error:#}"));
-                continue;
-            }
+        let weights = match run.example {
+            FINETUNE_TEXT => Some(data::MINILM),
+            FINETUNE_VISION => Some(data::EFFICIENTNET),
+            _ => None,
+        };
+        if let Some(Err(error)) = weights.map(|weights| weights.fetch(workspace)) {
+            skipped = Some(format!("no weights for the example `{}`, which `cargo xtask data` fetches: {error:#}", run.example));
+            continue;
+        }
+        if run.example == FINETUNE_TEXT {
             // The table, with which the example compares itself, is NumPy's.
             system::run(workspace.script(&data::python(workspace)?, "minilm.py").args([data::MINILM.folder, MINILM_TABLE]))?;
         }

@@ -10,7 +10,8 @@ use insta::assert_snapshot;
 use stormfire::{checkpoint::Checkpoint, prelude::*};
 
 use super::{
-    net::{Data, Net},
+    data::Data,
+    net::Net,
     observer::{Busy, Observer},
     plan::{Algorithm, DataKind, DataPlan, Learning, ScheduleKind, Weighs},
 };
@@ -45,6 +46,8 @@ pub(crate) fn net(is_manual: bool) -> Net {
         is_manual,
         is_regularised: true,
         tells_batch_size: true,
+        has_metrics: true,
+        is_grouped: false,
         monitor: "val_loss",
     };
     Net::new(learning, false)

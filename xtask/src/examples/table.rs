@@ -41,8 +41,9 @@ pub(super) const MNIST: Run = Run {
     picture: None,
 };
 
-/// The example whose weights are fetched.
-pub(super) const FINETUNE: &str = "finetune_text";
+/// The examples whose weights are fetched.
+pub(super) const FINETUNE_TEXT: &str = "finetune_text";
+pub(super) const FINETUNE_VISION: &str = "finetune_vision";
 /// Vectors of sentences that `NumPy` has calculated.
 pub(super) const MINILM_TABLE: &str = "examples/testdata/minilm.json";
 
@@ -68,7 +69,7 @@ pub(super) const RUNS: &[Run] = &[
         picture: None,
     },
     Run {
-        example: FINETUNE,
+        example: FINETUNE_TEXT,
         arguments: &["data.messages=640", "--model.compare", MINILM_TABLE, QUIET, ROOT],
         leaves: &["adapters.safetensors", "model.safetensors", "lightning_logs/version_2/checkpoints/*.ckpt"],
         quality: &[
@@ -76,6 +77,13 @@ pub(super) const RUNS: &[Run] = &[
             ("lightning_logs/version_1/metrics.csv", "test_f1", 0.75..=1.0),
             ("lightning_logs/version_2/metrics.csv", "test_f1", 0.75..=1.0),
         ],
+        picture: None,
+    },
+    Run {
+        example: FINETUNE_VISION,
+        arguments: &["--no-progress-bar", "--root", "{root}"],
+        leaves: &[METRICS, "lightning_logs/version_0/checkpoints/*.ckpt"],
+        quality: &[(METRICS, "test_acc", 0.9..=1.0)],
         picture: None,
     },
     Run {
