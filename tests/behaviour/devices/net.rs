@@ -9,7 +9,7 @@ use burn::{
 };
 use stormfire::{
     metrics::{
-        classification::{Average, Multiclass},
+        classification::{Average, CalibrationNorm, KappaWeights, Multiclass},
         regression::spearman,
     },
     prelude::*,
@@ -99,10 +99,10 @@ impl Net {
         let counts = classes.counts();
         self.log(format!("{name}_f1"), counts.f1().average(Average::Macro)).on_step(false).on_epoch(true);
         self.log(format!("{name}_recall"), counts.recall().per_class()).on_step(true).on_epoch(true);
-        self.log(format!("{name}_kappa"), classes.confusion().kappa()).on_step(false).on_epoch(true);
+        self.log(format!("{name}_kappa"), classes.confusion().kappa(KappaWeights::None)).on_step(false).on_epoch(true);
         self.log(format!("{name}_auroc"), classes.exact_curves().auroc().per_class()).on_step(false).on_epoch(true);
         self.log(format!("{name}_precision"), classes.curves(20).unwrap().average_precision()).on_step(false).on_epoch(true);
-        self.log(format!("{name}_ece"), classes.calibration(15).unwrap().error()).on_step(false).on_epoch(true);
+        self.log(format!("{name}_ece"), classes.calibration(15).unwrap().error(CalibrationNorm::L1)).on_step(false).on_epoch(true);
         let shares = logits.clone().slice([0..logits.dims()[0], 0..1]);
         self.log(format!("{name}_spearman"), spearman(&shares, &shares.clone().sin()).unwrap()).on_step(false).on_epoch(true);
     }

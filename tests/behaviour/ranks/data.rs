@@ -39,7 +39,8 @@ impl Kind {
             Self::Stratified => all().sampler(StratifiedSampler::new(labels)),
             Self::Subset => all().sampler(SubsetSampler::new(items / 10..items)),
             Self::ByLength => {
-                let lengths = LengthSampler::new((0..items).map(|item| 1 + item % 5)).max_tokens(5 * batch_size).multiple_of(1);
+                let lengths =
+                    LengthSampler::new((0..items).map(|item| 1 + item % 5)).max_tokens((7 * batch_size / 2).max(5)).multiple_of(1);
                 Loader::collate(InMemDataset::new((0..items).collect()), of_items).batch_sampler(lengths)
             }
             Self::Stream => {
@@ -128,20 +129,15 @@ fn a_shard_that_is_damaged_or_removed_ends_the_fit_on_all_ranks() {
     for (world, workers) in [(2, 0), (2, 2), (3, 1)] {
         for content in [Some("11\n+\n"), None] {
             let (folder, net) = (shards(ITEMS), Net::new());
+            // It is whole when its records are counted.
+            let (train, val) = Kind::Stream.data(folder.path(), workers);
             let path = folder.path().join("b");
-            let ended = stormfire::ranks::threads::run(world, |rank| {
-                let data = Kind::Stream.data(folder.path(), workers);
-                // It was whole when its records were counted.
-                let spoil = LambdaCallback::new().on_train_start(|_ctx, _module: &mut Net| {
-                    match content {
-                        Some(content) => fs::write(&path, content)?,
-                        None => drop(fs::remove_file(&path)),
-                    }
-                    Ok(())
-                });
-                fit(net.of_its_own(), data, |trainer| trainer.callback(spoil)).map_err(|error| format!("rank {rank}: {error}"))
-            });
-            let texts: Vec<String> = ended.into_iter().map(|ended| ended.unwrap_err()).collect();
+            match content {
+                Some(content) => fs::write(&path, content).unwrap(),
+                None => fs::remove_file(&path).unwrap(),
+            }
+            let ended = stormfire::ranks::threads::run(world, |_| fit(net.of_its_own(), (train.clone(), val.clone()), |trainer| trainer));
+            let texts: Vec<String> = ended.into_iter().map(|ended| ended.unwrap_err().to_string()).collect();
             let expected = if content.is_some() { "b` cannot be read at record 1, line 2: " } else { "b` cannot be read at its start: " };
             assert!(texts.iter().any(|text| text.contains(expected)), "{world} ranks, {workers} workers: {texts:?}");
         }

@@ -42,7 +42,7 @@ impl Plan {
 
 /// The values of epochs. Those of steps are compared in `values.rs`.
 fn of_epochs(logged: &[Logged]) -> Vec<&Logged> {
-    logged.iter().filter(|(name, ..)| !name.ends_with("_step")).collect()
+    logged.iter().filter(|(name, ..)| !name.split('/').next().is_some_and(|name| name.ends_with("_step"))).collect()
 }
 
 #[track_caller]

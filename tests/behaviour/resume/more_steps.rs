@@ -46,7 +46,7 @@ pub(crate) fn net(is_manual: bool) -> Net {
         is_manual,
         is_regularised: true,
         tells_batch_size: true,
-        has_metrics: true,
+        has_metrics: false,
         is_grouped: false,
         monitor: "val_loss",
     };

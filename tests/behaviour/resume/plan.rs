@@ -304,7 +304,7 @@ fn learning() -> impl Strategy<Value = Learning> {
     };
     let schedule = prop::sample::select(vec![None, CosinePerStep, StepPerEpoch, PlateauPerEpoch, PlateauPerSteps, OneCycle]);
     let weighs = prop::sample::select(vec![Weighs::Nothing, Weighs::OnHost, Weighs::OnDevice, Weighs::OnBoth]);
-    let flags = (prop::bool::weighted(0.3), any::<bool>(), any::<bool>(), prop::bool::weighted(0.3));
+    let flags = (prop::bool::weighted(0.3), any::<bool>(), prop::bool::weighted(0.3), prop::bool::weighted(0.3));
     ([algorithm(), algorithm()], schedule, weighs, flags).prop_map(
         |(algorithms, schedule, weighs, (is_manual, is_regularised, has_metrics, is_grouped))| Learning {
             weighs,
