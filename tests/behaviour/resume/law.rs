@@ -133,6 +133,8 @@ fn comparable<T>(name: &str, value: T, blank: T) -> Option<T> {
         "train/time" | "train/data_wait_time" | "train/batches" | "train/samples" => Some(blank),
         "_timestamp" | "_runtime" => None,
         _ if is_measured(name) => None,
+        // W&B stores a table in an artifact with a random name.
+        _ if name.ends_with("_table") => Some(blank),
         _ => Some(value),
     }
 }

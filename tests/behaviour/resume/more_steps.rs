@@ -13,7 +13,7 @@ use super::{
     data::Data,
     net::Net,
     observer::{Busy, Observer},
-    plan::{Algorithm, DataKind, DataPlan, Learning, ScheduleKind, Weighs},
+    plan::{Algorithm, DataKind, DataPlan, Extras, Learning, ScheduleKind, Weighs},
 };
 use crate::{
     child::{folder, part, play},
@@ -46,8 +46,7 @@ pub(crate) fn net(is_manual: bool) -> Net {
         is_manual,
         is_regularised: true,
         tells_batch_size: true,
-        has_metrics: false,
-        is_grouped: false,
+        extras: Extras::default(),
         monitor: "val_loss",
     };
     Net::new(learning, false)

@@ -120,7 +120,7 @@ impl Net {
     fn measured(&self, stage: &str, (x, y): Batch) -> Result<Tensor<1>> {
         let predictions = self.predict(x);
         let loss = MseLoss::new().forward(predictions.clone(), y.clone(), Reduction::Mean);
-        if !self.learning.has_metrics {
+        if !self.learning.extras.has_metrics {
             return Ok(loss);
         }
         let signs = Binary::from_logits(&predictions, &y.clone().greater_scalar(0.0).int())?;

@@ -116,6 +116,15 @@ pub(crate) enum Weighs {
     OnBoth,
 }
 
+/// What a module has that most have not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extras {
+    /// Metrics of each kind are logged: counts, curves, all values, the newest values.
+    pub(crate) has_metrics: bool,
+    /// The biases have a learning rate of their own.
+    pub(crate) is_grouped: bool,
+}
+
 /// The part of the plan for the module.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Learning {
@@ -129,10 +138,7 @@ pub(crate) struct Learning {
     pub(crate) is_regularised: bool,
     /// The loaders do not know the number of items in a batch.
     pub(crate) tells_batch_size: bool,
-    /// Metrics of each kind are logged: counts, curves, all values, the newest values.
-    pub(crate) has_metrics: bool,
-    /// The biases have a learning rate of their own.
-    pub(crate) is_grouped: bool,
+    pub(crate) extras: Extras,
     /// The metric of plateau schedules and early stopping.
     pub(crate) monitor: &'static str,
 }
@@ -231,7 +237,7 @@ impl Learning {
         let optimizer = match algorithm {
             // It has no biases.
             Algorithm::Muon => optimizer,
-            _ if self.is_grouped => optimizer.group("*.bias", |group| group.lr_factor(0.5)),
+            _ if self.extras.is_grouped => optimizer.group("*.bias", |group| group.lr_factor(0.5)),
             _ => optimizer,
         };
         let plateau = || Schedule::new(ReduceLrOnPlateau::new().patience(0).factor(0.5)).monitor(self.monitor).strict(false);
@@ -313,8 +319,7 @@ fn learning() -> impl Strategy<Value = Learning> {
             is_manual,
             is_regularised,
             tells_batch_size: true,
-            has_metrics,
-            is_grouped,
+            extras: Extras { has_metrics, is_grouped },
             monitor: "val_loss",
         },
     )

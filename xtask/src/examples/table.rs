@@ -70,7 +70,7 @@ pub(super) const RUNS: &[Run] = &[
     },
     Run {
         example: FINETUNE_TEXT,
-        arguments: &["data.messages=640", "--model.compare", MINILM_TABLE, QUIET, ROOT],
+        arguments: &["--model.compare", MINILM_TABLE, QUIET, ROOT],
         leaves: &["adapters.safetensors", "model.safetensors", "lightning_logs/version_2/checkpoints/*.ckpt"],
         quality: &[
             (METRICS, "test_f1", 0.55..=1.0),

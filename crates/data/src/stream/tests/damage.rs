@@ -173,7 +173,9 @@ fn a_shard_that_is_removed_or_damaged_while_it_is_read_is_named_by_every_rank() 
             for content in [None, Some("1\n2\n?\n")] {
                 let folder = tempfile::tempdir().unwrap();
                 let paths = ["a", "b", "c"].map(|name| folder.path().join(name));
-                paths.iter().for_each(|path| fs::write(path, "1\n2\n3\n").unwrap());
+                for path in &paths {
+                    fs::write(path, "1\n2\n3\n").unwrap();
+                }
                 let loader = Loader::stream(Shards::<usize>::json_lines(paths.clone()).counted().unwrap(), |items, _| items);
                 let loader = loader.batch_size(2).workers(workers);
                 match content {
