@@ -82,7 +82,13 @@ fn features(workspace: &Workspace) -> Result<Verdict> {
 /// The properties of the command line's readers, with many more cases than in the step `test`.
 fn configs(workspace: &Workspace) -> Result<Verdict> {
     let mut cargo = workspace.cargo();
-    cargo.args(["test", "--package", "stormfire-cli", "--lib"]).args(system::ALL).args(["--", "panic", "any_division", "a_printed"]);
+    cargo.args(["test", "--package", "stormfire-cli", "--lib"]).args(system::ALL).args([
+        "--",
+        "panic",
+        "any_division",
+        "a_printed",
+        "in_all_of_its_forms",
+    ]);
     system::run(cargo.env("PROPTEST_CASES", "20000"))?;
     Ok(Verdict::Passed)
 }
