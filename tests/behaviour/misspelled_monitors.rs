@@ -1,6 +1,6 @@
 //! Monitored metrics that nobody logs: a misspelled name is found before the first epoch, and the error names the cause.
 
-use burn::optim::SgdConfig;
+use burn::{optim::SgdConfig, prelude::*};
 use stormfire::prelude::*;
 
 use crate::{

@@ -8,7 +8,7 @@ use std::{
 
 use stormfire_loggers::Background;
 use stormfire_module::{Context, RunningStage, Stage, for_trainer::live_run};
-use stormfire_values::clock;
+use stormfire_values::{clock, number_text};
 
 pub use printer::Printer;
 

@@ -187,7 +187,7 @@ impl Error {
                 Some("later runs in this process are also refused; to run them anyway, call `forget_interrupt()` first".into())
             }
             Error::Ranks(error) => error.hint(),
-            Error::CheckpointFile(error) => keyword(error).or_else(|| error.hint()),
+            Error::CheckpointFile(error) => error.hint(),
             Error::Weights(error) => error.hint(),
             Error::Data(error) => error.hint(),
             Error::Logger(error) => error.hint(),
@@ -206,12 +206,6 @@ fn cure(name: &str, available: &[String], lacks_validation: bool) -> String {
         }
         None => general.to_owned(),
     }
-}
-
-/// The word that a missing checkpoint may stand for.
-fn keyword(error: &stormfire_checkpoint::Error) -> Option<String> {
-    let stormfire_checkpoint::Error::NotFound { path } = error else { return None };
-    did_you_mean(&path.to_string_lossy(), ["last", "best"])
 }
 
 /// Adds the hook, its owner and the moment of the call, unless the error already contains a position.
