@@ -15,10 +15,7 @@ use serde::Deserialize;
 use stormfire::{
     cli::Cli,
     data::Shards,
-    metrics::{
-        aggregation::Mean,
-        picture::{Curves, Line},
-    },
+    metrics::{aggregation::Mean, picture},
     prelude::*,
 };
 use stormfire_examples::save_drawing;
@@ -39,12 +36,12 @@ struct Week {
 fn weeks() -> Result<Vec<[f32; 2]>> {
     let mut newest = 0.0;
     let rows = Shards::<Week>::csv(["data/co2/mauna-loa.csv"]).read()?;
-    let filled = rows.iter().map(|week| -> Result<[f32; 2]> {
+    let filled = |week: Result<Week, _>| {
         let measured = week?.co2;
         newest = measured.unwrap_or(newest);
         Ok([newest, if measured.is_some() { 1.0 } else { 0.0 }])
-    });
-    filled.collect()
+    };
+    rows.iter().map(filled).collect()
 }
 
 /// Two years `[windows, 104]`, the next one `[windows, 52]`, and 1 where that one was measured.
@@ -91,16 +88,16 @@ impl Forecast {
     }
 
     /// Measurements, and forecasts that each begin where two years of measurements end.
-    fn drawing(&self) -> Result<Curves> {
+    fn drawing(&self) -> Result<picture::Curves> {
         let weeks = weeks()?;
         let year_of = |week: usize| 1958.24 + week as f64 * 7.0 / 365.25;
         let shown = weeks.len() - 6 * YEAR..weeks.len();
         let windows: Vec<_> = shown.clone().step_by(YEAR).map(|start| weeks[start - PAST..start + YEAR].to_vec()).collect();
         let (past, ..) = collate(&windows, &self.output.weight.device());
         let forecast = self.forward(past).into_data();
-        let measured = Line::new("measured", shown.clone().map(|week| (year_of(week), f64::from(weeks[week][0]))));
-        let forecast = Line::new("forecast", shown.map(year_of).zip(forecast.iter::<f64>()));
-        Ok(Curves::new("year", "parts per million", [measured, forecast]))
+        let measured = picture::Line::new("measured", shown.clone().map(|week| (year_of(week), f64::from(weeks[week][0]))));
+        let forecast = picture::Line::new("forecast", shown.map(year_of).zip(forecast.iter::<f64>()));
+        Ok(picture::Curves::new("year", "parts per million", [measured, forecast]))
     }
 }
 

@@ -8,10 +8,7 @@ use std::{
 };
 
 use burn::{
-    nn::{
-        Linear, LinearConfig,
-        loss::{MseLoss, Reduction},
-    },
+    nn::{Linear, LinearConfig},
     optim::SgdConfig,
     prelude::*,
     tensor::Distribution,
@@ -29,21 +26,11 @@ use stormfire::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-struct JsonLines {
-    path: PathBuf,
-    file: BufWriter<File>,
-}
+struct JsonLines(BufWriter<File>);
 
 impl JsonLines {
-    fn create(path: PathBuf) -> std::io::Result<Self> {
-        if let Some(folder) = path.parent() {
-            fs_err::create_dir_all(folder)?;
-        }
-        Ok(Self { file: BufWriter::new(File::create(path.clone())?), path })
-    }
-
     fn line(&mut self, line: &Value) -> LogResult<()> {
-        Ok(writeln!(self.file, "{line}")?)
+        Ok(writeln!(self.0, "{line}")?)
     }
 }
 
@@ -53,7 +40,7 @@ impl Logger for JsonLines {
     }
 
     fn version(&self) -> String {
-        self.path.display().to_string()
+        "0".into()
     }
 
     fn log_metrics(&mut self, metrics: &Metrics, step: Option<u64>) -> LogResult<()> {
@@ -67,7 +54,7 @@ impl Logger for JsonLines {
 
     // The Trainer calls the logger on a separate thread, and this method whenever the logger is idle.
     fn save(&mut self) -> LogResult<()> {
-        Ok(self.file.flush()?)
+        Ok(self.0.flush()?)
     }
 
     fn finalize(&mut self, status: Status) -> LogResult<()> {
@@ -91,17 +78,11 @@ impl Default for LineConfig {
 }
 
 /// The options of the logger.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct LinesConfig {
-    /// The file of JSON lines.
-    file: PathBuf,
-}
-
-impl Default for LinesConfig {
-    fn default() -> Self {
-        Self { file: "metrics.jsonl".into() }
-    }
+    /// The file of JSON lines. Default: `metrics.jsonl` next to the folder of the logs.
+    file: Option<PathBuf>,
 }
 
 type Points = (Tensor<2>, Tensor<2>);
@@ -114,12 +95,8 @@ struct Line {
 }
 
 impl Line {
-    fn new(config: LineConfig, device: &Device) -> Self {
-        Self { layer: LinearConfig::new(1, 1).init(device), config }
-    }
-
     fn loss(&self, (x, y): Points) -> Tensor<1> {
-        MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean)
+        (self.layer.forward(x) - y).square().mean()
     }
 }
 
@@ -156,13 +133,16 @@ fn points(device: &Device) -> (Loader<Points>, Loader<Points>) {
 }
 
 fn main() -> Result<Stop> {
-    Cli::linked(|config: LineConfig, _, device: &Device| Ok(Line::new(config, device)), |(): (), device: &Device| Ok(points(device)))
+    let line = |config, device: &Device| Line { layer: LinearConfig::new(1, 1).init(device), config };
+    Cli::linked(move |config, _, device: &Device| Ok(line(config, device)), |(): (), device: &Device| Ok(points(device)))
         .about("Fits a line, and logs to a file of JSON lines and to a table.")
         .alias("lr", "model.lr")
         .trainer_defaults(TrainerConfig { max_steps: Some(300), log_every_n_steps: 20, ..TrainerConfig::default() })
         .section("lines", |lines: LinesConfig, trainer| {
             let root = trainer.config().default_root_dir.clone();
-            Ok(trainer.logger(JsonLines::create(lines.file)?).logger(CsvLogger::new(root)))
+            fs_err::create_dir_all(&root)?;
+            let file = File::create(lines.file.unwrap_or_else(|| root.join("metrics.jsonl")))?;
+            Ok(trainer.logger(JsonLines(BufWriter::new(file))).logger(CsvLogger::new(root)))
         })
         .run()
 }

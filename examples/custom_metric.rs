@@ -12,10 +12,7 @@ use burn::{
 };
 use stormfire::{
     cli::Cli,
-    metrics::{
-        Outline,
-        picture::{Curves, Line},
-    },
+    metrics::{Outline, picture},
     prelude::*,
     values::read::Array,
 };
@@ -65,10 +62,11 @@ impl Coverage {
 
 /// A metric whose result is a drawing: loggers get it as a figure and a table.
 impl Metric for Coverage {
-    type Value = Curves;
+    type Value = picture::Curves;
 
-    fn compute(&self) -> Curves {
-        Curves::new("share of the digits", "accuracy on them", [Line::new("the most confident ones", self.points())])
+    fn compute(&self) -> picture::Curves {
+        let line = picture::Line::new("the most confident ones", self.points());
+        picture::Curves::new("share of the digits", "accuracy on them", [line])
     }
 
     fn outline(&self) -> Outline {

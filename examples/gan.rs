@@ -7,13 +7,13 @@
 use std::f64::consts::TAU;
 
 use burn::{
-    nn::{LeakyRelu, LeakyReluConfig, Linear, LinearConfig},
+    nn::{Linear, LinearConfig},
     optim::AdamConfig,
     prelude::*,
-    tensor::{Distribution, activation::softplus},
+    tensor::{Distribution, activation},
 };
 use stormfire::{cli::Cli, loggers::Image, prelude::*};
-use stormfire_examples::save_image;
+use stormfire_examples::{save_image, scatter};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -21,37 +21,28 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const MODES: usize = 8;
 const DEVIATION: f64 = 0.05;
 const NOISE: usize = 16;
-const BATCH: usize = 256;
 
 /// Points of the ring, shape `[points, 2]`.
 fn ring(points: usize, device: &Device) -> Tensor<2> {
-    let mode = Tensor::<2>::random([points, 1], Distribution::Uniform(0.0, MODES as f64), device).floor();
-    let angle = mode * (TAU / MODES as f64);
+    let angle = Tensor::<2>::random([points, 1], Distribution::Uniform(0.0, MODES as f64), device).floor() * (TAU / MODES as f64);
     let centers = Tensor::cat(vec![angle.clone().cos(), angle.sin()], 1);
     centers + Tensor::random([points, 2], Distribution::Normal(0.0, DEVIATION), device)
 }
 
 #[derive(Module, Debug)]
 struct Mlp {
-    input: Linear,
-    hidden: Linear,
+    hidden: [Linear; 2],
     output: Linear,
-    activation: LeakyRelu,
 }
 
 impl Mlp {
     fn new(inputs: usize, outputs: usize, device: &Device) -> Self {
-        Self {
-            input: LinearConfig::new(inputs, 128).init(device),
-            hidden: LinearConfig::new(128, 128).init(device),
-            output: LinearConfig::new(128, outputs).init(device),
-            activation: LeakyReluConfig::new().with_negative_slope(0.2).init(),
-        }
+        let linear = |from, to| LinearConfig::new(from, to).init(device);
+        Self { hidden: [linear(inputs, 128), linear(128, 128)], output: linear(128, outputs) }
     }
 
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let x = self.activation.forward(self.input.forward(x));
-        self.output.forward(self.activation.forward(self.hidden.forward(x)))
+        self.output.forward(self.hidden.iter().fold(x, |x, linear| activation::leaky_relu(linear.forward(x), 0.2)))
     }
 }
 
@@ -72,14 +63,13 @@ impl LightningModule for Gan {
 
     fn training_batch(&mut self, real: Tensor<2>, _batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
         let fake = self.generate(real.dims()[0], &real.device());
-
-        let on_real = softplus(-self.critic.forward(real), 1.0);
-        let on_fake = softplus(self.critic.forward(fake.clone().detach()), 1.0);
+        let on_real = activation::softplus(-self.critic.forward(real), 1.0);
+        let on_fake = activation::softplus(self.critic.forward(fake.clone().detach()), 1.0);
         let loss = on_real.mean() + on_fake.mean();
         self.log("critic_loss", &loss).prog_bar(true);
         opt.step("critic", self, &loss)?;
 
-        let loss = softplus(-self.critic.forward(fake), 1.0).mean();
+        let loss = activation::softplus(-self.critic.forward(fake), 1.0).mean();
         self.log("generator_loss", &loss).prog_bar(true);
         opt.step("generator", self, &loss)?;
         Ok(StepOutput::none())
@@ -91,13 +81,12 @@ impl LightningModule for Gan {
     }
 
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
-        if !ctx.global_step().is_multiple_of(500) {
-            return Ok(());
+        if ctx.global_step().is_multiple_of(500) {
+            let samples = Samples::draw(self, 1000);
+            ctx.log("on_ring", samples.on_ring()).prog_bar(true);
+            ctx.log("modes", samples.modes() as f64).prog_bar(true);
+            ctx.log_image("samples", samples.image()?)?;
         }
-        let samples = Samples::draw(self, 1000)?;
-        ctx.log("on_ring", samples.on_ring()).prog_bar(true);
-        ctx.log("modes", samples.modes() as f64).prog_bar(true);
-        ctx.log_image("samples", samples.image()?)?;
         Ok(())
     }
 }
@@ -109,9 +98,10 @@ struct Samples {
 }
 
 impl Samples {
-    fn draw(gan: &Gan, points: usize) -> Result<Self> {
-        let device = &gan.generator.input.weight.device();
-        Ok(Self { real: read(ring(points, device))?, generated: read(gan.generate(points, device))? })
+    fn draw(gan: &Gan, points: usize) -> Self {
+        let device = &gan.generator.output.weight.device();
+        let read = |points: Tensor<2>| points.into_data().iter::<f32>().collect::<Vec<_>>().as_chunks().0.to_vec();
+        Self { real: read(ring(points, device)), generated: read(gan.generate(points, device)) }
     }
 
     /// For each mode, the number of generated points within three standard deviations of its center.
@@ -133,23 +123,8 @@ impl Samples {
     }
 
     fn image(&self) -> Result<Image> {
-        const SIDE: usize = 400;
-        let mut pixels = vec![255; SIDE * SIDE * 3];
-        for (points, color) in [(&self.real, [160, 160, 160]), (&self.generated, [220, 50, 47])] {
-            for [x, y] in points {
-                let [column, row] = [x, &-y].map(|v| ((v / 3.0 + 0.5) * SIDE as f32) as usize).map(|pixel| pixel.min(SIDE - 2));
-                for at in [row * SIDE + column, row * SIDE + column + 1, (row + 1) * SIDE + column, (row + 1) * SIDE + column + 1] {
-                    pixels[3 * at..3 * at + 3].copy_from_slice(&color);
-                }
-            }
-        }
-        Ok(Image::new(SIDE as u32, SIDE as u32, 3, pixels)?)
+        scatter(&[(&self.real, [160, 160, 160]), (&self.generated, [220, 50, 47])])
     }
-}
-
-fn read(points: Tensor<2>) -> Result<Vec<[f32; 2]>> {
-    let values = points.into_data().try_to_vec::<f32>().map_err(|error| Error::other(error.to_string()))?;
-    Ok(values.chunks_exact(2).map(|point| [point[0], point[1]]).collect())
 }
 
 fn main() -> Result<Stop> {
@@ -159,14 +134,14 @@ fn main() -> Result<Stop> {
             let device = device.clone();
             Ok(Loader::from_fn(move |_epoch| {
                 let device = device.clone();
-                std::iter::repeat_with(move || ring(BATCH, &device))
+                std::iter::repeat_with(move || ring(256, &device))
             }))
         },
     )
     .about("Trains a GAN on points on a ring.")
     .trainer_defaults(TrainerConfig { max_steps: Some(4000), seed: Some(42), ..TrainerConfig::default() })
     .after_fit(|trainer, fit, _| {
-        let samples = Samples::draw(&fit.module, 2000)?;
+        let samples = Samples::draw(&fit.module, 2000);
         println!("{:.1}% of the generated points are on the ring, in {} of {MODES} places", 100.0 * samples.on_ring(), samples.modes());
         save_image(trainer.log_dir(), "samples", &samples.image()?)
     })

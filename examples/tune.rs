@@ -39,9 +39,8 @@ type Item = ([f32; 4], i32);
 type Batch = (Tensor<2>, Tensor<1, Int>);
 
 impl Penguin {
-    /// `None` if something is missing.
+    /// The measures, by the means of the table. `None` if something is missing.
     fn item(&self) -> Option<Item> {
-        // Divided by the mean of the table.
         let (length, depth) = (self.bill_length_mm? / 44.0, self.bill_depth_mm? / 17.0);
         let (flipper, mass) = (self.flipper_length_mm? / 201.0, self.body_mass_g? / 4200.0);
         Some(([length, depth, flipper, mass].map(|share| 5.0 * (share - 1.0)), i32::from(self.sex.as_deref()? == "male")))

@@ -45,15 +45,16 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((kind, text)) = bytes.split_first() else { return };
     let Ok(text) = std::str::from_utf8(text) else { return };
     let layers = LAYERS.clone();
-    let read = match kind.wrapping_sub(b'0') % 5 {
+    let read = match kind.wrapping_sub(b'0') % 6 {
         0 => file("yaml", text, layers),
         1 => file("toml", text, layers),
         2 => file("json", text, layers),
         3 => Ok(text.split('\0').filter_map(|word| word.split_once('=')).fold(layers, |layers, (name, value)| layers.flag(name, value))),
-        _ => {
+        4 => {
             let variables = text.split('\0').filter_map(|word| word.split_once('='));
             layers.env("A", variables.map(|(name, value)| (format!("A__{name}"), value.to_owned())))
         }
+        _ => layers.args(&text.split('\0').collect::<Vec<_>>()),
     };
     let Ok(layers) = read else { return };
     let Ok(config) = layers.resolve::<Config>() else { return };

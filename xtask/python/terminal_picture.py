@@ -1,9 +1,10 @@
 """Runs a program in a terminal and draws its screen as an SVG.
 
-usage: terminal_picture.py OUT.svg COLUMNS UNTIL PROGRAM [ARGUMENT..]
+usage: terminal_picture.py OUT.svg COLUMNS LINES UNTIL PROGRAM [ARGUMENT..]
 
-The picture is drawn when a line of the screen matches the regular expression UNTIL, or when the program ends. Empty lines
-at its end and the path of the current folder are left out. The colors are those of `watch.svg`.
+The program runs in the current folder, which gets links to `data` and `examples` of the repository. The picture is drawn
+when a line of the screen matches the regular expression UNTIL, or when the program ends. Empty lines at its end and the
+path of the current folder are left out. The colors are those of `watch.svg`.
 """
 
 import fcntl
@@ -13,11 +14,12 @@ import re
 import struct
 import sys
 import termios
+from pathlib import Path
 from xml.sax.saxutils import escape
 
 import pyte
 
-LINES = 60
+REPOSITORY = Path(__file__).resolve().parents[2]
 CELL = (8.4, 18.0)
 PAGE, TEXT = "#14171b", "#e6e9ed"
 COLORS = {
@@ -32,14 +34,14 @@ COLORS = {
 }
 
 
-def screen_of(program, columns, until):
+def screen_of(program, columns, lines, until):
     """The screen of a program at the moment when a line of it matches."""
     folder = os.getcwd().encode() + b"/"
-    screen = pyte.Screen(columns, LINES)
+    screen = pyte.Screen(columns, lines)
     stream = pyte.ByteStream(screen)
     child, terminal = pty.fork()
     if child == 0:
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         os.environ["TERM"] = "xterm-256color"
         os.execvp(program[0], program)
     seen = False
@@ -58,7 +60,10 @@ def screen_of(program, columns, until):
             pass
     except OSError:
         pass
-    os.waitpid(child, 0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status:
+        print("\n".join(line.rstrip() for line in screen.display).strip())
+        sys.exit(f"{program[0]} ends with {status}")
     return screen
 
 
@@ -98,8 +103,11 @@ def style(cell):
 
 
 def main():
-    out, columns, until, *program = sys.argv[1:]
-    picture = svg_of(screen_of(program, int(columns), until))
+    out, columns, lines, until, *program = sys.argv[1:]
+    for name in ("data", "examples"):
+        if not os.path.lexists(name):
+            os.symlink(REPOSITORY / name, name)
+    picture = svg_of(screen_of(program, int(columns), int(lines), until))
     with open(out, "w", encoding="utf-8") as file:
         file.write(picture)
 

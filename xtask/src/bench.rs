@@ -2,6 +2,7 @@
 //! inside one run.
 
 mod builds;
+mod help;
 mod loggers;
 mod scaling;
 
@@ -22,6 +23,8 @@ enum Subject {
     Checkpoint,
     /// Threads that share each batch, compared with one device, a hand-written loop and PyTorch.
     Devices,
+    /// The time in which an example prints its help. Builds it. Only measured if requested.
+    Help,
     Loggers,
     /// Metrics, compared with torchmetrics.
     Metrics,
@@ -70,7 +73,7 @@ impl Options {
     fn measures(&self, subject: Subject) -> bool {
         match self.only {
             Some(only) => only == subject,
-            None => !matches!(subject, Subject::Parts | Subject::Builds | Subject::Scaling),
+            None => !matches!(subject, Subject::Parts | Subject::Builds | Subject::Help | Subject::Scaling),
         }
     }
 }
@@ -79,10 +82,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if options.measures(Subject::Builds) {
         builds::run(workspace)?;
     }
+    if options.measures(Subject::Help) {
+        help::run(workspace)?;
+    }
     if options.measures(Subject::Loggers) && options.logger_rounds > 0 {
         loggers::run(workspace, options.logger_rounds, options.python.as_deref())?;
     }
-    if matches!(options.only, Some(Subject::Builds | Subject::Loggers)) {
+    if matches!(options.only, Some(Subject::Builds | Subject::Help | Subject::Loggers)) {
         return Ok(());
     }
     let target = workspace.target.join("bench");

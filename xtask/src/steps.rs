@@ -55,6 +55,7 @@ pub(crate) const FULL_STEPS: &[Step] = &[
     Step { name: "rust-version", about: "all crates compile with the least version of Rust", body: package::least_rust },
     Step { name: "first", about: "the first command of the README builds with optimizations and trains", body: examples::first },
     Step { name: "long-examples", about: "the examples that train for minutes reach their usual quality", body: examples::long_step },
+    Step { name: "burn-train", about: "the program of burn-train in the book compiles", body: docs::burn_train },
     Step { name: "gpu-features", about: "the features `vulkan` and `metal` compile", body: cuda::others_compile },
     Step { name: "configs", about: "no damaged configuration makes the readers panic, in 20,000 cases of each property", body: configs },
     Step { name: "crash", about: "a training that is killed 2,000 times ends like an uninterrupted one", body: crash::step },
@@ -82,7 +83,13 @@ fn features(workspace: &Workspace) -> Result<Verdict> {
 /// The properties of the command line's readers, with many more cases than in the step `test`.
 fn configs(workspace: &Workspace) -> Result<Verdict> {
     let mut cargo = workspace.cargo();
-    cargo.args(["test", "--package", "stormfire-cli", "--lib"]).args(system::ALL).args(["--", "panic", "any_division", "a_printed"]);
+    cargo.args(["test", "--package", "stormfire-cli", "--lib"]).args(system::ALL).args([
+        "--",
+        "panic",
+        "any_division",
+        "a_printed",
+        "in_all_of_its_forms",
+    ]);
     system::run(cargo.env("PROPTEST_CASES", "20000"))?;
     Ok(Verdict::Passed)
 }

@@ -116,6 +116,7 @@ impl Bench {
             default_root_dir: "root".into(),
             loggers: Loggers::default(),
             keeps_state: false,
+            secrets: stormfire_module::secrets::Secrets::default(),
             boundary: None,
         };
         Self { run, metrics: Table::default(), module: Line { layer: LinearConfig::new(1, 1).init(&Device::flex()) } }

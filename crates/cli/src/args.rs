@@ -11,8 +11,9 @@ use crate::{
     error::{Problem, Result},
     nearest::{any_of, did_you_mean, nearest},
     schema::Schema,
-    secret::HIDDEN,
-    source::Origin,
+    secret::{self, HIDDEN},
+    source::{Origin, Source},
+    values::{self, Values},
 };
 
 /// What the program does.
@@ -86,6 +87,21 @@ pub(crate) struct Line {
     pub(crate) shown: Vec<String>,
 }
 
+impl Line {
+    /// What a line of options and files does not have.
+    pub(crate) fn of_program(&self) -> Option<&'static str> {
+        let Self { command, ckpt_path, print, dry_run, multirun, jobs, files: _, options: _, shown: _ } = self;
+        let prints = print.as_ref().map(|print| match print {
+            Print::Help { .. } => "--help",
+            Print::Config { .. } => "--print-config",
+            Print::Schema => "--print-schema",
+            Print::Completion(_) => "--completion",
+        });
+        let flags = [(ckpt_path.is_some(), "--ckpt-path"), (*dry_run, "--dry-run"), (*multirun, "--multirun"), (jobs.is_some(), "--jobs")];
+        command.map(Command::name).or(prints).or_else(|| flags.into_iter().find_map(|(is_given, name)| is_given.then_some(name)))
+    }
+}
+
 /// Splits a command line. The values of options are not read yet.
 pub(crate) fn parse(args: &[String], schema: &Schema, aliases: &[Alias]) -> Result<Line> {
     let mut parser = Parser { args, next: 0, schema, aliases, line: Line::default() };
@@ -93,7 +109,7 @@ pub(crate) fn parse(args: &[String], schema: &Schema, aliases: &[Alias]) -> Resu
         let first = parser.next;
         let set = parser.line.options.len();
         parser.word()?;
-        let is_secret = parser.line.options[set..].iter().any(|option| is_secret(&option.path, schema));
+        let is_secret = parser.line.options[set..].iter().any(|option| is_secret(&option.path, schema) || has_secret(option, schema));
         for (index, word) in args[first..parser.next].iter().enumerate() {
             let shown = match word.split_once('=') {
                 _ if !is_secret => word.clone(),
@@ -104,17 +120,22 @@ pub(crate) fn parse(args: &[String], schema: &Schema, aliases: &[Alias]) -> Resu
             parser.line.shown.push(shown);
         }
     }
-    check_combination(&parser.line)?;
+    check_combination(&parser.line, schema)?;
     Ok(parser.line)
 }
 
 /// What would otherwise have no effect.
-fn check_combination(line: &Line) -> Result<()> {
+fn check_combination(line: &Line, schema: &Schema) -> Result<()> {
     let command = line.command.unwrap_or_default();
     let sweeps = command == Command::Sweep;
     if line.multirun && sweeps {
         let help = "`sweep` itself runs the program with several values".to_owned();
         return Err(Problem::general("`--multirun` cannot be combined with `sweep`").help(help).into());
+    }
+    let is_divided = |text: &String| !matches!(values::of(text), Ok(Values::Each(values)) if values.len() == 1);
+    let is_varied = |option: &&Assignment| is_secret(&option.path, schema) && option.text.as_ref().is_some_and(is_divided);
+    if let Some(option) = line.options.iter().filter(|_| line.multirun || sweeps).find(is_varied) {
+        return Err(Problem::of_varied_secret(&option.path, &option.source).into());
     }
     if line.jobs.is_some() && !line.multirun && !sweeps {
         return Err(Problem::general("`--jobs` has no effect on one run").help("it is for `--multirun` and `sweep`".to_owned()).into());
@@ -125,6 +146,17 @@ fn check_combination(line: &Line) -> Result<()> {
         return Err(Problem::general(message).help(help).into());
     }
     Ok(())
+}
+
+/// Whether the value of an option, or one of several, has a secret in a list or an address.
+fn has_secret(option: &Assignment, schema: &Schema) -> bool {
+    let Some(text) = &option.text else { return false };
+    let several = match values::of(text) {
+        Ok(Values::Each(several)) => several,
+        _ => Vec::new(),
+    };
+    let of_text = |text: &String| Assignment { text: Some(text.clone()), ..option.clone() };
+    [text].into_iter().chain(&several).any(|text| of_text(text).layer(schema).is_ok_and(|layer| secret::has(&layer, schema)))
 }
 
 /// Whether an option or one below it is a secret.
@@ -296,6 +328,14 @@ impl<'a> Parser<'a> {
     fn set(&mut self, typed: &str, path: &str, value: Option<&str>) {
         let source = Origin::Flag(typed.to_owned()).into();
         self.line.options.push(Assignment { path: path.to_owned(), text: value.map(str::to_owned), source });
+    }
+}
+
+impl Problem {
+    /// The values of several runs are shown.
+    pub(crate) fn of_varied_secret(path: &str, source: &Source) -> Self {
+        let message = format!("`{path}` is a secret, and the values of several runs are shown");
+        Self::new(source, message).help("give it in the environment".to_owned())
     }
 }
 

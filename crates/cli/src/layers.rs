@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    args,
     assign::Assignment,
     check::check,
     complete::complete,
@@ -47,6 +48,9 @@ use crate::{
 /// std::fs::write(&file, "hidden: 128\nname: a")?;
 /// let config: Config = Layers::of(&Config::default())?.file(&file)?.flag("--name", "b").resolve()?;
 /// assert_eq!(config, Config { hidden: 128, name: Some("b".into()) });
+///
+/// let config: Config = Layers::of(&Config::default())?.args(&["-c", &file.to_string_lossy(), "--hidden=32"])?.resolve()?;
+/// assert_eq!(config, Config { hidden: 32, name: Some("a".into()) });
 ///
 /// let error = Layers::of(&Config::default())?.flag("--hiden", "1").resolve::<Config>().unwrap_err();
 /// assert_eq!(error.to_string(), "--hiden: there is no option `hiden`\n  help: did you mean `hidden`?");
@@ -115,6 +119,23 @@ impl Layers {
         let path = name.trim_start_matches('-').to_owned();
         self.flags.push(Assignment { path, text: Some(value.into()), source: Origin::Flag(name.to_owned()).into() });
         self
+    }
+
+    /// Puts a command line over the layers below: options as flags or `a.b=1`, and files with `-c`.
+    ///
+    /// # Errors
+    /// For a word that is neither an option nor a file, and for the commands and flags of a program. As
+    /// [`file`](Self::file).
+    pub fn args<T: AsRef<str>>(mut self, words: &[T]) -> Result<Self> {
+        let words: Vec<String> = words.iter().map(|word| word.as_ref().to_owned()).collect();
+        let line = args::parse(&words, &self.schema, &[])?;
+        if let Some(word) = line.of_program() {
+            return Err(Problem::general(format!("`{word}` is for a program with `Cli`, and this line has options alone")).into());
+        }
+        for file in &line.files {
+            self = self.file(file)?;
+        }
+        Ok(self.flags(line.options))
     }
 
     pub(crate) fn flags(mut self, flags: impl IntoIterator<Item = Assignment>) -> Self {

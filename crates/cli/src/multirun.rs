@@ -2,16 +2,12 @@
 
 use std::{
     fmt::Write as _,
-    io,
     path::{Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    sync::{Mutex, PoisonError},
 };
 
 use stormfire_trainer::for_tuner::SignalWatch;
+use stormfire_tuner::for_cli::work_off;
 
 use crate::{
     args::Line,
@@ -86,32 +82,25 @@ impl Plan {
     }
 
     /// Runs them in child processes. Returns a table, and whether all have ended well.
-    pub(crate) fn run(&self, program: &Path) -> io::Result<(String, bool)> {
+    pub(crate) fn run(&self, program: &Path) -> Result<(String, bool), stormfire_module::Error> {
         let watch = SignalWatch::install(None);
         let folder = new_folder(&self.root, "multirun")?;
-        let next = AtomicUsize::new(0);
+        let left = Mutex::new(0..self.runs.len());
         let ends = Mutex::new(vec!["not started".to_owned(); self.runs.len()]);
-        let work = || -> io::Result<()> {
-            loop {
-                let number = next.fetch_add(1, Ordering::SeqCst);
-                let Some(words) = self.runs.get(number).filter(|_| watch.received().is_none()) else { return Ok(()) };
-                let words = self.common.iter().chain(words).cloned().collect();
-                let folder = folder.join(format!("job_{number}"));
-                let job = Job { program, words, folder, is_quiet: self.jobs > 1, trial: None };
-                let end = match job.run(&watch)?.code() {
-                    Some(0) => GOOD.to_owned(),
-                    Some(code) => format!("exit code {code}"),
-                    None => "killed".to_owned(),
-                };
-                ends.lock().unwrap_or_else(PoisonError::into_inner)[number] = end;
-            }
+        let next = || Ok(left.lock().unwrap_or_else(PoisonError::into_inner).next().filter(|_| watch.received().is_none()));
+        let work = |number: usize| {
+            let words = self.common.iter().chain(&self.runs[number]).cloned().collect();
+            let folder = folder.join(format!("job_{number}"));
+            let job = Job { program, words, folder, is_quiet: self.jobs > 1, trial: None };
+            let end = match job.run(&watch)?.code() {
+                Some(0) => GOOD.to_owned(),
+                Some(code) => format!("exit code {code}"),
+                None => "killed".to_owned(),
+            };
+            ends.lock().unwrap_or_else(PoisonError::into_inner)[number] = end;
+            Ok(())
         };
-        let outcomes: Vec<io::Result<()>> = thread::scope(|scope| {
-            let workers: Vec<_> = (0..self.jobs).map(|_| scope.spawn(work)).collect();
-            let panicked = |_| Err(io::Error::other("a thread that starts processes has panicked"));
-            workers.into_iter().map(|worker| worker.join().unwrap_or_else(panicked)).collect()
-        });
-        outcomes.into_iter().collect::<io::Result<()>>()?;
+        work_off(self.jobs, next, work)?;
         let ends = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut table = format!("{} runs in {}\n", self.runs.len(), folder.display());
         for (number, (words, end)) in self.runs.iter().zip(&ends).enumerate() {

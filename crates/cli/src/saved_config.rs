@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use stormfire_checkpoint::storage;
 use stormfire_loggers::json;
-use stormfire_module::{Callback, Context, LightningModule, Result, state::Saved};
+use stormfire_module::{Callback, Context, LightningModule, Result, for_trainer::hide, secrets::Secrets, state::Saved};
 
 use crate::{
     error::Problem,
@@ -21,12 +22,17 @@ use crate::{
 /// The key of the configuration in a checkpoint.
 const KEY: &str = "Cli";
 
+/// The folder, in `default_root_dir`, with the configurations of runs that have no folder.
+const FOLDER: &str = "configs";
+
 /// Writes `config.yaml` into the folder of each run, and the options of the model into its checkpoints. It never
 /// refuses a run.
 pub(crate) struct SavedConfig {
     /// Without secrets.
     pub(crate) config: Node,
     pub(crate) schema: Schema,
+    /// Those that hyperparameters do not show.
+    pub(crate) secrets: Secrets,
     /// The program, its version and its command line.
     pub(crate) header: String,
     /// The folder of a run that has one of its own, also without a logger.
@@ -40,8 +46,8 @@ impl SavedConfig {
             return Ok(());
         }
         let logged = ctx.loggers().iter().find_map(|logger| logger.log_dir().map(Path::to_owned));
-        // Otherwise there is only the common folder of all runs.
-        let Some(folder) = logged.or_else(|| self.own_folder.clone()) else { return Ok(()) };
+        let is_common = logged.is_none() && self.own_folder.is_none();
+        let Some(folder) = logged.or_else(|| self.own_folder.clone()).or_else(|| folder_of_run(ctx)) else { return Ok(()) };
         let body = print_config(&self.config, &self.schema, false);
         let Some((path, before)) = free_file(&folder, &self.config) else { return Ok(()) };
         let mut text = self.header.clone();
@@ -52,9 +58,25 @@ impl SavedConfig {
             }
         }
         fs_err::create_dir_all(&folder)?;
-        fs_err::write(path, text + &body)?;
+        fs_err::write(&path, text + &body)?;
+        if is_common {
+            tracing::info!("the options of the run are in `{}`", path.display());
+        }
         Ok(())
     }
+}
+
+/// The folder of a run whose loggers have none, such as that of a tracker. The folder above is common to all runs.
+fn folder_of_run(ctx: &Context<'_>) -> Option<PathBuf> {
+    if ctx.loggers().is_empty() {
+        return None;
+    }
+    let root = &ctx.run().default_root_dir;
+    if storage::is_url(root) {
+        tracing::warn!("the options of the run are not written: its loggers have no folder, and `{}` is not on a disk", root.display());
+        return None;
+    }
+    Some(root.join(FOLDER).join(&ctx.run().id))
 }
 
 /// The file to write, and the newest configuration of the same run. `None` if that one is the same.
@@ -113,8 +135,9 @@ impl<M: LightningModule> Callback<M> for SavedConfig {
         Ok(Saved::from(serde_json::json!({ "model": model })))
     }
 
-    fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _stage: stormfire_data::Stage) -> Result<()> {
+    fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, _stage: stormfire_data::Stage) -> Result<()> {
         self.is_written = false;
+        hide(ctx, self.secrets.clone());
         Ok(())
     }
 

@@ -1,47 +1,114 @@
 //! Values that are never shown.
 
 use serde_json::Value;
+use stormfire_module::secrets::Secrets;
 
 use crate::{
     error::{Error, Problem},
     node::{Node, Tree},
-    schema::{Schema, Within, is_secret},
+    schema::{Schema, Within, is_secret, parts},
+    source::Source,
 };
 
-/// What stands in place of a secret in a message.
+/// What stands in place of a secret in a command line.
 pub(crate) const HIDDEN: &str = "[secret]";
 
-/// The strings of all secrets in a value with these schemas.
-fn secrets(node: &Node, root: &Value, schemas: &[&Value], within_secret: bool, found: &mut Vec<String>) {
+/// Marks a string in a schema that is an address: it may have a login and a query, which are secrets.
+pub(crate) const ADDRESS: &str = "x-address";
+
+/// The secrets of a configuration.
+pub(crate) fn of(node: &Node, schema: &Schema) -> Secrets {
+    let mut all = Vec::new();
+    add(node, "", schema.json(), &[schema.json()], false, &mut all);
+    Secrets::new(all)
+}
+
+/// Whether a configuration has a secret.
+pub(crate) fn has(node: &Node, schema: &Schema) -> bool {
+    let mut all = Vec::new();
+    add(node, "", schema.json(), &[schema.json()], false, &mut all);
+    !all.is_empty()
+}
+
+/// Adds the names and strings of all secrets in a value with these schemas.
+fn add(node: &Node, name: &str, root: &Value, schemas: &[&Value], within_secret: bool, found: &mut Vec<(String, String)>) {
     let within_secret = within_secret || is_secret(root, schemas);
+    let mut note = |text: String| found.push((name.to_owned(), text));
     match &node.value {
         Tree::Map(fields) => {
             for (name, value) in fields {
-                secrets(value, root, &Within::field(root, schemas, name).schemas, within_secret, found);
+                add(value, name, root, &Within::field(root, schemas, name).schemas, within_secret, found);
             }
         }
         Tree::List(items) => {
             for (index, item) in items.iter().enumerate() {
-                secrets(item, root, &Within::item(root, schemas, index).schemas, within_secret, found);
+                add(item, name, root, &Within::item(root, schemas, index).schemas, within_secret, found);
             }
         }
-        Tree::Text(text) if within_secret => found.push(text.clone()),
-        Tree::Int(value) if within_secret => found.push(value.to_string()),
-        Tree::UInt(value) if within_secret => found.push(value.to_string()),
-        Tree::Float(value) if within_secret => found.push(format!("{value:?}")),
+        Tree::Text(text) if within_secret => note(text.clone()),
+        Tree::Text(text) if is_address(root, schemas) => Address::of(text).secrets().for_each(note),
+        Tree::Int(value) if within_secret => note(value.to_string()),
+        Tree::UInt(value) if within_secret => note(value.to_string()),
+        Tree::Float(value) if within_secret => note(format!("{value:?}")),
         _ => {}
+    }
+}
+
+fn is_address(root: &Value, schemas: &[&Value]) -> bool {
+    schemas.iter().any(|schema| parts(root, schema).iter().chain([schema]).any(|part| part[ADDRESS] == true))
+}
+
+/// An address in parts.
+struct Address<'a> {
+    scheme: &'a str,
+    /// `user:password`.
+    login: &'a str,
+    /// Host and path.
+    place: &'a str,
+    query: &'a str,
+}
+
+impl<'a> Address<'a> {
+    fn of(text: &'a str) -> Self {
+        let Some((scheme, rest)) = text.split_once("://") else { return Self { scheme: "", login: "", place: text, query: "" } };
+        let (rest, query) = rest.find(['?', '#']).map_or((rest, ""), |at| rest.split_at(at));
+        let host = rest.find('/').unwrap_or(rest.len());
+        let (login, place) = rest[..host].rfind('@').map_or(("", rest), |at| (&rest[..at], &rest[at + 1..]));
+        Self { scheme, login, place, query }
+    }
+
+    /// The address without its secrets.
+    fn open(&self) -> String {
+        if self.scheme.is_empty() { self.place.to_owned() } else { format!("{}://{}", self.scheme, self.place) }
+    }
+
+    fn secrets(&self) -> impl Iterator<Item = String> {
+        let password = self.login.split_once(':').map_or(self.login, |(_, password)| password);
+        let fields = self.query.split(['?', '#', '&']).map(|field| field.split_once('=').map_or(field, |(_, value)| value));
+        [password].into_iter().chain(fields).filter(|secret| !secret.is_empty()).map(str::to_owned)
     }
 }
 
 /// An error without the secrets that a type may have put into its message.
 pub(crate) fn redacted(error: Error, node: &Node, schema: &Schema) -> Error {
-    let mut all = Vec::new();
-    secrets(node, schema.json(), &[schema.json()], false, &mut all);
-    all.retain(|secret| !secret.is_empty());
-    // A secret may be a part of another one.
-    all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    let hide = |text: &str| all.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), HIDDEN));
+    let secrets = of(node, schema);
+    let hide = |text: &str| secrets.hidden_in(text);
     error.map(|problem| Problem { message: hide(&problem.message), help: problem.help.as_deref().map(hide), ..problem })
+}
+
+/// An error of code that knows secrets, without them.
+pub(crate) fn hidden_in(error: stormfire_module::Error, secrets: &Secrets) -> stormfire_module::Error {
+    // With the hint.
+    let text = format!("{error:?}");
+    let hidden = secrets.hidden_in(&text);
+    match error.hint().filter(|_| hidden != text) {
+        _ if hidden == text => error,
+        Some(hint) => {
+            let (message, hint) = (secrets.hidden_in(&error.to_string()), secrets.hidden_in(&hint));
+            stormfire_module::Error::other(format!("{message}; {hint}"))
+        }
+        None => stormfire_module::Error::other(hidden),
+    }
 }
 
 /// A configuration without its secrets.
@@ -75,6 +142,58 @@ fn remove(node: &mut Node, root: &Value, schemas: &[&Value], removes: bool) {
                 remove(item, root, &Within::item(root, schemas, index).schemas, true);
             }
         }
+        Tree::Text(text) if is_address(root, schemas) => *text = Address::of(text).open(),
         _ => {}
+    }
+}
+
+/// A schema without the secrets in its default values.
+pub(crate) fn without_defaults(schema: &Value) -> Value {
+    fn clean(part: &mut Value, root: &Value) {
+        match part {
+            Value::Object(fields) => {
+                let own = Value::Object(fields.clone());
+                if is_secret(root, &[&own]) {
+                    fields.shift_remove("default");
+                }
+                if let Some(given) = fields.get_mut("default")
+                    && let Ok(mut node) = Node::of_json(given.clone(), &Source::default_value())
+                {
+                    remove(&mut node, root, &[&own], true);
+                    *given = serde_json::to_value(&node).unwrap_or_default();
+                }
+                fields.values_mut().for_each(|value| clean(value, root));
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| clean(item, root)),
+            _ => {}
+        }
+    }
+    let mut open = schema.clone();
+    clean(&mut open, schema);
+    open
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_login_and_a_query() {
+        let cases: [(&str, &str, &[&str]); 7] = [
+            ("http://127.0.0.1:7860/?write_token=abc", "http://127.0.0.1:7860/", &["abc"]),
+            ("https://me:p@ss@host/a/b@c#x", "https://host/a/b@c", &["p@ss", "x"]),
+            ("https://token@host", "https://host", &["token"]),
+            ("http://host?a=1&b=2", "http://host", &["1", "2"]),
+            ("https://host/path", "https://host/path", &[]),
+            ("runs/a?b@c", "runs/a?b@c", &[]),
+            ("file:///tmp/a b", "file:///tmp/a b", &[]),
+        ];
+        for (text, open, secrets) in cases {
+            let address = Address::of(text);
+            assert_eq!(
+                (address.open().as_str(), address.secrets().collect::<Vec<_>>()),
+                (open, secrets.iter().map(|s| (*s).to_owned()).collect())
+            );
+        }
     }
 }

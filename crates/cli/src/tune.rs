@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use stormfire_module::Error;
 use stormfire_tuner::{LrFind, ScaleBatchSize};
 
 use crate::{
@@ -26,69 +27,10 @@ pub(crate) struct TuneConfig {
     /// The option that gets the batch size. `auto` is the only one of the data with the name `batch_size`. With null,
     /// no size is searched.
     batch_size: Option<String>,
-    lr_find: LrFindConfig,
-    scale_batch_size: ScaleBatchSizeConfig,
-}
-
-/// The test of learning rates.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-struct LrFindConfig {
-    /// The rate of the first step.
-    min_lr: f64,
-    /// The rate of the last step.
-    max_lr: f64,
-    /// Number of optimizer steps, each with its own rate.
-    num_training: usize,
-    spacing: Spacing,
-    /// Stops when the smoothed loss exceeds this multiple of the smallest one.
-    early_stop_threshold: Option<f64>,
-    /// The optimizer, if there are several.
-    optimizer: Option<String>,
-    suggestion: Suggestion,
-}
-
-/// The distances between the rates.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Spacing {
-    Exponential,
-    Linear,
-}
-
-/// How the rate is chosen from the losses.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Suggestion {
-    Valley,
-    Steepest,
-}
-
-/// The search for a batch size.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-struct ScaleBatchSizeConfig {
-    search: BatchSizeSearch,
-    /// Number of optimizer steps, and of validation batches, in each trial.
-    steps_per_trial: u64,
-    /// The first batch size.
-    init: usize,
-    /// The largest batch size to try.
-    max: usize,
-    /// Maximum number of trials.
-    max_trials: usize,
-    /// The share by which the result of a binary search is reduced if a larger size has failed.
-    margin: f64,
-    /// Whether each trial runs in a child process, which may end for lack of memory.
-    in_child_process: bool,
-}
-
-/// The sizes to try.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum BatchSizeSearch {
-    Power,
-    Binary,
+    /// The test of learning rates.
+    pub(crate) lr_find: LrFind,
+    /// The search for a batch size.
+    pub(crate) scale_batch_size: ScaleBatchSize,
 }
 
 /// The option's value for the only option with a usual name.
@@ -96,40 +38,8 @@ const AUTO: &str = "auto";
 
 impl Default for TuneConfig {
     fn default() -> Self {
-        Self {
-            lr: Some(AUTO.into()),
-            batch_size: Some(AUTO.into()),
-            lr_find: LrFindConfig::default(),
-            scale_batch_size: ScaleBatchSizeConfig::default(),
-        }
-    }
-}
-
-impl Default for LrFindConfig {
-    fn default() -> Self {
-        Self {
-            min_lr: 1e-8,
-            max_lr: 1.0,
-            num_training: 100,
-            spacing: Spacing::Exponential,
-            early_stop_threshold: Some(4.0),
-            optimizer: None,
-            suggestion: Suggestion::Valley,
-        }
-    }
-}
-
-impl Default for ScaleBatchSizeConfig {
-    fn default() -> Self {
-        Self {
-            search: BatchSizeSearch::Power,
-            steps_per_trial: 3,
-            init: 2,
-            max: 8192,
-            max_trials: 25,
-            margin: 0.05,
-            in_child_process: false,
-        }
+        let auto = || Some(AUTO.to_owned());
+        Self { lr: auto(), batch_size: auto(), lr_find: LrFind::new(), scale_batch_size: ScaleBatchSize::new() }
     }
 }
 
@@ -145,31 +55,16 @@ impl TuneConfig {
         Ok((lr, batch_size))
     }
 
-    pub(crate) fn lr_find(&self) -> LrFind {
-        let LrFindConfig { min_lr, max_lr, num_training, spacing, early_stop_threshold, optimizer, suggestion } = &self.lr_find;
-        let find = LrFind::new().min_lr(*min_lr).max_lr(*max_lr).num_training(*num_training).early_stop_threshold(*early_stop_threshold);
-        let find = find.spacing(match spacing {
-            Spacing::Exponential => stormfire_tuner::Spacing::Exponential,
-            Spacing::Linear => stormfire_tuner::Spacing::Linear,
-        });
-        let find = find.suggestion(match suggestion {
-            Suggestion::Valley => stormfire_tuner::Suggestion::Valley,
-            Suggestion::Steepest => stormfire_tuner::Suggestion::Steepest,
-        });
-        match optimizer {
-            Some(name) => find.optimizer(name),
-            None => find,
-        }
-    }
-
-    pub(crate) fn scale_batch_size(&self) -> ScaleBatchSize {
-        let ScaleBatchSizeConfig { search, steps_per_trial, init, max, max_trials, margin, in_child_process } = &self.scale_batch_size;
-        let scale = ScaleBatchSize::new().steps_per_trial(*steps_per_trial).init(*init).max(*max).max_trials(*max_trials);
-        let scale = scale.margin(*margin).in_child_process(*in_child_process);
-        scale.search(match search {
-            BatchSizeSearch::Power => stormfire_tuner::BatchSizeSearch::Power,
-            BatchSizeSearch::Binary => stormfire_tuner::BatchSizeSearch::Binary,
-        })
+    /// The finders themselves do not know the names of their options here.
+    pub(crate) fn check(&self) -> stormfire_module::Result<()> {
+        let in_section = |error| match error {
+            Error::Config(refused) => {
+                let option = refused.option.replace("LrFind::", "lr_find.").replace("ScaleBatchSize::", "scale_batch_size.");
+                Error::config(option, refused.reason, refused.hint)
+            }
+            other => other,
+        };
+        self.lr_find.check().and_then(|()| self.scale_batch_size.check()).map_err(in_section)
     }
 }
 

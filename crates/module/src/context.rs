@@ -22,6 +22,7 @@ use crate::{
     record,
     requests::{ChangeRequests as _, SaveRequest, StopRequest},
     run::{Limits, Run},
+    secrets::Secrets,
 };
 
 /// The run, as hooks of callbacks and modules see it.
@@ -37,6 +38,11 @@ pub struct Context<'a> {
 /// The context of a callback for one event. `by` is the [key](crate::Callback::state_key) of the callback.
 pub fn context<'a>(run: &'a mut Run, metrics: &'a mut dyn MetricSource, by: &'a str) -> Context<'a> {
     Context { run, metrics, by }
+}
+
+/// Hides secrets from the hyperparameters of this run.
+pub fn hide(ctx: &mut Context<'_>, secrets: Secrets) {
+    ctx.run.secrets = secrets;
 }
 
 impl Context<'_> {

@@ -5,7 +5,7 @@
 //! change it.
 
 pub use crate::{
-    context::context,
+    context::{context, hide},
     error::in_hook,
     evidence::{Evidence, FiniteCheck, Skipped},
     metric_source::{MetricSource, monitored, monitored_of_epoch, warn_if_misspelled},

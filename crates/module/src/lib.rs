@@ -33,6 +33,7 @@ pub mod requests;
 pub mod run;
 mod running_stats;
 mod scope;
+pub mod secrets;
 pub mod state;
 mod step_output;
 mod stepper;

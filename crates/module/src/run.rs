@@ -14,6 +14,7 @@ use stormfire_values::every::{Passed, Tick};
 use crate::{
     moment::{Moment, Progress},
     place::Place,
+    secrets::Secrets,
 };
 
 /// The limits of a run. `None` means no limit, or unknown.
@@ -96,6 +97,8 @@ pub struct Run {
     /// Whether a callback saves when the fit fails. The loop then keeps the state of its last boundary for such a
     /// checkpoint.
     pub keeps_state: bool,
+    /// What hyperparameters do not show, neither in logs nor in checkpoints.
+    pub secrets: Secrets,
     /// While a failure is handled: the position in a checkpoint that is requested now.
     pub boundary: Option<Place>,
 }

@@ -23,7 +23,7 @@ pub(crate) struct New {
 enum Template {
     /// A line through points.
     Blank,
-    /// Classes of the rows of a table with missing values.
+    /// Classes of the rows of a generated table with missing values.
     Tabular,
     /// Classes of images.
     Vision,
@@ -76,6 +76,7 @@ pub(crate) fn create(options: &New) -> Result<String, String> {
     if is_used {
         return Err(explained(&format!("`{}` exists and is not empty", path.display()), "choose another name"));
     }
+    let lock = fs::read_to_string(stormfire.join("../../Cargo.lock"));
     // A string of JSON is one of TOML.
     let quoted = serde_json::Value::from(stormfire.display().to_string()).to_string();
     let files = [
@@ -85,11 +86,14 @@ pub(crate) fn create(options: &New) -> Result<String, String> {
         ("config.yaml", template.config().to_owned()),
         ("src/main.rs", template.program().to_owned()),
     ];
-    for (file, text) in files {
+    // The versions with which Stormfire is tested. Cargo removes the crates that the project does not use.
+    let lock = lock.ok().map(|text| ("Cargo.lock", text));
+    for (file, text) in files.into_iter().chain(lock) {
         write(&path.join(file), &text).map_err(|error| explained(&error, "check the permissions of the folder"))?;
     }
     Ok(format!(
-        "created `{folder}`\n\n  cd {word}\n  cargo run --release              # trains; -- --help lists the options\n  \
+        "created `{folder}`\n\n  cd {word}\n  cargo run --release              # builds burn at first, which takes minutes, and trains\n  \
+         cargo run --release -- --help    # the options\n  \
          cargo run --release -- -c config.yaml\n  \
          cargo test --release             # a short training\n  stormfire watch                  # curves, also while it trains\n",
         folder = path.display(),
@@ -140,6 +144,7 @@ mod tests {
             assert!(!manifest.contains('{') || !manifest.contains("{name}"), "{manifest}");
             assert!(read("src/main.rs").contains("fn the_loss_falls()"));
             assert_eq!(read(".gitignore"), IGNORED);
+            assert_eq!(read("Cargo.lock"), include_str!("../../../Cargo.lock"));
             assert!(read("config.yaml").contains("  lr: "));
         }
     }

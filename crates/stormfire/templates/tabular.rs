@@ -1,4 +1,5 @@
-//! Classifies rows of a table with missing values. Replace `rows` by a reader of your table.
+//! Classifies rows of a table with missing values. The rows are generated. Replace `rows` by a reader of your table,
+//! such as `stormfire::data::Shards::<Row>::csv(["table.csv"]).read()`.
 
 use burn::{
     data::dataset::InMemDataset,

@@ -17,12 +17,13 @@
 macro_rules! options {
     ($name:ident) => {
         $name! {
-            /// The device to train on: an [`Accelerator`](crate::Accelerator), its name (`"cpu"`, `"cuda:1"`), or, for
-            /// the setter, a device. Default: the device of the module.
+            /// The device to train on, such as `"cpu"` or `"cuda:1"`. Default: the device of the module.
+            ///
+            /// The setter takes an [`Accelerator`](crate::Accelerator), its name, or a device.
             accelerator: Option<Accelerator> = None, call(accelerator: DeviceChoice => choose_device);
-            /// How many devices to use: [`Devices`](crate::Devices), a number, or `"auto"`. On the CPU (burn's `flex`)
-            /// they are threads that divide each batch of the loaders among them; `"auto"` takes one for each core.
-            /// Other accelerators have one. Default: 1.
+            /// How many devices to use: a number, or `"auto"`. On the CPU (burn's `flex`) they are threads that divide
+            /// each batch of the loaders among them; `"auto"` takes one for each core. Other accelerators have one.
+            /// Default: 1.
             ///
             /// Steps and batches are those of one device. So are the results, up to rounding, if losses and values are
             /// means over the items of a batch. `docs/devices.md` lists the differences.

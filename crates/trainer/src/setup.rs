@@ -274,7 +274,7 @@ pub(crate) fn log_hyperparams<M: LightningModule, D: DataModule>(engine: &Engine
     let mut params = Hyperparams::new();
     for given in [module.hparams()?, data.hparams()?] {
         if !given.is_null() {
-            params.merge(Hyperparams::from_json(given)?)?;
+            params.merge(Hyperparams::from_json(engine.run.secrets.hidden(given))?)?;
         }
     }
     engine.run.loggers.iter().try_for_each(|logger| logger.log_hyperparams(params.clone(), Metrics::new())).map_err(Error::from)

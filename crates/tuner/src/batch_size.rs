@@ -4,6 +4,7 @@ mod attempt;
 mod child;
 mod growth;
 
+use serde::{Deserialize, Serialize};
 use stormfire_data::DataModule;
 use stormfire_module::{Error, LightningModule, Result};
 use stormfire_trainer::Trainer;
@@ -15,15 +16,24 @@ use attempt::Outcome;
 use growth::Search;
 
 /// The options of [`Tuner::scale_batch_size`](crate::Tuner::scale_batch_size).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
 pub struct ScaleBatchSize {
     search: BatchSizeSearch,
+    #[serde(skip)]
     misread: Misread,
+    /// Number of optimizer steps, and of validation batches, in each trial.
     steps_per_trial: u64,
+    /// The first batch size.
     init: usize,
+    /// The largest batch size to try.
     max: usize,
+    /// Maximum number of trials.
     max_trials: usize,
+    /// The share by which the result of a binary search is reduced if a larger size has failed.
     margin: f64,
+    /// Whether each trial runs in a child process, which may end for lack of memory.
     in_child_process: bool,
 }
 
@@ -95,7 +105,11 @@ impl ScaleBatchSize {
         self
     }
 
-    fn check(&self) -> Result<()> {
+    /// Checks the options, as [`Tuner::scale_batch_size`](crate::Tuner::scale_batch_size) does.
+    ///
+    /// # Errors
+    /// For an option that cannot be used.
+    pub fn check(&self) -> Result<()> {
         self.misread.check()?;
         let refuse = |option: &str, reason: String, hint: &str| Err(Error::config(format!("ScaleBatchSize::{option}"), reason, hint));
         if self.init == 0 {

@@ -4,6 +4,7 @@
 mod batch_size;
 mod copied_data;
 mod folds;
+mod jobs;
 mod lr_find;
 mod ranks;
 mod sweep;
@@ -18,5 +19,6 @@ pub use tuner::Tuner;
 
 /// What the command line needs of a sweep. The crate `stormfire` does not export it.
 pub mod for_cli {
+    pub use crate::jobs::work_off;
     pub use crate::sweep::{ProcessEnd, TrialTask, run_in_processes};
 }

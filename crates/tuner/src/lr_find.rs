@@ -10,6 +10,7 @@ mod suggest;
 
 use std::sync::{Arc, OnceLock};
 
+use serde::{Deserialize, Serialize};
 use stormfire_data::DataModule;
 use stormfire_module::{Error, LightningModule, Result};
 use stormfire_trainer::{
@@ -26,25 +27,35 @@ use crate::copied_data::CopiedData;
 use recorder::Recorder;
 
 /// The options of [`Tuner::lr_find`](crate::Tuner::lr_find).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
 pub struct LrFind {
-    min: f64,
-    max: f64,
+    /// The rate of the first step.
+    min_lr: f64,
+    /// The rate of the last step.
+    max_lr: f64,
+    /// Number of optimizer steps, each with its own rate.
     num_training: usize,
     spacing: Spacing,
+    #[serde(skip)]
     misread: Misread,
+    /// Stops when the smoothed loss exceeds this multiple of the smallest one.
     early_stop_threshold: Option<f64>,
+    /// The optimizer, if there are several.
     optimizer: Option<String>,
     suggestion: Suggestion,
+    /// The numbers of first and last points that suggestions ignore.
     skip: (usize, usize),
+    #[serde(skip)]
     apply: bool,
 }
 
 impl Default for LrFind {
     fn default() -> Self {
         Self {
-            min: 1e-8,
-            max: 1.0,
+            min_lr: 1e-8,
+            max_lr: 1.0,
             num_training: 100,
             spacing: Spacing::default(),
             misread: Misread::default(),
@@ -65,13 +76,13 @@ impl LrFind {
 
     /// The rate of the first step. Default: 1e-8.
     pub fn min_lr(mut self, rate: f64) -> Self {
-        self.min = rate;
+        self.min_lr = rate;
         self
     }
 
     /// The rate of the last step. Default: 1.
     pub fn max_lr(mut self, rate: f64) -> Self {
-        self.max = rate;
+        self.max_lr = rate;
         self
     }
 
@@ -119,10 +130,14 @@ impl LrFind {
         self
     }
 
-    fn check(&self) -> Result<()> {
+    /// Checks the options, as [`Tuner::lr_find`](crate::Tuner::lr_find) does.
+    ///
+    /// # Errors
+    /// For an option that cannot be used.
+    pub fn check(&self) -> Result<()> {
         self.misread.check()?;
-        if !(self.min > 0.0 && self.max.is_finite() && self.min < self.max) {
-            let reason = format!("{} to {} is not a range of positive rates", self.min, self.max);
+        if !(self.min_lr > 0.0 && self.max_lr.is_finite() && self.min_lr < self.max_lr) {
+            let reason = format!("{} to {} is not a range of positive rates", self.min_lr, self.max_lr);
             return Err(Error::config("LrFind::min_lr", reason, "use `min_lr(1e-8).max_lr(1.0)`, for example"));
         }
         if self.num_training < self.skip.0 + self.skip.1 + 2 {
@@ -146,8 +161,8 @@ impl LrFind {
         let at = |step: usize| {
             let share = if step == 1 { 0.0 } else { step as f64 / self.num_training as f64 };
             match self.spacing {
-                Spacing::Exponential => self.min * (self.max / self.min).powf(share),
-                Spacing::Linear => self.min + share * (self.max - self.min),
+                Spacing::Exponential => self.min_lr * (self.max_lr / self.min_lr).powf(share),
+                Spacing::Linear => self.min_lr + share * (self.max_lr - self.min_lr),
             }
         };
         (1..=self.num_training).map(at).collect()

@@ -83,11 +83,12 @@ pub fn write(paths: &[PathBuf], to: &Path) -> Result<(usize, u64), ReportError> 
     Ok((runs.list().len(), html.len() as u64))
 }
 
-/// One path, or the names of a few runs.
+/// One path, or the last parts of the names of a few runs.
 fn title(paths: &[PathBuf], runs: &[Run]) -> String {
+    let names: Vec<&str> = runs.iter().map(|run| run.name.rsplit(['/', '\\']).next().unwrap_or(&run.name)).collect();
     match paths {
         [path] => path.display().to_string(),
-        _ if runs.len() <= 4 => runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", "),
+        _ if names.len() <= 4 => names.join(", "),
         _ => format!("{} runs", runs.len()),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use self::Picture::{File, Terminal};
+
 /// The arguments of an example, and the files that it must write.
 pub(super) struct Run {
     pub(super) example: &'static str,
@@ -11,8 +13,18 @@ pub(super) struct Run {
     pub(super) leaves: &'static [&'static str],
     /// A CSV file below that folder, a column of it, and the usual values of its last row, with a margin.
     pub(super) quality: &'static [(&'static str, &'static str, RangeInclusive<f64>)],
-    /// The picture of its result, below that folder. `cargo xtask pictures` copies it into `docs/pictures`.
-    pub(super) picture: Option<&'static str>,
+    /// The picture of its result.
+    pub(super) picture: Picture,
+}
+
+/// What `cargo xtask pictures` puts into `docs/pictures`.
+#[derive(PartialEq)]
+pub(super) enum Picture {
+    None,
+    /// A file that the run writes, below its folder.
+    File(&'static str),
+    /// The last lines of a terminal after the run, and a command that shows more there.
+    Terminal(u32, Option<&'static str>),
 }
 
 /// The default data of the MNIST example.
@@ -23,6 +35,9 @@ const METRICS: &str = "lightning_logs/version_0/metrics.csv";
 
 /// Hides the progress bar.
 const QUIET: &str = "trainer.enable_progress_bar=false";
+
+/// Arguments that hide the progress bar.
+pub(super) const HIDES_BAR: [&str; 2] = [QUIET, "--no-progress-bar"];
 
 /// The folder of a run.
 const ROOT: &str = "trainer.default_root_dir={root}";
@@ -37,12 +52,13 @@ pub(super) const MNIST: Run = Run {
         "lightning_logs/version_0/*.tfevents.*",
         "lightning_logs/version_0/checkpoints/*.ckpt",
     ],
-    quality: &[],
-    picture: None,
+    quality: &[(METRICS, "test_acc", 0.6..=1.0)],
+    picture: Picture::None,
 };
 
-/// The example whose weights are fetched.
-pub(super) const FINETUNE: &str = "finetune_text";
+/// The examples whose weights are fetched.
+pub(super) const FINETUNE_TEXT: &str = "finetune_text";
+pub(super) const FINETUNE_VISION: &str = "finetune_vision";
 /// Vectors of sentences that `NumPy` has calculated.
 pub(super) const MINILM_TABLE: &str = "examples/testdata/minilm.json";
 
@@ -53,30 +69,39 @@ pub(super) const RUNS: &[Run] = &[
         example: "char_gpt",
         arguments: &[
             "fit",
-            "--trainer.max_steps=4",
+            "--trainer.max_steps=100",
+            "--trainer.limit_val_batches=20",
+            "--trainer.val_check_interval=100 steps",
             "--model.layers=1",
-            "--model.width=16",
-            "--data.context=16",
-            "--data.batch_size=6",
+            "--model.width=32",
+            "--model.lr=0.01",
+            "--data.context=32",
             "--devices=2",
             "--model.dropout=0.1",
             QUIET,
             ROOT,
         ],
         leaves: &[METRICS, "lightning_logs/version_0/checkpoints/*.ckpt"],
-        quality: &[],
-        picture: None,
+        quality: &[(METRICS, "val_bits", 3.2..=4.0)],
+        picture: Picture::None,
     },
     Run {
-        example: FINETUNE,
-        arguments: &["data.messages=640", "--model.compare", MINILM_TABLE, QUIET, ROOT],
+        example: FINETUNE_TEXT,
+        arguments: &["--model.compare", MINILM_TABLE, QUIET, ROOT],
         leaves: &["adapters.safetensors", "model.safetensors", "lightning_logs/version_2/checkpoints/*.ckpt"],
         quality: &[
             (METRICS, "test_f1", 0.55..=1.0),
             ("lightning_logs/version_1/metrics.csv", "test_f1", 0.75..=1.0),
             ("lightning_logs/version_2/metrics.csv", "test_f1", 0.75..=1.0),
         ],
-        picture: None,
+        picture: Terminal(24, None),
+    },
+    Run {
+        example: FINETUNE_VISION,
+        arguments: &["--no-progress-bar", "--root", "{root}"],
+        leaves: &[METRICS, "lightning_logs/version_0/checkpoints/*.ckpt"],
+        quality: &[(METRICS, "test_acc", 0.9..=1.0)],
+        picture: Picture::None,
     },
     Run {
         example: "gan",
@@ -87,141 +112,141 @@ pub(super) const RUNS: &[Run] = &[
             "lightning_logs/version_0/*.tfevents.*",
             "lightning_logs/version_0/checkpoints/*.ckpt",
         ],
-        quality: &[],
-        picture: None,
+        quality: &[(METRICS, "critic_loss", 0.7..=2.0), (METRICS, "generator_loss", 0.3..=2.0)],
+        picture: Picture::None,
     },
     Run {
         example: "custom_callback",
         arguments: &["--stop.threshold", "0.8", QUIET, ROOT],
         leaves: &[METRICS, "lightning_logs/version_0/checkpoints/*.ckpt"],
-        quality: &[],
-        picture: None,
+        quality: &[(METRICS, "val_acc", 0.8..=1.0), (METRICS, "step", 10.0..=300.0)],
+        picture: Terminal(24, None),
     },
     Run {
         example: "titanic",
         arguments: &[QUIET, ROOT],
         leaves: &[METRICS],
         quality: &[(METRICS, "test_auroc", 0.80..=0.95)],
-        picture: Some("lightning_logs/version_0/survival.svg"),
+        picture: File("lightning_logs/version_0/survival.svg"),
     },
     Run {
         example: "diamonds",
         arguments: &[QUIET, ROOT],
         leaves: &[METRICS],
         quality: &[(METRICS, "test_r2", 0.97..=1.0), (METRICS, "test_error", 0.05..=0.12)],
-        picture: Some("lightning_logs/version_0/prices.svg"),
+        picture: File("lightning_logs/version_0/prices.svg"),
     },
     Run {
         example: "vowels",
         arguments: &[QUIET, ROOT],
         leaves: &[METRICS],
         quality: &[(METRICS, "test_acc", 0.88..=1.0)],
-        picture: Some("lightning_logs/version_0/confusion.svg"),
+        picture: File("lightning_logs/version_0/confusion.svg"),
     },
     Run {
         example: "co2",
         arguments: &[QUIET, ROOT],
         leaves: &[METRICS],
         quality: &[(METRICS, "test_error", 0.3..=0.7)],
-        picture: Some("lightning_logs/version_0/forecast.svg"),
+        picture: File("lightning_logs/version_0/forecast.svg"),
     },
     Run {
         example: "vae",
         arguments: &[QUIET, ROOT],
         leaves: &[METRICS],
         quality: &[(METRICS, "test_loss", 80.0..=125.0)],
-        picture: Some("lightning_logs/version_0/digits.png"),
+        picture: File("lightning_logs/version_0/digits.png"),
     },
     Run {
         example: "tune",
         arguments: &["--root", "{root}"],
         leaves: &["lr_find.csv", "sweep/trials.csv", "sweep/trial_11/metrics.csv"],
         quality: &[("folds/version_0/folds.csv", "mean", 0.85..=1.0)],
-        picture: Some("lr_find.svg"),
+        picture: File("lr_find.svg"),
     },
     Run {
         example: "own_loop",
         arguments: &["--root", "{root}"],
         leaves: &["own.ckpt", "from_epoch_0/*.tfevents.*"],
         quality: &[("from_epoch_0/metrics.csv", "val_acc", 0.88..=1.0)],
-        picture: None,
+        picture: Terminal(24, None),
     },
     Run {
         example: "custom_metric",
         arguments: &[QUIET, ROOT],
         leaves: &[METRICS],
         quality: &[(METRICS, "test_acc", 0.84..=1.0), (METRICS, "test_acc_90", 0.88..=1.0)],
-        picture: Some("lightning_logs/version_0/coverage.svg"),
+        picture: File("lightning_logs/version_0/coverage.svg"),
     },
     Run {
         example: "several_ranks",
         arguments: &["--no-progress-bar", "--root", "{root}"],
         leaves: &[METRICS, "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[(METRICS, "val_acc", 0.85..=1.0)],
-        picture: None,
+        picture: Terminal(24, None),
     },
     Run {
         example: "diffusion",
         arguments: &["--epochs", "6", QUIET, ROOT],
         leaves: &[METRICS],
         quality: &[(METRICS, "test_class", 0.5..=1.0)],
-        picture: None,
+        picture: Picture::None,
     },
     Run {
         example: "finetune_image",
         arguments: &["--no-progress-bar", "--root", "{root}"],
         leaves: &["known.safetensors"],
         quality: &[("lightning_logs/version_1/metrics.csv", "test_acc", 0.68..=0.95)],
-        picture: None,
+        picture: Terminal(24, Some("tail -n 1 lightning_logs/version_[12]/metrics.csv")),
     },
     Run {
         example: "segmentation",
         arguments: &[QUIET, ROOT],
         leaves: &[METRICS],
         quality: &[(METRICS, "test_iou/class_3", 0.4..=1.0)],
-        picture: Some("lightning_logs/version_0/shapes.png"),
+        picture: File("lightning_logs/version_0/shapes.png"),
     },
     Run {
         example: "dqn",
         arguments: &[QUIET, ROOT],
         leaves: &[METRICS],
         quality: &[(METRICS, "val_reward", 200.0..=500.0)],
-        picture: Some("lightning_logs/version_0/episode.svg"),
+        picture: File("lightning_logs/version_0/episode.svg"),
     },
     Run {
         example: "new_blank",
         arguments: &["-c", "crates/stormfire/templates/blank.yaml", "--epochs", "2", "--root", "{root}"],
         leaves: &[METRICS, "lightning_logs/version_0/training.log", "lightning_logs/version_0/checkpoints/*.ckpt"],
-        quality: &[],
-        picture: None,
+        quality: &[(METRICS, "val_loss", 0.0..=1.0)],
+        picture: Picture::None,
     },
     Run {
         example: "new_tabular",
         arguments: &["-c", "crates/stormfire/templates/tabular.yaml", "--root", "{root}"],
         leaves: &[METRICS, "lightning_logs/version_0/training.log", "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[(METRICS, "val_acc", 0.85..=1.0)],
-        picture: None,
+        picture: Picture::None,
     },
     Run {
         example: "new_vision",
         arguments: &["-c", "crates/stormfire/templates/vision.yaml", "--root", "{root}"],
         leaves: &[METRICS, "lightning_logs/version_0/training.log", "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[(METRICS, "val_acc", 0.8..=1.0)],
-        picture: None,
+        picture: Picture::None,
     },
     Run {
         example: "new_text",
         arguments: &["-c", "crates/stormfire/templates/text.yaml", "--epochs", "2", "--root", "{root}"],
         leaves: &[METRICS, "lightning_logs/version_0/training.log", "lightning_logs/version_0/checkpoints/*.ckpt"],
-        quality: &[],
-        picture: None,
+        quality: &[(METRICS, "val_acc", 0.3..=1.0)],
+        picture: Picture::None,
     },
     Run {
         example: "custom_logger",
         arguments: &[QUIET, ROOT, "lines.file={root}/metrics.jsonl"],
         leaves: &["metrics.jsonl", METRICS, "lightning_logs/version_0/hparams.yaml"],
-        quality: &[],
-        picture: None,
+        quality: &[(METRICS, "val_loss", 0.005..=0.02)],
+        picture: Terminal(24, Some("tail -n 3 metrics.jsonl")),
     },
     Run {
         example: "custom_logger",
@@ -232,7 +257,7 @@ pub(super) const RUNS: &[Run] = &[
             "multirun_0/job_1/output.log",
         ],
         quality: &[],
-        picture: None,
+        picture: Picture::None,
     },
     Run {
         example: "custom_logger",
@@ -244,7 +269,7 @@ pub(super) const RUNS: &[Run] = &[
             "sweep/trial_1/output.log",
         ],
         quality: &[],
-        picture: None,
+        picture: Picture::None,
     },
     Run {
         example: "trackers",
@@ -260,25 +285,39 @@ pub(super) const RUNS: &[Run] = &[
             "lightning_logs/version_0/*.tfevents.*",
             "lightning_logs/version_0/checkpoints/*.ckpt",
         ],
-        quality: &[],
-        picture: None,
+        quality: &[(METRICS, "val_acc", 0.82..=1.0)],
+        picture: Terminal(24, Some("ls -d lightning_logs/version_0/*.* comet/* wandb/* .neptune/offline/*")),
     },
 ];
 
 /// Runs that need a minute or more, for `--full`.
 pub(super) const LONG_RUNS: &[Run] = &[
     Run {
+        example: "mnist",
+        arguments: &[QUIET, ROOT],
+        leaves: &[],
+        quality: &[(METRICS, "test_acc", 0.95..=1.0)],
+        picture: Terminal(24, None),
+    },
+    Run {
+        example: "char_gpt",
+        arguments: &["fit", "--trainer.max_steps=200", "--trainer.limit_val_batches=20", "--lr=0.003", QUIET, ROOT],
+        leaves: &[],
+        quality: &[(METRICS, "val_bits", 2.7..=3.5)],
+        picture: Terminal(30, None),
+    },
+    Run {
         example: "gan",
         arguments: &[QUIET, ROOT],
         leaves: &[],
         quality: &[(METRICS, "modes", 7.0..=8.0), (METRICS, "on_ring", 0.6..=1.0)],
-        picture: Some("lightning_logs/version_0/samples.png"),
+        picture: File("lightning_logs/version_0/samples.png"),
     },
     Run {
         example: "diffusion",
         arguments: &[QUIET, ROOT],
         leaves: &[],
         quality: &[(METRICS, "test_class", 0.7..=1.0)],
-        picture: Some("lightning_logs/version_0/digits.png"),
+        picture: File("lightning_logs/version_0/digits.png"),
     },
 ];

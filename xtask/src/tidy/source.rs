@@ -5,6 +5,9 @@ use super::Finding;
 const LINES: usize = 450;
 /// Readers compare the functions of the loop with their pseudocode.
 const LOOP_LINES: usize = 300;
+/// An example is read at once, and copied as a whole.
+const EXAMPLE_LINES: usize = 149;
+const EXAMPLES: &str = "examples/";
 const LOOP_FILES: [&str; 3] = ["fit.rs", "evaluate.rs", "predict.rs"];
 
 const TEST_MARK: &str = "#[cfg(test)]";
@@ -26,6 +29,9 @@ const MAY_READ: [&str; 1] = ["crates/values/src/read.rs"];
 /// `test_modules` are the results of [`test_modules`] for all files.
 pub(super) fn check(path: &str, text: &str, test_modules: &[String]) -> Vec<Finding> {
     let is_rust = path.rsplit('.').next() == Some("rs");
+    if is_rust && path.strip_prefix(EXAMPLES).is_some_and(|name| !name.contains('/')) {
+        return over(path, text, EXAMPLE_LINES).into_iter().collect();
+    }
     if !path.starts_with("crates/") || !is_rust {
         return Vec::new();
     }
@@ -42,7 +48,10 @@ pub(super) fn check(path: &str, text: &str, test_modules: &[String]) -> Vec<Find
 
 fn budget(path: &str, text: &str) -> Option<Finding> {
     let name = path.rsplit('/').next().unwrap_or(path);
-    let allowed = if LOOP_FILES.contains(&name) { LOOP_LINES } else { LINES };
+    over(path, text, if LOOP_FILES.contains(&name) { LOOP_LINES } else { LINES })
+}
+
+fn over(path: &str, text: &str, allowed: usize) -> Option<Finding> {
     let lines = text.lines().count();
     (lines > allowed).then(|| Finding::on(path, format!("{lines} lines, {allowed} are allowed: split the file")))
 }

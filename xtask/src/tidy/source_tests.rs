@@ -71,6 +71,9 @@ fn long_files_are_found() {
     assert_eq!(messages("crates/trainer/src/fit.rs", &lines(301)).len(), 1);
     assert_eq!(messages("crates/x/tests/a.rs", &lines(451)).len(), 1);
     assert!(messages("xtask/src/a.rs", &lines(451)).is_empty());
+    assert!(messages("examples/a.rs", &lines(149)).is_empty());
+    assert_eq!(messages("examples/a.rs", &lines(150)), ["examples/a.rs: 150 lines, 149 are allowed: split the file"]);
+    assert!(messages("examples/src/a.rs", &lines(451)).is_empty());
 }
 
 #[test]

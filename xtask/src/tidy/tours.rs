@@ -1,6 +1,6 @@
 //! The pages of the types that matter: each public method occurs in an example.
 
-use super::Finding;
+use super::{Finding, source};
 
 /// A type or a trait, the page with its examples, and the files with its methods.
 type Tour = (&'static str, &'static str, &'static [&'static str]);
@@ -39,7 +39,7 @@ pub(super) fn check(files: &[(&str, String)]) -> Vec<Finding> {
             let text = text_of(source);
             let examples = format!("{}{}", text_of(page), documented(text));
             for (line, method) in methods(source, text, name) {
-                if !has_name(&examples, method) {
+                if !has_name(&examples, &method) {
                     findings.push(Finding::at(source, line, format!("no example of `{name}::{method}`: `{page}` is the place for it")));
                 }
             }
@@ -48,27 +48,63 @@ pub(super) fn check(files: &[(&str, String)]) -> Vec<Finding> {
     findings
 }
 
-/// The public methods of a type or a trait, with the numbers of their lines.
-fn methods<'a>(path: &str, text: &'a str, of: &str) -> Vec<(usize, &'a str)> {
+/// The public methods of a type or a trait, with the numbers of their lines. An item has its own braces on other lines
+/// than its methods, as `cargo fmt` writes them. The indentation does not matter.
+fn methods(path: &str, text: &str, of: &str) -> Vec<(usize, String)> {
+    // Without comments and strings, every brace is code.
+    let code = source::code_only(text);
+    let lines = (1..).zip(code.lines().map(str::trim));
     if path.ends_with(OPTIONS) {
-        let option = |line: &'a str| line.strip_prefix("            ").filter(|rest| rest.contains("= "))?.split_once(": ");
-        let rows = (1..).zip(text.lines()).filter_map(|(number, line)| Some((number, option(line)?.0)));
-        return rows.filter(|(_, name)| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')).collect();
+        return lines.filter_map(|(number, line)| Some((number, option(line)?.to_owned()))).collect();
     }
-    let mut found = Vec::new();
-    let mut begin: Option<&str> = None;
-    for (number, line) in (1..).zip(text.lines()) {
-        if line.starts_with('}') {
-            begin = None;
-        } else if line.starts_with("pub trait ") && has_name(line, of) {
-            begin = Some("    fn ");
-        } else if line.starts_with("impl") && !line.contains(" for ") && has_name(line, of) {
-            begin = Some("    pub fn ");
-        } else if let Some(rest) = begin.and_then(|begin| line.strip_prefix(begin)) {
-            found.extend(rest.split(['(', '<']).next().map(|name| (number, name)));
+    let (mut found, mut depth, mut header, mut inside) = (Vec::new(), 0_usize, String::new(), None);
+    for (number, line) in lines {
+        match (depth, inside) {
+            (0, _) => header.extend([line, " "]),
+            (1, Some(begin)) => found.extend(method(line, begin).map(|name| (number, name.to_owned()))),
+            _ => {}
+        }
+        for c in line.chars() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            match (c, depth) {
+                ('{', 1) => inside = begin_of_methods(&header, of),
+                ('}' | ';', 0) => header.clear(),
+                _ => {}
+            }
         }
     }
     found
+}
+
+/// The name in a row of the table of options: `seed: Option<u64> = None, set(..);`.
+fn option(line: &str) -> Option<&str> {
+    let (name, rest) = line.split_once(": ")?;
+    (rest.contains(" = ") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')).then_some(name)
+}
+
+/// How a public method begins in the item with this header. `None` for another item.
+fn begin_of_methods(header: &str, of: &str) -> Option<&'static str> {
+    let is_of = has_name(header, of);
+    if is_of && has_name(header, "trait") && has_name(header, "pub") {
+        Some("")
+    } else if is_of && has_name(header, "impl") && !header.contains(" for ") {
+        Some("pub ")
+    } else {
+        None
+    }
+}
+
+/// The name of the method that begins in this line.
+fn method<'a>(line: &'a str, begin: &str) -> Option<&'a str> {
+    let mut rest = line.strip_prefix(begin)?;
+    for word in ["const ", "async ", "unsafe "] {
+        rest = rest.strip_prefix(word).unwrap_or(rest);
+    }
+    rest.strip_prefix("fn ")?.split(['(', '<']).next()
 }
 
 /// The lines of doc comments.
@@ -105,8 +141,17 @@ mod tests {
     #[test]
     fn traits_and_options_have_methods() {
         let loader = "pub trait DataModule {\n    fn setup(&mut self) {\n        fn inner() {}\n    }\n}\n";
-        assert_eq!(methods("data_module.rs", loader, "DataModule"), [(2, "setup")]);
-        let table = "        $name! {\n            /// The seed: any. Default: = none.\n            seed: Option<u64> = None, set(seed: u64 => Some(seed));\n";
-        assert_eq!(methods("option_table.rs", table, "Trainer"), [(3, "seed")]);
+        assert_eq!(methods("data_module.rs", loader, "DataModule"), [(2, "setup".to_owned())]);
+        let table =
+            "    $name! {\n        /// The seed: any. Default: = none.\n        seed: Option<u64> = None, set(seed: u64 => Some(seed));\n";
+        assert_eq!(methods("option_table.rs", table, "Trainer"), [(3, "seed".to_owned())]);
+    }
+
+    #[test]
+    fn methods_are_found_at_any_indentation() {
+        let source = "#[cfg(unix)]\nimpl<M> Trainer<M>\nwhere\n\tM: Send,\n{\n  pub const fn new() {\n  /* } */ let _ = \"}\";\n  }\n\
+            pub fn fit<D>(\n    data: D,\n) {\n}\n  fn own() {}\n}\nimpl Drop for Trainer {\n    pub fn drop() {}\n}\n\
+            impl Other {\n    pub fn other() {}\n}\n";
+        assert_eq!(methods("trainer.rs", source, "Trainer"), [(6, "new".to_owned()), (9, "fit".to_owned())]);
     }
 }

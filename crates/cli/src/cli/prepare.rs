@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stormfire_data::DataModule;
-use stormfire_module::LightningModule;
+use stormfire_module::{LightningModule, secrets::Secrets};
 use stormfire_trainer::{CkptPath, Trainer, TrainerConfig};
 
 use super::Cli;
@@ -22,6 +22,7 @@ use crate::{
     registry::{Kind, Refused},
     saved_config::{SavedConfig, of_checkpoint},
     schema::{Schema, join},
+    secret,
     source::{Origin, Source},
     sweep::{self, SweepConfig},
     tune::{self, TuneConfig},
@@ -47,6 +48,14 @@ pub(super) enum Runs {
 }
 
 impl Ended {
+    /// Functions of the program know the secrets.
+    pub(super) fn hide(self, secrets: &Secrets) -> Self {
+        match self {
+            Self::Failed(error) => Self::Failed(secret::hidden_in(error, secrets)),
+            other => other,
+        }
+    }
+
     /// For a function that does not print.
     pub(super) fn into_error(self) -> stormfire_module::Error {
         match self {
@@ -125,7 +134,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let mut layers = Layers::new(schema.clone(), &defaults)?;
         match &line.print {
             Some(Print::Help { all }) => return Err(Ended::Printed(self.help(program, &schema, &defaults, *all))),
-            Some(Print::Schema) => return Err(Ended::Printed(format!("{:#}\n", schema.json()))),
+            Some(Print::Schema) => return Err(Ended::Printed(format!("{:#}\n", secret::without_defaults(schema.json())))),
             Some(Print::Completion(shell)) => {
                 let script = completion::script(shell, program, &self.commands(), &self.aliases, &schema)?;
                 return Err(Ended::Printed(script));
@@ -173,14 +182,14 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         // All but the model, which the checkpoint may change.
         let mut others = merged.clone();
         others.fields_mut().map(|fields| fields.shift_remove("model"));
-        Error::all(crate::check::check(&others, &schema)).map_err(|error| crate::secret::redacted(error, &merged, &schema))?;
+        Error::all(crate::check::check(&others, &schema)).map_err(|error| secret::redacted(error, &merged, &schema))?;
         let mut options = trainer.clone();
         if let Some(fields) = options.fields_mut() {
             fields.retain(|name, _| !Kind::ALL.iter().any(|kind| kind.option() == name));
         }
         let given: TrainerConfig = typed::read(&options, "trainer")?;
         given.check().map_err(|error| in_source(error, &merged, &schema, "trainer"))?;
-        let trainer = self.trainer_of(&given, &merged, &schema)?;
+        let trainer = self.trainer_of(&given, &merged, &schema).map_err(|ended| ended.hide(&secret::of(&merged, &schema)))?;
         let checkpoint = match &line.ckpt_path {
             Some(path) => trainer.find_checkpoint(&CkptPath::from(path.as_str())).map_err(|error| of_ckpt_path(&error))?,
             None => None,
@@ -216,9 +225,15 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         if let Some(Print::Config { docs }) = line.print {
             return Err(Ended::Printed(print_config(&shown_for(command, config), &schema, docs)));
         }
+        if command == Command::Tune {
+            let options: TuneConfig = options_of(&config, tune::SECTION)?;
+            options.options(&config, &schema)?;
+            options.check().map_err(|error| in_source(error, &config, &schema, tune::SECTION))?;
+        }
         let own_folder = self.is_child.then(|| trainer.config().default_root_dir.clone());
         let saved_config = SavedConfig {
-            config: crate::secret::without(&shown_for(Command::Fit, config.clone()), &schema),
+            secrets: secret::of(&config, &schema),
+            config: secret::without(&shown_for(Command::Fit, config.clone()), &schema),
             schema: schema.clone(),
             header: header.clone(),
             own_folder,
@@ -244,7 +259,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         for section in std::mem::take(&mut self.sections) {
             let located = |ended| match ended {
                 Ended::Failed(error) => in_source(error, merged, schema, section.name),
-                Ended::Usage(error) => Ended::Usage(crate::secret::redacted(error, merged, schema)),
+                Ended::Usage(error) => Ended::Usage(secret::redacted(error, merged, schema)),
                 other => other,
             };
             trainer = (section.add)(merged, trainer).map_err(located)?;
@@ -285,6 +300,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     fn help(&self, program: &str, schema: &Schema, defaults: &Node, all: bool) -> String {
         let commands = self.commands();
         let (about, aliases, prefix) = (self.about.as_str(), self.aliases.as_slice(), self.prefix.as_str());
+        let defaults = &secret::without(defaults, schema);
         Page { program, about, commands: &commands, aliases, schema, defaults, prefix, columns: self.columns }.text(all)
     }
 }
@@ -347,7 +363,7 @@ pub(super) fn in_source(error: stormfire_module::Error, config: &Node, schema: &
     match found {
         Some((path, node)) => {
             let problem = Problem::new(&node.source, format!("`{path}`: {}", refused.reason)).help(refused.hint.clone());
-            Ended::Usage(crate::secret::redacted(problem.into(), config, schema))
+            Ended::Usage(secret::redacted(problem.into(), config, schema))
         }
         None => Ended::Failed(error),
     }

@@ -131,6 +131,11 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
 
     fn perform(mut self, program: &str, args: &[String], variables: Vec<(String, String)>) -> Result<Outcome, Ended> {
         let prepared = self.prepare(program, args, variables)?;
+        let secrets = secret::of(&prepared.config, &prepared.schema);
+        self.perform_prepared(prepared).map_err(|ended| ended.hide(&secrets))
+    }
+
+    fn perform_prepared(&mut self, prepared: Prepared<M>) -> Result<Outcome, Ended> {
         let Prepared { command, dry_run, mut trainer, config, schema, checkpoint, saved, header } = prepared;
         let options = trainer.config().clone();
         // A machine without the device is not a mistake on the command line.
@@ -228,7 +233,7 @@ impl Runs {
             return Err(stormfire_module::Error::config("several runs", reason, "start them in one process, without a launcher"));
         }
         match self {
-            Self::Multirun(plan) => Ok(plan.run(program)?),
+            Self::Multirun(plan) => plan.run(program),
             Self::Sweep(plan) => plan.run(program),
         }
     }

@@ -1,6 +1,10 @@
 mod complaints;
 mod refusals;
 mod searches;
+mod secrets;
+mod several;
+#[cfg(all(feature = "comet", feature = "mlflow", feature = "neptune", feature = "trackio", feature = "wandb"))]
+mod trackers;
 
 use std::path::Path;
 
@@ -80,7 +84,7 @@ impl LightningModule for Line {
     }
 
     fn hparams(&self) -> Result<state::Value> {
-        Ok(serde_json::json!({ "inputs": self.config.inputs, "other": 1 }))
+        Ok(serde_json::json!({ "inputs": self.config.inputs, "key": self.config.key, "other": 1 }))
     }
 }
 

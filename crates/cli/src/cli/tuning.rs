@@ -72,7 +72,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
                 let config = tune::with_value(config.clone(), &option, Tree::UInt(size as u64));
                 self.build_data(&config, schema, device).map_err(Ended::into_error)
             };
-            let size = Tuner::new(trainer).scale_batch_size(module, data, &options.scale_batch_size())?;
+            let size = Tuner::new(trainer).scale_batch_size(module, data, &options.scale_batch_size)?;
             config = tune::with_value(config, &option, Tree::UInt(size as u64));
             values.push((option.clone(), Tree::UInt(size as u64)));
             found_size = Some((option, size));
@@ -81,7 +81,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let mut curve = None;
         if let Some(option) = lr {
             let data = self.build_data(&config, schema, device)?;
-            let found = Tuner::new(trainer).lr_find(module, data, &options.lr_find())?;
+            let found = Tuner::new(trainer).lr_find(module, data, &options.lr_find)?;
             let rate = found.suggestion()?;
             values.push((option.clone(), Tree::Float(rate)));
             found_rate = Some((option, rate));

@@ -1,3 +1,4 @@
+mod errors;
 mod properties;
 mod traps;
 
@@ -37,6 +38,22 @@ struct Crop {
     pad: i64,
 }
 
+/// Options that may be missing, in options that may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Outer {
+    share: Option<f32>,
+    inner: Option<Inner>,
+    note: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Inner {
+    at: Option<i64>,
+    names: Option<Vec<String>>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Model {
@@ -51,6 +68,9 @@ struct Model {
     layers: Vec<u8>,
     names: Vec<String>,
     weights: BTreeMap<String, f64>,
+    outer: Option<Outer>,
+    /// A list of variants, such as callbacks.
+    steps: Vec<Optim>,
     /// The key of the service.
     #[schemars(extend("writeOnly" = true))]
     key: String,
@@ -69,6 +89,8 @@ impl Default for Model {
             layers: vec![1, 2],
             names: Vec::new(),
             weights: BTreeMap::new(),
+            outer: None,
+            steps: Vec::new(),
             key: String::new(),
         }
     }
@@ -289,6 +311,9 @@ fn printed_options_have_their_docs_and_no_secret() {
       layers: [1, 2]
       names: []
       weights: {}
+      outer: null
+      # A list of variants, such as callbacks.
+      steps: []
       # The key of the service.
       # key: a secret, which is not shown
     fast: false

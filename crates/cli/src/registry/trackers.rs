@@ -36,6 +36,13 @@ impl From<LogModel> for stormfire_loggers::LogModel {
     }
 }
 
+#[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
+/// The address of a server. A login or a token in it is a secret.
+#[derive(Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline, extend("x-address" = true))]
+struct Address(String);
+
 /// One tracker: its feature, logger and name, how a logger is made for a folder, the variable that names that folder,
 /// and its setters. The value of a setter is what a file has, unless a function sets it.
 macro_rules! trackers {
@@ -105,7 +112,7 @@ trackers! {
         /// Whether to write files for `wandb sync` in place of sending.
         offline: bool,
         /// The address of the server.
-        base_url: String,
+        base_url: Address => |logger: WandbLogger, address: Address| logger.base_url(address.0),
         /// The project.
         project: String,
         /// The user or team.
@@ -136,11 +143,11 @@ trackers! {
     /// Logs to an MLflow server, or into a folder.
     "mlflow" MlflowLogger mlflow (|folder| folder.into_iter().fold(MlflowLogger::new(), MlflowLogger::save_dir)) {
         /// The address of the server, or a folder.
-        tracking_uri: String,
+        tracking_uri: Address => |logger: MlflowLogger, address: Address| logger.tracking_uri(address.0),
         /// The experiment.
         experiment: String,
         /// Where the server stores the files of a new experiment.
-        artifact_location: String,
+        artifact_location: Address => |logger: MlflowLogger, address: Address| logger.artifact_location(address.0),
         /// The name of the run.
         run_name: String,
         /// The id of a run that continues.
@@ -171,7 +178,7 @@ trackers! {
         /// Whether to write an archive for `comet upload` in place of sending.
         offline: bool,
         /// The address of the server.
-        server: String,
+        server: Address => |logger: CometLogger, address: Address| logger.server(address.0),
         /// The workspace.
         workspace: String,
         /// The project.
@@ -213,7 +220,7 @@ trackers! {
         /// The group of the run.
         group: String,
         /// The address of the server.
-        server_url: String,
+        server_url: Address => |logger: TrackioLogger, address: Address| logger.server_url(address.0),
         /// A Space of Hugging Face, such as `user/space`.
         space: String,
         /// What stands before every name.

@@ -90,7 +90,7 @@ fn dimension(path: &str, node: &Node, schema: &Schema) -> Result<Dimension> {
         return Err(Problem::new(source, message).into());
     }
     if schema.leaf(path).is_some_and(|leaf| leaf.is_secret) {
-        return Err(Problem::new(source, format!("`{path}` is a secret, and the values of a sweep are shown")).into());
+        return Err(Problem::of_varied_secret(path, source).into());
     }
     let texts: Vec<String> = match &node.value {
         Tree::List(items) => items.iter().map(|item| text_of(path, item, schema)).collect(),

@@ -10,6 +10,7 @@ use stormfire_module::{
     moment::Moment,
     place::Place,
     run::{Limits, Run},
+    secrets::Secrets,
 };
 
 use super::Engine;
@@ -77,6 +78,7 @@ pub(super) fn fresh_run(config: &TrainerConfig, stage: Stage, loggers: Loggers) 
         default_root_dir: storage::absolute(&config.default_root_dir).unwrap_or_else(|_| config.default_root_dir.clone()),
         loggers,
         keeps_state: false,
+        secrets: Secrets::default(),
         boundary: None,
     }
 }

@@ -2,13 +2,16 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use stormfire_values::{
     reads_text,
     text::{TextError, one_of},
 };
 
 /// How a batch size is searched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum BatchSizeSearch {
     /// Doubles the size until a trial fails. Halves it if the first one fails.
     #[default]

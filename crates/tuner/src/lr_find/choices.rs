@@ -2,13 +2,16 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use stormfire_values::{
     reads_text,
     text::{TextError, one_of},
 };
 
 /// The spacing of the learning rates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum Spacing {
     /// Each rate is the same multiple of the one before.
     #[default]
@@ -27,7 +30,9 @@ impl FromStr for Spacing {
 }
 
 /// How a learning rate is read off the curve.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum Suggestion {
     /// In the longest valley, as in fastai: the longest decreasing sequence of losses, a third of its length plus half
     /// of a third from its start.

@@ -71,15 +71,10 @@ impl<'a> Course<'a> {
         self.journal.set(record)?;
         if self.failures >= self.sweep.max_failures {
             let reason = format!("{} trials in a row have failed, the last one with: {error}", self.failures);
-            self.stop();
+            self.is_over = true;
             return Err(Error::config("Sweep", reason, "correct the objective, or raise `Sweep::max_failures`"));
         }
         Ok(())
-    }
-
-    /// Starts no other trial.
-    pub(super) fn stop(&mut self) {
-        self.is_over = true;
     }
 
     /// Writes and shows the table.

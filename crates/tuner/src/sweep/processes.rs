@@ -6,7 +6,6 @@
 use std::{
     path::PathBuf,
     sync::{Mutex, PoisonError},
-    thread,
 };
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +25,7 @@ use super::{
     result::SweepResult,
     trial::{TrialRun, prepare_folder, score, version},
 };
+use crate::jobs::work_off;
 
 /// A trial for another process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -66,27 +66,11 @@ pub fn run_in_processes(sweep: &Sweep, jobs: usize, run: impl Fn(&TrialTask) -> 
         let started = course.start()?;
         started.map(|started| TrialTask::new(sweep, course.journal(), &started)).transpose()
     };
-    let work = || -> Result<()> {
-        while let Some(task) = next()? {
-            let end = run(&task)?;
-            let record = task.record_after(end)?;
-            locked().ended(record)?;
-        }
-        Ok(())
+    let work = |task: TrialTask| {
+        let end = run(&task)?;
+        locked().ended(task.record_after(end)?)
     };
-    let all = || {
-        let outcome = work();
-        if outcome.is_err() {
-            locked().stop();
-        }
-        outcome
-    };
-    let outcomes: Vec<Result<()>> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(all)).collect();
-        let panicked = |_| Err(Error::other("a thread of the sweep has panicked"));
-        workers.into_iter().map(|worker| worker.join().unwrap_or_else(panicked)).collect()
-    });
-    outcomes.into_iter().collect::<Result<()>>()?;
+    work_off(jobs, next, work)?;
     course.into_inner().unwrap_or_else(PoisonError::into_inner).result()
 }
 

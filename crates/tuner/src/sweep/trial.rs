@@ -76,12 +76,7 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// A name that is not in the space, or a value of another type.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
-        let value = self.record.params.get(name).ok_or_else(|| {
-            let names = self.record.params.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            Error::config(format!("Trial::get(\"{name}\")"), format!("the space has only {names}"), "add it to the `Space`")
-        })?;
-        T::deserialize(value)
-            .map_err(|error| Error::config(format!("Trial::get(\"{name}\")"), error.to_string(), "ask for the type of its values"))
+        self.record.param("Trial::get", name)
     }
 
     /// Fits, and returns the monitored metric at the end.

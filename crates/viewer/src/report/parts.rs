@@ -44,6 +44,12 @@ pub(super) fn runs(runs: &[Run], now: SystemTime) -> String {
     section("runs", "Runs", &html)
 }
 
+/// A time in UTC without the fractions of its second: `2026-11-29T13:11:57.640212Z`.
+pub(super) fn to_seconds(time: &str) -> String {
+    let Some((seconds, fraction)) = time.split_once('.') else { return time.to_owned() };
+    format!("{seconds}{}", fraction.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
 /// The colour and the dashes of a run.
 fn swatch(at: usize) -> String {
     format!("<svg class=\"swatch c{at}\" viewBox=\"0 0 26 8\"><line x1=\"0\" x2=\"26\" y1=\"4\" y2=\"4\"/></svg>")
@@ -106,7 +112,16 @@ pub(super) fn checkpoints(runs: &[Run]) -> String {
                 (false, false) => "",
             };
             let (name, path) = (run.name.clone(), saved.path.display().to_string());
-            rows.push(vec![name, kind.into(), metric, score, count(saved.global_step), count(saved.epoch), path, saved.saved_at.clone()]);
+            rows.push(vec![
+                name,
+                kind.into(),
+                metric,
+                score,
+                count(saved.global_step),
+                count(saved.epoch),
+                path,
+                to_seconds(&saved.saved_at),
+            ]);
         }
     }
     if rows.is_empty() {

@@ -43,6 +43,18 @@ fn a_page_has_everything_and_requests_nothing() {
 }
 
 #[test]
+fn titles_and_times_are_short() {
+    let folder = tempdir().unwrap();
+    let runs = samples::write(folder.path()).unwrap();
+    assert!(page_of(&runs).contains("<h1>version_0, version_1</h1>"));
+    for (time, short) in
+        [("2026-11-29T13:11:57.640212Z", "2026-11-29T13:11:57Z"), ("2026-11-29T13:11:57Z", "2026-11-29T13:11:57Z"), ("", "")]
+    {
+        assert_eq!(parts::to_seconds(time), short);
+    }
+}
+
+#[test]
 fn a_hostile_run_is_harmless() {
     let folder = tempdir().unwrap();
     let evil = "\"><script>alert(1)</script><img src=x onerror='alert(2)'>";

@@ -44,6 +44,9 @@ pub(super) fn draw(area: Rect, name: &str, curves: &[(usize, &Curve)], is_chosen
     if left > right {
         return;
     }
+    if curves.iter().all(|(_, curve)| curve.len() == 1) {
+        return single_values(plot, curves, look, buffer);
+    }
     let mut dots = Dots::new(plot);
     let columns = dots.width();
     let drawn: Vec<Drawn> = curves
@@ -125,6 +128,15 @@ fn title(area: Rect, name: &str, curves: &[(usize, &Curve)], is_chosen: bool, lo
     let mut x = area.x + (usize::from(area.width).saturating_sub(width + 1)) as u16;
     for (text, style) in shown {
         (x, _) = buffer.set_stringn(x, area.y, text, usize::from(area.width), style);
+    }
+}
+
+/// A line for each run with its only value, which makes no curve.
+fn single_values(plot: Rect, curves: &[(usize, &Curve)], look: Look, buffer: &mut Buffer) {
+    for (y, (run, curve)) in (plot.y..plot.y + plot.height).zip(curves) {
+        let value =
+            curve.last().map_or_else(|| "not finite".to_owned(), |(step, value)| format!("{} at step {}", number(value), number(step)));
+        buffer.set_stringn(plot.x, y, format!("{} {value}", letter(*run)), plot.width.into(), look.theme.run(*run));
     }
 }
 

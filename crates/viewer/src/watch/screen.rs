@@ -171,7 +171,8 @@ impl Screen<'_> {
         }
     }
 
-    /// The state of the newest run, its newest log lines, and the keys.
+    /// The state of the newest run, its newest log lines, and the keys. A running one is preferred, then one with
+    /// checkpoints.
     fn bottom(&self, area: Rect, buffer: &mut Buffer) {
         let theme = self.view.theme;
         let keys_at = area.y + area.height - 1;
@@ -184,7 +185,9 @@ impl Screen<'_> {
         buffer.set_style(Rect { y: keys_at, height: 1, ..area }, theme.chosen());
         buffer.set_stringn(area.x, keys_at, format!("{keys:<width$}", width = usize::from(area.width)), area.width.into(), theme.chosen());
         let shown = self.view.shown(self.list);
-        let Some((at, run)) = shown.iter().rev().find(|(_, run)| run.state(self.now) == State::Running).or(shown.last()) else { return };
+        let newest = |fits: &dyn Fn(&Run) -> bool| shown.iter().rev().find(|(_, run)| fits(run));
+        let running = newest(&|run| run.state(self.now) == State::Running);
+        let Some((at, run)) = running.or_else(|| newest(&|run| !run.checkpoints().is_empty())).or(shown.last()) else { return };
         let style = theme.run(*at);
         buffer.set_stringn(area.x, area.y, status(*at, run), area.width.into(), style);
         if area.height < 5 {

@@ -1,5 +1,5 @@
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use insta::assert_snapshot;
 use ratatui_core::backend::TestBackend;
@@ -19,11 +19,15 @@ fn screen(root: &Path, (width, height): (u16, u16), keys: &[Key]) -> String {
         view.press(*key, runs.list());
     }
     let now = runs.list().iter().filter_map(crate::runs::Run::modified).max().unwrap() + Duration::from_secs(5);
-    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| draw(&view, "logs", &runs, now, frame.area(), frame.buffer_mut())).unwrap();
-    let screen = terminal.backend().to_string().replace(&root.display().to_string(), "[root]");
+    let screen = drawn(&view, &runs, (width, height), now).replace(&root.display().to_string(), "[root]");
     // The two runs are written one after the other.
     (6..8).fold(screen, |screen, age| screen.replace(&format!("  {age} s  "), "  5 s  "))
+}
+
+fn drawn(view: &View, runs: &Runs, (width, height): (u16, u16), now: SystemTime) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(view, "logs", runs, now, frame.area(), frame.buffer_mut())).unwrap();
+    terminal.backend().to_string()
 }
 
 fn typed(text: &str) -> Vec<Key> {
@@ -90,6 +94,21 @@ fn keys_choose_hide_and_leave() {
         }
         assert_eq!(view.is_over(), is_over, "{keys:?}");
     }
+}
+
+#[test]
+fn a_run_that_failed_at_once_does_not_hide_the_state_of_another() {
+    let folder = tempdir().unwrap();
+    samples::write(folder.path()).unwrap();
+    let failed = folder.path().join("version_2");
+    std::fs::create_dir(&failed).unwrap();
+    std::fs::write(failed.join("metrics.csv"), "step,train_loss,test_acc\n3,5,0.25\n").unwrap();
+    let now = SystemTime::now() + Duration::from_secs(1000);
+    let mut runs = Runs::open(&[folder.path().to_owned()], KEEP).unwrap();
+    runs.read_all();
+    let text = drawn(&View::new(Theme { has_colors: false }), &runs, (100, 40), now);
+    assert!(text.contains("b  step 1799") && !text.contains("c  step 3"), "{text}");
+    assert!(text.contains("c 0.25 at step 3"), "{text}");
 }
 
 #[test]

@@ -273,8 +273,9 @@ pub(crate) fn is_of_machine(name: &str) -> bool {
         || stages.iter().any(|stage| name.strip_prefix(stage).is_some_and(|rest| times.contains(&rest) || rest.starts_with("device/")))
 }
 
-/// The order of charts: losses, then scores, then the details of gradients and weights.
-pub(crate) fn rank(name: &str) -> (u8, String) {
+/// The order of charts: losses, then scores, of the training first. Then come the tests, which are single values, and
+/// the details of gradients and weights.
+pub(crate) fn rank(name: &str) -> (u8, u8, String) {
     let lower = name.to_lowercase();
     let is_detail = ["grad_", "weight_", "update_", "gradients/", "parameters/"].iter().any(|start| lower.starts_with(start));
     let machine = ["lr-", "train/device/", "train/", "validate/", "test/", "predict/"].iter().position(|start| lower.starts_with(start));
@@ -282,8 +283,24 @@ pub(crate) fn rank(name: &str) -> (u8, String) {
         machine.map_or(9, |at| at as u8)
     } else if is_detail {
         if lower.contains("total") { 8 } else { 9 }
+    } else if lower.starts_with("test") {
+        2
     } else {
         u8::from(!lower.contains("loss"))
     };
-    (rank, name.to_owned())
+    let stage = ["train", "val"].iter().position(|start| lower.starts_with(start)).map_or(1, |at| 2 * at as u8);
+    (rank, stage, name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn charts_of_the_training_come_first_and_tests_last() {
+        let mut names = ["total_norm", "test_acc", "test_loss", "val_acc", "val_loss", "critic_loss", "train_loss", "grad_2.0_norm_total"];
+        names.sort_by_key(|name| rank(name));
+        let expected = ["train_loss", "critic_loss", "val_loss", "total_norm", "val_acc", "test_acc", "test_loss", "grad_2.0_norm_total"];
+        assert_eq!(names, expected);
+    }
 }

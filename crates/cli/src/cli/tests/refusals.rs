@@ -1,5 +1,7 @@
 //! What is refused, and how the refusal is explained.
 
+use std::fmt::Write as _;
+
 use super::*;
 
 #[test]
@@ -86,4 +88,36 @@ fn a_checkpoint_that_does_not_fit_names_the_options() {
         );
         assert!(error.contains("help: leave out `model.inputs`"), "{error}");
     }
+}
+
+/// Those that no other test has.
+#[test]
+fn every_refusal_of_a_line_is_explained() {
+    let lines: [&[&str]; 17] = [
+        &["model.lr"],
+        &["start"],
+        &["--jobs=0", "-m", "model.lr=1,2"],
+        &["--jobs=many", "-m", "model.lr=1,2"],
+        &["-m", "--print-config", "model.lr=1,2"],
+        &["-m", "model.lr=uniform(0,1)"],
+        &["-m", "model.lr=1"],
+        &["-m", "model.lr=range(1)"],
+        &["-m", "model.lr=1,2", "trainer.default_root_dir=a,b"],
+        &["-m", "model.lr=1,2"],
+        &["sweep", "model.lr=uniform(1)"],
+        &["sweep", "model.lr=int(1)"],
+        &["sweep", "model.lr=range(2,1)"],
+        &["sweep", "model.lr=1,2", "sweep.search=grid", "sweep.trials=3"],
+        &["--model.key"],
+        &["tune", "tune.lr_find.min_lr=2"],
+        &["tune", "tune.scale_batch_size.margin=2"],
+    ];
+    let mut table = String::new();
+    for line in lines {
+        let told = program_of(1).try_run(line, &[]).map(|outcome| format!("{outcome:?}")).map_err(|error| error.to_string());
+        let _ = writeln!(table, "{}\n{}\n", line.join(" "), told.unwrap_or_else(|error| error));
+    }
+    assert_snapshot!("refusals_of_lines", table);
+    let sections = program_of(1).section("data", |_: PointsConfig, trainer| Ok(trainer)).try_run(&[], &[]).unwrap_err();
+    assert_snapshot!(sections.to_string(), @"the program has two sections `data`");
 }

@@ -1,0 +1,117 @@
+//! Values of secret options are shown nowhere.
+
+use super::*;
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Server {
+    url: String,
+    #[schemars(extend("writeOnly" = true))]
+    token: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct NotifyConfig {
+    /// Who is to know.
+    servers: Vec<Server>,
+    #[schemars(extend("writeOnly" = true))]
+    pin: u32,
+    fails: bool,
+}
+
+impl Default for NotifyConfig {
+    fn default() -> Self {
+        // A program may read its default from a file.
+        Self { servers: vec![Server { url: "a".into(), token: "t0ken-0".into() }], pin: 48151, fails: false }
+    }
+}
+
+fn program() -> Program {
+    program_of(1).section("notify", |config: NotifyConfig, trainer| {
+        if config.fails {
+            return Err(Error::other(format!("{:?} do not answer to {}", config.servers, config.pin)));
+        }
+        Ok(trainer)
+    })
+}
+
+const SECRETS: [&str; 5] = ["geheim", "t0ken", "48151", "62342", "n0t"];
+
+fn assert_open(text: &str) {
+    assert!(SECRETS.iter().all(|secret| !text.contains(secret)), "{text}");
+}
+
+#[test]
+fn no_file_of_a_run_has_a_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let servers = "--notify.servers=[{url: b, token: t0ken-1}]";
+    // A value that another one takes away stands on the command line, too.
+    let words = ["--notify.servers=[{token: n0t}]", servers, "notify.pin=62342", "--model.key", "geheim"];
+    run(program(), folder.path(), &words).unwrap();
+    let config = read(folder.path().join("lightning_logs/version_0/config.yaml"));
+    assert!(config.contains(" '--notify.servers=[secret]' '--notify.servers=[secret]' 'notify.pin=[secret]'"), "{config}");
+    assert!(config.contains("- {url: b}"), "{config}");
+    assert!(read(folder.path().join("lightning_logs/version_0/hparams.yaml")).contains("[secret]"));
+    for path in walk(folder.path()) {
+        assert_open(&String::from_utf8_lossy(&fs_err::read(path).unwrap()));
+    }
+    // A continued run reads the options of the checkpoint, and not what stands in place of the secret.
+    run(program(), folder.path(), &["test", "--ckpt-path=last"]).unwrap();
+    for path in walk(folder.path()) {
+        assert_open(&String::from_utf8_lossy(&fs_err::read(path).unwrap()));
+    }
+}
+
+#[test]
+fn no_page_has_a_secret_as_a_default() {
+    for flag in ["--help", "--help=all", "--print-config", "--print-schema", "--completion=fish"] {
+        let page = printed(program().try_run(&[flag], &[("STORMFIRE__MODEL__KEY", "geheim")]));
+        assert_open(&page);
+        assert!(page.contains("notify") && (flag != "--print-schema" || page.contains("\"default\"")), "{page}");
+    }
+}
+
+#[test]
+fn no_error_of_the_program_has_a_secret() {
+    let told = |program: Program, words: &[&str]| {
+        let error = program.try_run(&[&["--quiet", "--model.key=geheim"], words].concat(), &[]).unwrap_err();
+        assert_open(&format!("{error} {error:?}"));
+        error.to_string()
+    };
+    assert_snapshot!(told(program(), &["notify.fails=true"]), @r#"[Server { url: "a", token: "[secret]" }] do not answer to [secret]"#);
+    let fails = |of_option: bool| {
+        Cli::new(
+            move |config: LineConfig, _: &Device| {
+                let reason = format!("`{}` is refused", config.key);
+                Err(if of_option {
+                    Error::config("key", &reason, "ask for geheim")
+                } else {
+                    Error::config("key of", &reason, "not geheim")
+                })
+            },
+            |_: PointsConfig| Ok(Points(Loader::from_batches(Vec::new()))),
+        )
+        .alias("quiet", "trainer.enable_progress_bar=false")
+    };
+    assert_snapshot!(told(fails(true), &[]), @r"
+    --model.key: `model.key`: `[secret]` is refused
+      help: ask for [secret]
+    ");
+    assert_snapshot!(told(fails(false), &[]), @"`key of`: `[secret]` is refused; not [secret]");
+}
+
+#[test]
+fn a_secret_has_one_value_in_several_runs() {
+    let told = |words: &[&str]| program().try_run(words, &[]).unwrap_err().to_string();
+    for words in
+        [&["-m", "--model.key=geheim,n0t"][..], &["sweep", "--model.key=geheim,n0t"], &["sweep", "sweep.space={model.key: [geheim, n0t]}"]]
+    {
+        let error = told(words);
+        assert!(
+            error.contains("`model.key` is a secret, and the values of several runs are shown\n  help: give it in the environment"),
+            "{error}"
+        );
+        assert_open(&error);
+    }
+}

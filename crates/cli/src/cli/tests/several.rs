@@ -1,0 +1,63 @@
+//! Several programs, and programs without some of the parts.
+
+use super::*;
+
+/// A module and data without options.
+fn plain() -> Cli<Line, Points, (), ()> {
+    Cli::new(
+        |(): (), device: &Device| Line::new(LineConfig::default(), device),
+        |(): ()| {
+            let batch = (Tensor::ones([4, 1], &Device::flex()), Tensor::ones([4, 1], &Device::flex()));
+            Ok(Points(Loader::from_batches(vec![batch]).items_per_batch(4)))
+        },
+    )
+}
+
+#[test]
+fn a_program_needs_no_options_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let words =
+        ["trainer.max_epochs=1", "trainer.enable_progress_bar=false", "--trainer.default_root_dir", folder.path().to_str().unwrap()];
+    plain().try_run(&words, &[]).unwrap();
+    let logs = folder.path().join("lightning_logs/version_0");
+    let config = read(logs.join("config.yaml"));
+    assert!(!config.contains("\nmodel:") && !config.contains("\ndata:") && config.contains("\ntrainer:\n"), "{config}");
+    plain().try_run(&[&words[..], &["-c", logs.join("config.yaml").to_str().unwrap(), "test", "--ckpt-path=last"]].concat(), &[]).unwrap();
+    let error = plain().try_run(&["--model.lr=1"], &[]).unwrap_err().to_string();
+    assert_snapshot!(error, @r"
+    --model.lr: there is no option `model`
+      help: the program has `sweep`, `trainer` or `tune`
+    ");
+    let help = printed(plain().try_run(&["--help"], &[]));
+    assert!(!help.contains("--model.") && help.contains("--trainer.max_epochs"), "{help}");
+}
+
+#[test]
+fn one_process_runs_several_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let env = [("A__MODEL__LR", "0.5"), ("B__TRAINER__MAX_STEPS", "1")];
+    let words = in_folder(root.to_str().unwrap(), &[]);
+    program_of(1).env_prefix("A").try_run(&words, &env).unwrap();
+    let second = ["trainer.enable_progress_bar=false", "--trainer.default_root_dir", root.to_str().unwrap()];
+    let outcome = plain().env_prefix("B").try_run(&second, &env).unwrap();
+    assert!(matches!(outcome, Outcome::Fit(stormfire_trainer::Stop::MaxSteps(1))), "{outcome:?}");
+    let config = |version: usize| read(root.join(format!("lightning_logs/version_{version}/config.yaml")));
+    assert!(config(0).contains("lr: 0.5\n") && !config(0).contains("max_steps: 1\n"), "{}", config(0));
+    assert!(!config(1).contains("lr:") && config(1).contains("max_steps: 1\n"), "{}", config(1));
+}
+
+/// Each rank would start all runs.
+#[test]
+fn several_runs_are_refused_under_a_launcher() {
+    for command in ["-m", "sweep"] {
+        let words = [command, "model.lr=1,2"].map(str::to_owned);
+        let told = stormfire_ranks::threads::run(2, |_| match program_of(1).execute("program", &words, Vec::new()) {
+            Err(prepare::Ended::Several(runs)) => runs.run(Path::new("program")),
+            other => Ok((other.is_ok().to_string(), true)),
+        });
+        let told: Vec<_> = told.into_iter().map(|told| told.map_err(|error| format!("{error:?}"))).collect();
+        let expected = "`several runs`: 2 ranks would each start all of them\n  hint: start them in one process, without a launcher";
+        assert_eq!(told, [Err(expected.to_owned()), Err(expected.to_owned())], "{command}");
+    }
+}
