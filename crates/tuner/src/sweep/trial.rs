@@ -149,7 +149,7 @@ pub(super) fn version(number: usize) -> String {
 pub(super) fn score<M>(fit: &Fit<M>, monitor: &str, reports: &[f64]) -> Result<f64> {
     fit.metrics.get(monitor).or(reports.last().copied()).ok_or_else(|| {
         let available = fit.metrics.iter().map(|(name, _)| name.to_owned()).collect();
-        Error::MetricMissing { name: monitor.to_owned(), available }
+        Error::MetricMissing { name: monitor.to_owned(), available, lacks_validation: false }
     })
 }
 
