@@ -1,6 +1,8 @@
-//! Shared parts of the examples: MNIST, a text and short messages, the text encoder `MiniLM`, a transformer layer, and
-//! pictures of results.
+//! Shared parts of the examples: MNIST, a text and short messages, the text encoder `MiniLM`, `EfficientNet`, a
+//! transformer layer, and pictures of results.
 
+#[cfg(feature = "vision")]
+pub mod efficientnet;
 pub mod minilm;
 pub mod mnist_data;
 mod pictures;

@@ -153,8 +153,8 @@ fn a_fit_reports_where_its_files_are() {
     the run is in `[folder]/lightning_logs/version_1`
     to see it: `stormfire watch [folder]/lightning_logs/version_1`, or as a page: `stormfire report [folder]/lightning_logs/version_1`
     to view its logs: `tensorboard --logdir [folder]/lightning_logs`
-    the best checkpoint is `[folder]/best/epoch=0.ckpt` (score = 0.5)
-    the best checkpoint is `[folder]/highest/epoch=1.ckpt` (score = 1.5)
+    the best checkpoint is `[folder]/best/epoch=0.ckpt` (score = 0.500)
+    the best checkpoint is `[folder]/highest/epoch=1.ckpt` (score = 1.500)
     ");
     // A folder with a space in its name.
     let spaced = TensorBoardLogger::new(folder.path().join("a b")).name("");

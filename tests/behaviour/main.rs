@@ -35,6 +35,7 @@ mod kept_state;
 mod learning_rates;
 mod limits;
 mod logging;
+mod misspelled_monitors;
 mod modes;
 mod monitors;
 mod nan_policy;

@@ -2,6 +2,7 @@
 //! between.
 
 mod changes;
+mod data;
 mod failed_batches;
 mod further;
 mod interrupts;

@@ -1,13 +1,15 @@
-"""Writes the operations that fvcore counts for layers of torch, as JSON. fvcore counts a multiplication and an addition
-as one, so that the numbers are doubled.
+"""Writes the operations that fvcore and ptflops count for layers and networks of torch, as JSON. Both count a
+multiplication and an addition as one, so that the numbers are doubled. fvcore cannot count torch's recurrent layers and
+attention, so they are made of products. ptflops counts torch's own, and biases, so that they have none.
 
-Usage: flops.py > crates/callbacks/src/model_summary/fvcore_flops.json
+Usage: flops.py > crates/callbacks/src/model_summary/torch_flops.json
 """
 
 import json
 
 import torch
 from fvcore.nn import FlopCountAnalysis
+from ptflops import get_model_complexity_info
 from torch import nn
 
 
@@ -43,6 +45,21 @@ class Recurrent(nn.Module):
         return state
 
 
+class First(nn.Module):
+    """The first output of a layer that has several."""
+
+    def __init__(self, layer, inputs):
+        super().__init__()
+        self.layer, self.count = layer, inputs
+
+    def forward(self, x):
+        return self.layer(*[x] * self.count)[0]
+
+
+MLP = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 7))
+CNN = nn.Sequential(
+    *(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 8, 3), nn.ReLU(), nn.Flatten()), nn.Linear(8 * 9, 10)
+)
 CASES = {
     "linear": (nn.Linear(12, 7), (3, 5, 12)),
     "conv1d": (nn.Conv1d(4, 6, 3, stride=2, padding=1), (2, 4, 15)),
@@ -54,7 +71,24 @@ CASES = {
     "attention": (Attention(8, 2), (3, 5, 8)),
     "lstm": (Recurrent(5, 6, 4), (2, 7, 5)),
     "gru": (Recurrent(5, 6, 3), (2, 7, 5)),
+    "mlp": (MLP, (3, 12)),
+    "cnn": (CNN, (2, 1, 10, 10)),
 }
+# As in CASES.
+OWN = {
+    "linear": (nn.Linear(12, 7, bias=False), (3, 5, 12)),
+    "conv2d": (nn.Conv2d(4, 6, (3, 5), stride=(1, 2), padding=(1, 0), dilation=(2, 1), groups=2, bias=False), (2, 4, 9, 11)),
+    "attention": (First(nn.MultiheadAttention(8, 2, bias=False, batch_first=True), 3), (3, 5, 8)),
+    "lstm": (First(nn.LSTM(5, 6, bias=False, batch_first=True), 1), (2, 7, 5)),
+    "gru": (First(nn.GRU(5, 6, bias=False, batch_first=True), 1), (2, 7, 5)),
+}
+
+
+def own(module, shape):
+    """ptflops counts one item."""
+    options = {"as_strings": False, "print_per_layer_stat": False, "verbose": False, "backend": "aten"}
+    products, _ = get_model_complexity_info(module.eval(), shape[1:], **options)
+    return 2 * shape[0] * products
 
 
 def main():
@@ -65,7 +99,8 @@ def main():
         with torch.no_grad():
             output = list(module(torch.zeros(shape)).shape)
         counts[name] = {"input": list(shape), "output": output, "flops": 2 * analysis.total()}
-    print(json.dumps({"torch": torch.__version__, "fvcore": "0.1.5.post20221221", "layers": counts}, indent=1))
+    versions = {"torch": torch.__version__, "fvcore": "0.1.5.post20221221", "ptflops": "0.7.5"}
+    print(json.dumps({**versions, "layers": counts, "own": {name: own(*case) for name, case in OWN.items()}}, indent=1))
 
 
 main()

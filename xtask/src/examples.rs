@@ -25,7 +25,7 @@ const LONG: &str = "long-examples-run";
 const DRAWN: &str = "pictures";
 
 pub(crate) use table::MNIST_DATA;
-use table::{FINETUNE, HIDES_BAR, LONG_RUNS, MINILM_TABLE, MNIST, Picture, RUNS, Run};
+use table::{FINETUNE_TEXT, FINETUNE_VISION, HIDES_BAR, LONG_RUNS, MINILM_TABLE, MNIST, Picture, RUNS, Run};
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let metadata = system::output(workspace.cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
@@ -36,17 +36,26 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     }
     let mut skipped = None;
     for run in RUNS {
-        if run.example == FINETUNE {
-            if let Err(error) = data::minilm(workspace) {
-                skipped = Some(format!("no weights for the example `{FINETUNE}`, which `cargo xtask data` fetches: {error:#}"));
-                continue;
-            }
+        if let Err(error) = fetch_weights(workspace, run) {
+            skipped = Some(format!("no weights for the example `{}`, which `cargo xtask data` fetches: {error:#}", run.example));
+            continue;
+        }
+        if run.example == FINETUNE_TEXT {
             // The table, with which the example compares itself, is NumPy's.
             system::run(workspace.script(&data::python(workspace)?, "minilm.py").args([data::MINILM.folder, MINILM_TABLE]))?;
         }
         run_one(workspace, run, SHORT)?;
     }
     Ok(skipped.map_or(Verdict::Passed, Verdict::Skipped))
+}
+
+/// Fetches the weights that an example needs, unless they exist.
+fn fetch_weights(workspace: &Workspace, run: &Run) -> Result<()> {
+    match run.example {
+        FINETUNE_TEXT => data::MINILM.fetch(workspace),
+        FINETUNE_VISION => data::EFFICIENTNET.fetch(workspace),
+        _ => Ok(()),
+    }
 }
 
 /// Runs the examples that need minutes to reach their quality.
@@ -86,9 +95,7 @@ fn picture_end(run: &Run) -> Option<&'static str> {
 
 /// Draws the last lines of a terminal in which the example has run, with its progress bar.
 fn terminal(workspace: &Workspace, run: &Run, lines: u32, then: Option<&str>, to: &Path) -> Result<()> {
-    if run.example == FINETUNE {
-        data::minilm(workspace)?;
-    }
+    fetch_weights(workspace, run)?;
     let program = system::program(&system::build(workspace, &["--example", run.example])?.join("examples"), run.example);
     let root = workspace.target.join(DRAWN).join(run.example);
     system::fresh_folder(&root)?;

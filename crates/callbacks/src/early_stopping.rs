@@ -391,6 +391,10 @@ impl<M: LightningModule> Callback<M> for EarlyStopping {
         Ok(())
     }
 
+    fn on_sanity_check_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        ctx.warn_if_misspelled("EarlyStopping", &self.monitor)
+    }
+
     fn on_validation_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         if self.looks_on_train_epoch_end(ctx) { Ok(()) } else { self.look(ctx) }
     }

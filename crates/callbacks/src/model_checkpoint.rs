@@ -387,6 +387,10 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
         self.save(ctx, Missing::Defer)
     }
 
+    fn on_sanity_check_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.monitor.as_deref().map_or(Ok(()), |monitor| ctx.warn_if_misspelled(KEY, monitor))
+    }
+
     fn on_validation_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         if is_rehearsal(ctx) {
             return Ok(());

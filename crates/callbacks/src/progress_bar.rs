@@ -8,7 +8,7 @@ use std::{
 
 use stormfire_loggers::Background;
 use stormfire_module::{Context, RunningStage, Stage, for_trainer::live_run};
-use stormfire_values::clock;
+use stormfire_values::{clock, number_text};
 
 pub use printer::Printer;
 
@@ -344,7 +344,7 @@ impl ProgressBar {
 
     fn collect_metrics(&mut self, ctx: &mut Context<'_>) -> Vec<(String, String)> {
         let logged = ctx.progress_bar_metrics();
-        let logged = logged.into_iter().filter_map(|(name, value)| Some((name, format::number(value?))));
+        let logged = logged.into_iter().filter_map(|(name, value)| Some((name, number_text::short(value?))));
         // On every line of a log file, it would be noise.
         let v_num = match self.output {
             Output::Terminal(_) => format::v_num(ctx.loggers().iter().map(Background::short_version)),

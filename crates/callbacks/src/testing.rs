@@ -56,7 +56,7 @@ impl MetricSource for Table {
 
     fn metric(&mut self, name: &str) -> Result<f64> {
         let found = self.values.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
-        found.ok_or_else(|| Error::MetricMissing { name: name.into(), available: self.names() })
+        found.ok_or_else(|| Error::MetricMissing { name: name.into(), available: self.names(), lacks_validation: false })
     }
 
     fn is_stale(&mut self, name: &str) -> bool {

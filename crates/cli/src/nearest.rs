@@ -1,26 +1,6 @@
-//! The name that the user may have meant.
+//! Names in messages: the one that the user may have meant, and lists of them.
 
-use strsim::damerau_levenshtein;
-
-/// Longer names are not compared, which would take quadratic time.
-const LONGEST: usize = 200;
-
-/// The known name with the fewest typing errors, if there are few.
-pub(crate) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    if given.len() > LONGEST {
-        return None;
-    }
-    let simple = |text: &str| text.to_lowercase().replace('-', "_");
-    let given = simple(given);
-    let most = 1 + given.chars().count() / 4;
-    let distances = known.into_iter().filter(|name| name.len() <= LONGEST).map(|name| (damerau_levenshtein(&given, &simple(name)), name));
-    distances.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
-}
-
-/// A help for a misspelled name.
-pub(crate) fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    nearest(given, known).map(|name| format!("did you mean `{name}`?"))
-}
+pub(crate) use stormfire_values::nearest::{did_you_mean, nearest};
 
 /// `` `a`, `b` or `c` ``
 pub(crate) fn any_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {

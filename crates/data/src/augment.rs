@@ -146,12 +146,13 @@ fn rectangle(size: [usize; 2], share: f64, center: [usize; 2]) -> [Range<usize>;
 
 /// The share of an item, and the items it is mixed with.
 fn draw(items: usize, alpha: f64, random: &mut Random) -> Result<(f64, Vec<usize>)> {
+    let wrong = || Error::augment(format!("`alpha` cannot be {alpha}: it must be a finite number from 0 on"));
     let share = if alpha == 0.0 {
         1.0
     } else {
-        let beta = Beta::new(alpha, alpha)
-            .map_err(|_| Error::augment(format!("`alpha` cannot be {alpha}: it must be a finite number from 0 on")))?;
-        beta.sample(random)
+        // The generator overflows at huge numbers. The share is 0.5 there.
+        let alpha = if alpha.is_finite() { alpha.min(1e9) } else { return Err(wrong()) };
+        Beta::new(alpha, alpha).map_err(|_| wrong())?.sample(random)
     };
     let mut others: Vec<usize> = (0..items).collect();
     random.shuffle(&mut others);

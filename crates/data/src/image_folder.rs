@@ -127,7 +127,7 @@ impl ImageFolder {
     /// of a batch must have the same size.
     pub fn loader(self) -> Loader<(Tensor<4>, Tensor<1, Int>)> {
         let channels = self.channels;
-        Loader::collate(self, move |images: Vec<LabeledImage>, device| tensors(&images, channels, device)).try_map(|batch| batch)
+        Loader::try_collate(self, move |images: Vec<LabeledImage>, device| tensors(&images, channels, device))
     }
 }
 
@@ -220,8 +220,19 @@ fn jpeg(bytes: &[u8], channels: usize) -> Result<([usize; 2], Vec<u8>), BoxError
     let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     let pixels = decoder.decode()?;
+    // The decoder fills what is missing with grey.
+    if !has_end(bytes) {
+        return Err("the image is truncated: its end is missing".into());
+    }
     let info = decoder.info().ok_or("the image has no size")?;
     Ok(([info.height.into(), info.width.into()], with_channels(&pixels, 3, channels)))
+}
+
+/// Whether the end marker of a JPEG file comes after the start of its last scan. A preview in the header has markers of
+/// its own. Within a scan, the byte after 0xff is no marker of these two.
+fn has_end(bytes: &[u8]) -> bool {
+    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
+    last(0xd9) > last(0xda)
 }
 
 /// Converts pixels of 1 to 4 channels, of which the second or the fourth one is the transparency.

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use burn::tensor::Device;
+use burn::{data::dataset::Dataset, tensor::Device};
 
 use crate::{
-    Batch, Batches, BoxError, Error, Loader, Position, Result,
+    Batch, Batches, BoxError, Error, Loader, Position, Result, Shards,
     random::Chance,
     shuffle::derive,
     source::{Facts, Feed, Setting, Size, Source, guarded},
@@ -12,6 +12,24 @@ use crate::{
 type Function<A, B> = Arc<dyn Fn(A) -> Result<B, BoxError> + Send + Sync>;
 
 impl<B: Send + 'static> Loader<B> {
+    /// Like [`collate`](Self::collate), with a function that may fail. Its error becomes [`Error::Source`] and ends the
+    /// pass.
+    pub fn try_collate<I: 'static>(
+        dataset: impl Dataset<I> + 'static,
+        collate: impl Fn(Vec<I>, &Device) -> Result<B, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        Loader::collate(dataset, collate).try_map(|batch| batch)
+    }
+
+    /// Like [`stream`](Self::stream), with a function that may fail. Its error becomes [`Error::Source`] and ends the
+    /// pass.
+    pub fn try_stream<I: Send + 'static>(
+        shards: Shards<I>,
+        collate: impl Fn(Vec<I>, &Device) -> Result<B, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        Loader::stream(shards, collate).try_map(|batch| batch)
+    }
+
     /// Applies a function to each batch. It runs on the iterating thread.
     pub fn map<C: Send + 'static>(self, map: impl Fn(B) -> C + Send + Sync + 'static) -> Loader<C> {
         self.try_map(move |batch| Ok(map(batch)))

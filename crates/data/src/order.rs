@@ -60,7 +60,9 @@ impl Order {
             return Err(Error::Conflict { option, with: sampler.name() });
         }
         let items = items()?;
-        guarded("sampler", 0, || sampler.check(items))?
+        guarded("sampler", 0, || sampler.check(items))??;
+        let is_empty = matches!(sampler, AnySampler::Items(sampler) if sampler.items() == 0);
+        if is_empty && items > 0 { Err(Error::sampler("an epoch has no items")) } else { Ok(()) }
     }
 
     /// The number of batches of an epoch. `batch_size` may be the invalid 0 here, because the length is requested
@@ -110,9 +112,10 @@ impl Order {
         let order = format!("batch_size {}, shuffle {shuffle}, seed {seed}, drop_last {drop_last}", batch_size.unwrap_or(1));
         let first: Vec<usize> = match sampler {
             None => return order,
-            Some(AnySampler::Items(sampler)) => sampler.order(self.seed(), 0),
+            Some(AnySampler::Items(sampler)) => guarded("sampler", 0, || sampler.order(self.seed(), 0)).unwrap_or_default(),
             Some(AnySampler::Batches(sampler)) => {
-                sampler.order(self.seed(), 0).into_iter().flat_map(|batch| [vec![batch.len()], batch].concat()).collect()
+                let batches = guarded("sampler", 0, || sampler.order(self.seed(), 0)).unwrap_or_default();
+                batches.into_iter().flat_map(|batch| [vec![batch.len()], batch].concat()).collect()
             }
         };
         // FNV-1a: the weights or labels of a sampler are not shown, but two ranks that differ are noticed.

@@ -143,9 +143,11 @@ impl<I: Send + 'static, B: Send + 'static> Source<B> for StreamSource<I, B> {
     fn order(&self) -> String {
         let Options { batch_size, shuffle, seed, drop_last, .. } = self.options;
         let seed = seed.filter(|_| shuffle).map_or_else(|| "none".to_owned(), |seed| seed.to_string());
-        let (buffer, counts) = (self.shards.buffer, self.shards.counts());
+        let (buffer, files) = (self.shards.buffer, self.shards.files.paths.len());
+        let counts = self.shards.counts().map_or_else(|| "not counted".to_owned(), |counts| format!("{counts:?}"));
         format!(
-            "batch_size {batch_size}, shuffle {shuffle}, seed {seed}, drop_last {drop_last}, shuffle_buffer {buffer}, records of shards {counts:?}"
+            "batch_size {batch_size}, shuffle {shuffle}, seed {seed}, drop_last {drop_last}, shuffle_buffer {buffer}, \
+             {files} shards with records {counts}"
         )
     }
 

@@ -17,7 +17,7 @@ use crate::{
     error::Result,
     log::{self, Entry},
     log_error::LogError,
-    metric_source::{MetricSource, monitored, monitored_of_epoch},
+    metric_source::{MetricSource, monitored, monitored_of_epoch, warn_if_misspelled},
     moment::{Progress, RunningStage},
     record,
     requests::{ChangeRequests as _, SaveRequest, StopRequest},
@@ -106,6 +106,14 @@ impl Context<'_> {
     pub fn metric_of_epoch(&mut self, name: &str) -> Result<f64> {
         self.take_logged()?;
         monitored_of_epoch(self.metrics, self.run, name)
+    }
+
+    /// Warns if a monitored name seems to be misspelled. Only useful at the end of the sanity check, which has logged
+    /// what a validation logs. `owner` is the callback.
+    pub fn warn_if_misspelled(&mut self, owner: &str, name: &str) -> Result<()> {
+        self.take_logged()?;
+        warn_if_misspelled(self.metrics, owner, name);
+        Ok(())
     }
 
     /// Whether a metric with a correct name may be missing at the end of a training epoch. This is so if the epoch was

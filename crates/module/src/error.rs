@@ -3,7 +3,7 @@
 use burn::data::dataset::DatasetError;
 use stormfire_metrics::MergeError;
 use stormfire_optim::{Error as OptimError, schedule::LookupError};
-use stormfire_values::{ConfigError, ReadError, text::TextError};
+use stormfire_values::{ConfigError, ReadError, nearest::did_you_mean, text::TextError};
 
 use crate::{hook::Hook, moment::Moment};
 
@@ -40,6 +40,8 @@ pub enum Error {
         name: String,
         /// The available names.
         available: Vec<String>,
+        /// Whether this is a fit without a validation, which could have logged it.
+        lacks_validation: bool,
     },
     /// An optimizer or schedule is invalid or does not exist.
     #[error(transparent)]
@@ -163,7 +165,7 @@ impl Error {
             Error::Config(error) => Some(error.hint.clone()),
             Error::Optimizer(error) => error.hint(),
             Error::Log(error) => error.hint(),
-            Error::MetricMissing { .. } => Some("log it with `self.log(..)`, or monitor one of the available metrics".into()),
+            Error::MetricMissing { name, available, lacks_validation } => Some(cure(name, available, *lacks_validation)),
             Error::Loss { .. } => Some(
                 "return one element, such as the `mean()` of the losses, computed from the module's parameters and not detached".into(),
             ),
@@ -191,6 +193,18 @@ impl Error {
             Error::Logger(error) => error.hint(),
             _ => None,
         }
+    }
+}
+
+/// What to do about a metric that is missing.
+fn cure(name: &str, available: &[String], lacks_validation: bool) -> String {
+    let general = "log it with `self.log(..)`, or monitor one of the available metrics";
+    match did_you_mean(name, available.iter().map(String::as_str)) {
+        Some(guess) => guess,
+        None if lacks_validation => {
+            format!("this fit has no validation: if the validation logs it, give `fit` a validation loader; else {general}")
+        }
+        None => general.to_owned(),
     }
 }
 

@@ -196,11 +196,10 @@ impl Captured {
                 .collect::<Vec<_>>()
         };
         let all: Vec<(String, Reading)> = self.records.iter().flat_map(named).collect();
-        let reading = all
-            .iter()
-            .rfind(|(own, _)| own == name)
-            .map(|(_, reading)| reading.clone())
-            .ok_or_else(|| Error::MetricMissing { name: name.into(), available: all.iter().map(|(own, _)| own.clone()).collect() })?;
+        let reading = all.iter().rfind(|(own, _)| own == name).map(|(_, reading)| reading.clone()).ok_or_else(|| {
+            let available = all.iter().map(|(own, _)| own.clone()).collect();
+            Error::MetricMissing { name: name.into(), available, lacks_validation: false }
+        })?;
         Ok(Reading::read_all(&[reading])?.into_iter().next().unwrap_or(f64::NAN))
     }
 }

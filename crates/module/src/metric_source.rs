@@ -1,8 +1,11 @@
 //! The metrics of a run, as hooks read them.
 
+use stormfire_values::nearest::did_you_mean;
+
 use crate::{
     error::{Error, Result},
     log_error::LogError,
+    moment::Stage,
     run::Run,
 };
 
@@ -42,7 +45,7 @@ pub trait MetricSource {
 /// As [`MetricSource::metric`].
 pub fn monitored_of_epoch(metrics: &mut dyn MetricSource, run: &Run, name: &str) -> Result<f64> {
     if run.is_cut_short() && metrics.is_stale(name) {
-        return Err(Error::MetricMissing { name: name.into(), available: metrics.names() });
+        return Err(Error::MetricMissing { name: name.into(), available: metrics.names(), lacks_validation: false });
     }
     monitored(metrics, run, name)
 }
@@ -55,6 +58,22 @@ pub fn monitored(metrics: &mut dyn MetricSource, run: &Run, name: &str) -> Resul
     match (metrics.metric(name), name) {
         (Err(Error::MetricMissing { .. }), "epoch") => Ok(run.place.progress.epoch as f64),
         (Err(Error::MetricMissing { .. }), "step") => Ok(run.place.progress.global_step as f64),
+        (Err(Error::MetricMissing { name, available, .. }), _) => {
+            Err(Error::MetricMissing { name, available, lacks_validation: run.stage == Stage::Fit && !run.limits.validates() })
+        }
         (metric, _) => metric,
+    }
+}
+
+/// Warns if the sanity check has logged a name that is nearly the monitored one, but not that one. Without the warning,
+/// a misspelled name would be found at the end of the first epoch.
+pub fn warn_if_misspelled(metrics: &mut dyn MetricSource, owner: &str, name: &str) {
+    let names = metrics.names();
+    let names = || names.iter().map(String::as_str);
+    if names().any(|known| known == name) || ["epoch", "step"].contains(&name) {
+        return;
+    }
+    if let Some(guess) = did_you_mean(name, names()) {
+        tracing::warn!("`{owner}` monitors `{name}`, which the sanity check has not logged; {guess}");
     }
 }

@@ -309,7 +309,7 @@ impl MetricSource for LogStore {
     fn metric(&mut self, name: &str) -> Result<f64> {
         self.commit();
         let Some(reading) = self.callback.0.get(name).map(|entry| entry.reading.clone()) else {
-            return Err(Error::MetricMissing { name: name.into(), available: self.names() });
+            return Err(Error::MetricMissing { name: name.into(), available: self.names(), lacks_validation: false });
         };
         if reading.get().is_none() {
             self.read_all()?;

@@ -1,10 +1,11 @@
 //! Reports the location of a fit's files, at its end.
 
-use std::path::Path;
+use std::{env, path::Path};
 
 use stormfire_callbacks::ModelCheckpoint;
 use stormfire_loggers::shell_word;
 use stormfire_module::{Callback, LightningModule, run::Run};
+use stormfire_values::number_text;
 
 use crate::config::TrainerConfig;
 
@@ -16,6 +17,7 @@ pub(crate) fn tell<M: LightningModule>(config: &TrainerConfig, run: &Run, log_di
     }
     if let Some(folder) = log_dir {
         let of_store = stormfire_loggers::remote_folder(folder).map(|url| format!(", sent to `{}`", url.display())).unwrap_or_default();
+        let folder = from_here(folder);
         tracing::info!("the run is in `{}`{of_store}", folder.display());
         let word = shell_word(&folder.display().to_string()).into_owned();
         tracing::info!("to see it: `stormfire watch {word}`, or as a page: `stormfire report {word}`");
@@ -26,11 +28,17 @@ pub(crate) fn tell<M: LightningModule>(config: &TrainerConfig, run: &Run, log_di
         tracing::info!("to view its logs: `{command}`");
     }
     for saving in callbacks.iter().filter_map(|callback| (callback.as_ref() as &dyn std::any::Any).downcast_ref::<ModelCheckpoint>()) {
-        let Some(path) = saving.best_model_path() else { continue };
+        let Some(path) = saving.best_model_path().map(from_here) else { continue };
         if let Some((metric, score)) = saving.monitored().zip(saving.best_model_score()) {
-            tracing::info!("the best checkpoint is `{}` ({metric} = {score})", path.display());
+            tracing::info!("the best checkpoint is `{}` ({metric} = {})", path.display(), number_text::short(score));
         } else {
             tracing::info!("the newest checkpoint is `{}`", path.display());
         }
     }
+}
+
+/// The path as a user of the current folder would write it.
+fn from_here(path: &Path) -> &Path {
+    let below = env::current_dir().ok().and_then(|here| path.strip_prefix(here).ok());
+    below.filter(|below| !below.as_os_str().is_empty()).unwrap_or(path)
 }

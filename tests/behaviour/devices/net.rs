@@ -7,7 +7,13 @@ use burn::{
     prelude::*,
     tensor::activation::relu,
 };
-use stormfire::prelude::*;
+use stormfire::{
+    metrics::{
+        classification::{Average, CalibrationNorm, KappaWeights, Multiclass},
+        regression::spearman,
+    },
+    prelude::*,
+};
 
 /// Points in the plane, and the class of each point, one of three.
 #[derive(Clone, Debug, SplitBatch, CastBatch)]
@@ -28,6 +34,8 @@ pub(crate) struct Net {
     output: Linear,
     #[module(skip)]
     gives_sums: bool,
+    #[module(skip)]
+    has_metrics: bool,
 }
 
 impl Net {
@@ -41,7 +49,7 @@ impl Net {
             linear
         };
         let dropout = DropoutConfig::new(0.0).init();
-        Self { hidden: linear(2, 16), norm: None, dropout, output: linear(16, 3), gives_sums: false }
+        Self { hidden: linear(2, 16), norm: None, dropout, output: linear(16, 3), gives_sums: false, has_metrics: false }
     }
 
     /// The same parameters, with leaves that no other thread uses.
@@ -65,6 +73,12 @@ impl Net {
         self
     }
 
+    /// Logs metrics with a state of each kind.
+    pub(crate) fn with_metrics(mut self) -> Self {
+        self.has_metrics = true;
+        self
+    }
+
     /// The position of the running mean among the values.
     pub(crate) fn running_mean() -> std::ops::Range<usize> {
         let before = 2 * 16 + 2 * 16;
@@ -80,8 +94,24 @@ impl Net {
         self.output.forward(self.dropout.forward(relu(hidden)))
     }
 
+    fn log_metrics(&self, name: &str, logits: &Tensor<2>, classes: &Tensor<1, Int>) {
+        let classes = Multiclass::from_logits(logits, classes).unwrap();
+        let counts = classes.counts();
+        self.log(format!("{name}_f1"), counts.f1().average(Average::Macro)).on_step(false).on_epoch(true);
+        self.log(format!("{name}_recall"), counts.recall().per_class()).on_step(true).on_epoch(true);
+        self.log(format!("{name}_kappa"), classes.confusion().kappa(KappaWeights::None)).on_step(false).on_epoch(true);
+        self.log(format!("{name}_auroc"), classes.exact_curves().auroc().per_class()).on_step(false).on_epoch(true);
+        self.log(format!("{name}_precision"), classes.curves(20).unwrap().average_precision()).on_step(false).on_epoch(true);
+        self.log(format!("{name}_ece"), classes.calibration(15).unwrap().error(CalibrationNorm::L1)).on_step(false).on_epoch(true);
+        let shares = logits.clone().slice([0..logits.dims()[0], 0..1]);
+        self.log(format!("{name}_spearman"), spearman(&shares, &shares.clone().sin()).unwrap()).on_step(false).on_epoch(true);
+    }
+
     fn loss(&self, name: &str, batch: Digits) -> Tensor<1> {
         let logits = self.logits(batch.points * batch.scale);
+        if self.has_metrics {
+            self.log_metrics(name, &logits, &batch.classes);
+        }
         self.log(format!("{name}_accuracy"), accuracy(&logits, &batch.classes)).on_step(true).on_epoch(true);
         self.log(format!("{name}_items"), batch.classes.dims()[0]).on_step(true).on_epoch(true).reduce_fx(ReduceFx::Sum);
         self.log(format!("{name}_largest"), logits.clone().max()).on_step(true).on_epoch(true).reduce_fx(ReduceFx::Max);

@@ -13,9 +13,9 @@ use crate::devices::net::{Digits, Net, digits, of_items};
 
 const ITEMS: usize = 26;
 
-/// A kind of training data. It has seven batches or so in an epoch, the last of which is not full.
+/// A kind of training data. With `ITEMS`, it has seven batches or so in an epoch, the last of which is not full.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub(super) enum Kind {
     Weighted,
     Balanced,
     Stratified,
@@ -25,25 +25,28 @@ enum Kind {
     Augmented,
 }
 
-const KINDS: [Kind; 7] = [Kind::Weighted, Kind::Balanced, Kind::Stratified, Kind::Subset, Kind::ByLength, Kind::Stream, Kind::Augmented];
+pub(super) const KINDS: [Kind; 7] =
+    [Kind::Weighted, Kind::Balanced, Kind::Stratified, Kind::Subset, Kind::ByLength, Kind::Stream, Kind::Augmented];
 
 impl Kind {
-    fn train(self, folder: &Path) -> Loader<Digits> {
-        let labels = (0..ITEMS).map(|item| item % 3);
-        let all = || digits(ITEMS, 4);
+    /// `folder` has the shards with these items.
+    pub(super) fn train(self, folder: &Path, items: usize, batch_size: usize) -> Loader<Digits> {
+        let labels = (0..items).map(|item| item % 3);
+        let all = || digits(items, batch_size);
         match self {
-            Self::Weighted => all().sampler(WeightedSampler::new((0..ITEMS).map(|item| item as f64))),
+            Self::Weighted => all().sampler(WeightedSampler::new((1..=items).map(|item| item as f64))),
             Self::Balanced => all().sampler(ClassBalancedSampler::new(labels)),
             Self::Stratified => all().sampler(StratifiedSampler::new(labels)),
-            Self::Subset => all().sampler(SubsetSampler::new(2..24)),
+            Self::Subset => all().sampler(SubsetSampler::new(items / 10..items)),
             Self::ByLength => {
-                let lengths = LengthSampler::new((0..ITEMS).map(|item| 1 + item % 5)).max_tokens(14).multiple_of(1);
-                Loader::collate(InMemDataset::new((0..ITEMS).collect()), of_items).batch_sampler(lengths)
+                let lengths =
+                    LengthSampler::new((0..items).map(|item| 1 + item % 5)).max_tokens((7 * batch_size / 2).max(5)).multiple_of(1);
+                Loader::collate(InMemDataset::new((0..items).collect()), of_items).batch_sampler(lengths)
             }
             Self::Stream => {
                 let shards =
                     Shards::<usize>::json_lines(["a", "b", "c"].map(|name| folder.join(name))).shuffle_buffer(9).counted().unwrap();
-                Loader::stream(shards, of_items).batch_size(4).shuffle(true)
+                Loader::stream(shards, of_items).batch_size(batch_size).shuffle(true)
             }
             Self::Augmented => all().shuffle(true).map(|batch| {
                 let points = augment::gaussian_noise(batch.points, 0.1, &mut random());
@@ -53,13 +56,15 @@ impl Kind {
     }
 
     fn data(self, folder: &Path, workers: usize) -> (Loader<Digits>, Loader<Digits>) {
-        (self.train(folder).workers(workers), digits(10, 4))
+        (self.train(folder, ITEMS, 4).workers(workers), digits(10, 4))
     }
 }
 
-fn shards() -> tempfile::TempDir {
+/// Three shards with these items.
+pub(super) fn shards(all: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for (name, items) in [("a", 0..11), ("b", 11..13), ("c", 13..ITEMS)] {
+    let (first, second) = (all * 3 / 7, all / 2);
+    for (name, items) in [("a", 0..first), ("b", first..second), ("c", second..all)] {
         fs::write(folder.path().join(name), items.map(|item| item.to_string()).collect::<Vec<_>>().join("\n")).unwrap();
     }
     folder
@@ -67,7 +72,7 @@ fn shards() -> tempfile::TempDir {
 
 #[test]
 fn a_fit_does_not_depend_on_workers_and_on_where_it_was_resumed() {
-    let (folder, net) = (shards(), Net::new());
+    let (folder, net) = (shards(ITEMS), Net::new());
     for kind in KINDS {
         let one = fit(net.clone(), kind.data(folder.path(), 0), |trainer| trainer.seed(7)).unwrap();
         let steps = one.progress.global_step;
@@ -93,7 +98,7 @@ fn a_fit_does_not_depend_on_workers_and_on_where_it_was_resumed() {
 
 #[test]
 fn ranks_equal_one_rank() {
-    let (folder, net) = (shards(), Net::new());
+    let (folder, net) = (shards(ITEMS), Net::new());
     for kind in KINDS {
         for world in [2, 3] {
             let set = |trainer: Trainer<Net>, window: usize| trainer.seed(7).accumulate_grad_batches(window);
@@ -108,7 +113,7 @@ fn ranks_equal_one_rank() {
 
 #[test]
 fn ranks_refuse_a_stream_of_unknown_length_and_other_weights() {
-    let (folder, net) = (shards(), Net::new());
+    let (folder, net) = (shards(ITEMS), Net::new());
     let uncounted = || Loader::stream(Shards::<usize>::json_lines([folder.path().join("a")]), of_items).batch_size(4);
     let ended = stormfire::ranks::threads::run(2, |_| fit(net.of_its_own(), uncounted(), |trainer| trainer));
     let text = ended[0].as_ref().unwrap_err().to_string();
@@ -117,4 +122,65 @@ fn ranks_refuse_a_stream_of_unknown_length_and_other_weights() {
     let ended = stormfire::ranks::threads::run(2, |rank| fit(net.of_its_own(), weighted(rank), |trainer| trainer));
     let text = ended.iter().map(|ended| ended.as_ref().unwrap_err().to_string()).collect::<String>();
     assert!(text.contains("order of loader 0"), "{text}");
+}
+
+#[test]
+fn a_shard_that_is_damaged_or_removed_ends_the_fit_on_all_ranks() {
+    for (world, workers) in [(2, 0), (2, 2), (3, 1)] {
+        for content in [Some("11\n+\n"), None] {
+            let (folder, net) = (shards(ITEMS), Net::new());
+            // It is whole when its records are counted.
+            let (train, val) = Kind::Stream.data(folder.path(), workers);
+            let path = folder.path().join("b");
+            match content {
+                Some(content) => fs::write(&path, content).unwrap(),
+                None => fs::remove_file(&path).unwrap(),
+            }
+            let ended = stormfire::ranks::threads::run(world, |_| fit(net.of_its_own(), (train.clone(), val.clone()), |trainer| trainer));
+            let texts: Vec<String> = ended.into_iter().map(|ended| ended.unwrap_err().to_string()).collect();
+            let expected = if content.is_some() { "b` cannot be read at record 1, line 2: " } else { "b` cannot be read at its start: " };
+            assert!(texts.iter().any(|text| text.contains(expected)), "{world} ranks, {workers} workers: {texts:?}");
+        }
+    }
+}
+
+#[test]
+fn shards_that_have_changed_are_noticed_on_resume() {
+    let net = Net::new();
+    let write = |folder: &Path, name: &str, items: std::ops::Range<usize>| {
+        fs::write(folder.join(name), items.map(|item| item.to_string()).collect::<Vec<_>>().join("\n")).unwrap();
+    };
+    for (counted, change, expected) in [
+        (true, "more", "it has 27 items, the checkpoint's had 26"),
+        (true, "moved", "records [10, 3, 13]"),
+        (false, "another", "4 shards with records not counted, the checkpoint's had "),
+        (false, "fewer", "cannot start at batch 3: the pass has only 2 batches"),
+    ] {
+        let folder = shards(ITEMS);
+        let path = folder.path().join("stopped.ckpt");
+        let data = |names: &[&str]| {
+            let shards = Shards::<usize>::json_lines(names.iter().map(|name| folder.path().join(name))).shuffle_buffer(4);
+            let shards = if counted { shards.counted().unwrap() } else { shards };
+            Loader::stream(shards, of_items).batch_size(4).shuffle(true)
+        };
+        let mut trainer = crate::support::quiet().seed(7).max_steps(3).handle_signals(false);
+        let stopped = trainer.fit(net.of_its_own(), data(&["a", "b", "c"])).unwrap();
+        trainer.save_checkpoint(&stopped.module, &path).unwrap();
+        let mut names = vec!["a", "b", "c"];
+        let changed: &[(&str, std::ops::Range<usize>)] = match change {
+            "more" => &[("c", 13..27)],
+            "moved" => &[("a", 0..10), ("b", 10..13)],
+            "another" => &[("d", 26..30)],
+            _ => &[("a", 0..3), ("b", 11..13), ("c", 13..14)],
+        };
+        for (name, items) in changed {
+            write(folder.path(), name, items.clone());
+        }
+        if change == "another" {
+            names.push("d");
+        }
+        let resumed = fit(net.clone(), data(&names), |trainer| trainer.seed(7).ckpt_path(path.as_path()));
+        let text = resumed.unwrap_err().to_string();
+        assert!(text.contains(expected), "{change}: {text}");
+    }
 }

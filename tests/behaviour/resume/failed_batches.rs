@@ -6,8 +6,9 @@ use burn::module::Module as _;
 use stormfire::{Event, OnExceptionCheckpoint, checkpoint::Checkpoint, module::Hook, prelude::*};
 
 use super::{
+    data::Data,
     more_steps::{data, net},
-    net::{Data, Net, fails_in},
+    net::{Net, fails_in},
     observer::{Busy, Observer},
 };
 use crate::{

@@ -14,14 +14,15 @@ use burn::{prelude::*, tensor::TensorData};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 use stormfire::{
     checkpoint::Checkpoint,
-    loggers::{CsvLogger, MemoryLogger, TensorBoardLogger, WandbLogger},
+    loggers::{Call, CsvLogger, MemoryLogger, TensorBoardLogger, WandbLogger},
     module::moment::Progress,
     prelude::*,
     values::read::DistantCpu,
 };
 
 use super::{
-    net::{Data, Net},
+    data::Data,
+    net::Net,
     observer::{Busy, Observer, Seen, bits, is_measured},
     plan::{Accumulate, Cut, Logs, Monitor, Plan, Watch, plans},
 };
@@ -76,6 +77,8 @@ struct Left {
     seen: Vec<Seen>,
     /// Name, bits of the value, step.
     rows: Vec<(String, u64, Option<u64>)>,
+    /// Tables, curves, histograms and texts.
+    pictures: Vec<String>,
     files: Option<Files>,
 }
 
@@ -130,6 +133,8 @@ fn comparable<T>(name: &str, value: T, blank: T) -> Option<T> {
         "train/time" | "train/data_wait_time" | "train/batches" | "train/samples" => Some(blank),
         "_timestamp" | "_runtime" => None,
         _ if is_measured(name) => None,
+        // W&B stores a table in an artifact with a random name.
+        _ if name.ends_with("_table") => Some(blank),
         _ => Some(value),
     }
 }
@@ -236,10 +241,13 @@ impl Place {
         let files = on_files.then(|| Files::read(self.folder.path(), &plan.watch));
         let rows = self.memory.rows().into_iter();
         let rows = rows.filter_map(|(name, value, step)| Some((name.clone(), comparable(&name, bits(value), 0)?, step))).collect();
+        let is_picture =
+            |call: &Call| matches!(call, Call::Table { .. } | Call::PrecisionRecall { .. } | Call::Histogram { .. } | Call::Text { .. });
+        let pictures = self.memory.calls().into_iter().filter(is_picture).map(|call| format!("{call:?}")).collect();
         // In training mode, a batch normalization does not apply its newest statistics at once. `valid` applies them.
         let weights = weights(&fit.module.valid());
         let seen = std::mem::take(&mut *witness.lock().unwrap());
-        Ok(Left { weights, progress: fit.progress, stop: fit.stop, seen, rows, files })
+        Ok(Left { weights, progress: fit.progress, stop: fit.stop, seen, rows, pictures, files })
     }
 }
 
@@ -283,10 +291,13 @@ fn trainer(plan: &Plan, given: Arc<AtomicU64>) -> Trainer<Net> {
                 let first = usize::from(plan.seed.is_multiple_of(2));
                 trainer.callback(StochasticWeightAveraging::new(0.02).start_epoch(first).annealing(2, "linear"))
             }
+            Monitor::EqualAverage => trainer.callback(WeightAveraging::new().start_after("2 steps")),
             Monitor::Updates => trainer.callback(OptimizerMonitor::new()),
             Monitor::Pruning => trainer.callback(ModelPruning::new(0.2)),
             Monitor::Spikes => trainer.callback(SpikeDetection::new(SpikeAction::Skip).rtol(0.05).window(3)),
             Monitor::Backbone => trainer.callback(BackboneFinetuning::new("hidden").unfreeze_at_epoch(1)),
+            Monitor::Stages => trainer.callback(Finetuning::new("hidden").unfreeze_at(1, "hidden")),
+            Monitor::Texts => trainer.callback(Generate::new("text", |net: &Net| Ok(vec![net.shown()])).every("2 steps")),
         };
     }
     match watch.patience {
@@ -340,6 +351,7 @@ fn compare(what: &str, continued: &Left, uninterrupted: &Left, begin: u64) -> Re
         same(&format!("{what}: events"), &continued.seen, &expected)?;
     }
     same(&format!("{what}: rows"), &continued.rows, &uninterrupted.rows)?;
+    same(&format!("{what}: pictures"), &continued.pictures, &uninterrupted.pictures)?;
     let rest = |left: &Left| (left.weights.clone(), left.progress.clone(), left.stop.clone());
     same(&format!("{what}: weights, progress, stop"), &[rest(continued)], &[rest(uninterrupted)])?;
     if let (Some(continued), Some(uninterrupted)) = (&continued.files, &uninterrupted.files) {

@@ -10,9 +10,10 @@ use insta::assert_snapshot;
 use stormfire::{checkpoint::Checkpoint, prelude::*};
 
 use super::{
-    net::{Data, Net},
+    data::Data,
+    net::Net,
     observer::{Busy, Observer},
-    plan::{Algorithm, DataKind, DataPlan, Learning, ScheduleKind, Weighs},
+    plan::{Algorithm, DataKind, DataPlan, Extras, Learning, ScheduleKind, Weighs},
 };
 use crate::{
     child::{folder, part, play},
@@ -45,6 +46,7 @@ pub(crate) fn net(is_manual: bool) -> Net {
         is_manual,
         is_regularised: true,
         tells_batch_size: true,
+        extras: Extras::default(),
         monitor: "val_loss",
     };
     Net::new(learning, false)

@@ -1,16 +1,8 @@
-//! A net that logs in every possible way, and its data.
+//! A net that logs in every possible way.
 
-use std::{
-    cell::Cell,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::cell::Cell;
 
 use burn::{
-    data::dataset::InMemDataset,
     nn::{
         BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig,
         loss::{MseLoss, Reduction},
@@ -19,13 +11,17 @@ use burn::{
     tensor::{Distribution, activation::relu},
 };
 use stormfire::{
-    data::{CombinedLoader, Position, Result as DataResult, Shards, random},
+    metrics::{
+        aggregation::{Cat, Mean, Running},
+        classification::Binary,
+        regression::{r2, spearman},
+    },
     module::Hook,
     prelude::*,
     values::Scalar,
 };
 
-use super::plan::{Algorithm, DataKind, DataPlan, Learning, Weighs};
+use super::plan::{Algorithm, Learning, Weighs};
 use crate::support::Batch;
 
 #[derive(Module, Debug)]
@@ -102,13 +98,41 @@ impl Net {
         self.hidden = self.hidden.clone().unfreeze();
     }
 
-    fn loss(&self, (x, y): Batch) -> Tensor<1> {
+    /// A text that depends on the weights.
+    pub(crate) fn shown(&self) -> String {
+        format!("{:?}", self.output.weight.val().sum().into_scalar::<f32>())
+    }
+
+    fn predict(&self, x: Tensor<2>) -> Tensor<2> {
         let hidden = relu(self.hidden.forward(x));
         let hidden = match &self.norm {
             Some(norm) => norm.forward(hidden),
             None => hidden,
         };
-        MseLoss::new().forward(self.output.forward(self.dropout.forward(hidden)), y, Reduction::Mean)
+        self.output.forward(self.dropout.forward(hidden))
+    }
+
+    fn loss(&self, (x, y): Batch) -> Tensor<1> {
+        MseLoss::new().forward(self.predict(x), y, Reduction::Mean)
+    }
+
+    /// Logs a metric with each kind of state. Returns the loss.
+    fn measured(&self, stage: &str, (x, y): Batch) -> Result<Tensor<1>> {
+        let predictions = self.predict(x);
+        let loss = MseLoss::new().forward(predictions.clone(), y.clone(), Reduction::Mean);
+        if !self.learning.extras.has_metrics {
+            return Ok(loss);
+        }
+        let signs = Binary::from_logits(&predictions, &y.clone().greater_scalar(0.0).int())?;
+        self.log(format!("{stage}_f1"), signs.counts().f1()).on_step(false).on_epoch(true);
+        self.log(format!("{stage}_auroc"), signs.exact_curves().auroc()).on_step(false).on_epoch(true);
+        self.log(format!("{stage}_curve"), signs.curves(9)?.precision_recall()).on_step(false).on_epoch(true);
+        self.log(format!("{stage}_confusion"), signs.confusion()).on_step(false).on_epoch(true);
+        self.log(format!("{stage}_spearman"), spearman(&predictions, &y)?).on_step(false).on_epoch(true);
+        self.log(format!("{stage}_r2"), r2(&predictions, &y)?).on_step(false).on_epoch(true);
+        self.log(format!("{stage}_newest"), Running::new(Mean::new(loss.clone(), 1.0), 3)).on_step(false).on_epoch(true);
+        self.log(format!("{stage}_all"), Cat::new(predictions)).on_step(false).on_epoch(true);
+        Ok(loss)
     }
 }
 
@@ -117,7 +141,7 @@ impl LightningModule for Net {
 
     fn training_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
         let items = batch.0.dims()[0] as f64;
-        let loss = self.loss(batch);
+        let loss = self.measured("train", batch)?;
         self.log("train_loss", &loss).on_step(true).on_epoch(true).prog_bar(true);
         self.log("host", batch_idx as f64 / 3.0).on_epoch(true);
         self.log("rmse", Rmse { squares: Scalar::from(loss.clone()).times(items), count: items }).on_step(true).on_epoch(true);
@@ -161,7 +185,7 @@ impl LightningModule for Net {
     }
 
     fn validation_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
-        let loss = self.loss(batch);
+        let loss = self.measured("val", batch)?;
         self.log("val_loss", &loss).prog_bar(true);
         self.log("val_max", &loss).reduce_fx(ReduceFx::Max);
         self.log("val_range", &loss).reduce_fx(ReduceFx::Custom { name: "range", reduce: range });
@@ -202,142 +226,6 @@ impl LightningModule for Net {
 
     fn on_train_epoch_end(&mut self, _ctx: &mut Context<'_>) -> Result<()> {
         self.log("epoch_noise", draw());
-        Ok(())
-    }
-}
-
-fn batch(points: &[f32], device: &Device) -> Batch {
-    let x = Tensor::<1>::from_floats(points, device).unsqueeze_dim::<2>(1);
-    (x.clone(), (x * 3.0).sin())
-}
-
-/// Adds noise on the thread that creates the batch. Noise of burn is only repeatable on the thread that iterates.
-fn noisy((x, y): Batch, with_burns: bool) -> Batch {
-    let mut random = random();
-    let drawn = random.tensor::<2>(x.dims(), Distribution::Normal(0.0, 0.01), &x.device());
-    let x = if random.chance(0.5) { x + drawn } else { x - drawn };
-    if with_burns { (x.clone() + x.random_like(Distribution::Normal(0.0, 0.01)), y) } else { (x, y) }
-}
-
-fn dataset(items: usize, from: f32, plan: &DataPlan, is_iterated_in_a_fit: bool) -> Loader<Batch> {
-    let points: Vec<f32> = (0..items).map(|i| from + i as f32 / 10.0).collect();
-    let (draws, with_burns) = (plan.draws, plan.workers == 0 && is_iterated_in_a_fit);
-    let collate = move |points: Vec<f32>, device: &Device| {
-        let made = batch(&points, device);
-        if draws { noisy(made, with_burns) } else { made }
-    };
-    let loader = Loader::collate(InMemDataset::new(points), collate);
-    loader.batch_size(plan.batch_size).workers(plan.workers)
-}
-
-fn joined(batches: Vec<Batch>) -> Batch {
-    let (x, y) = batches.into_iter().unzip();
-    (Tensor::cat(x, 0), Tensor::cat(y, 0))
-}
-
-/// The same iterator, without a length.
-fn unsized_iter<T>(mut iter: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
-    std::iter::from_fn(move || iter.next())
-}
-
-impl DataPlan {
-    /// Three files with all points, the second one without any. The plan has the same files in each fit.
-    fn shards(&self) -> [PathBuf; 3] {
-        let folder = crate::child::folder().unwrap();
-        let parts = [0..self.items / 3, 0..0, self.items / 3..self.items];
-        let mut parts = parts.into_iter().enumerate();
-        std::array::from_fn(|_| {
-            let (number, part) = parts.next().unwrap();
-            let path = folder.join(format!("{}-{number}.jsonl", self.items));
-            if !path.exists() {
-                let points: Vec<String> = part.map(|i| (i as f32 / 10.0 - 1.0).to_string()).collect();
-                std::fs::write(&path, points.join("\n")).unwrap();
-            }
-            path
-        })
-    }
-
-    /// Endless batches, different in each epoch.
-    fn stream(size: usize, epoch: usize) -> impl Iterator<Item = Batch> + Send + 'static {
-        (0..).map(move |index| {
-            let points: Vec<f32> = (0..size).map(|i| ((97 * epoch + 31 * (index * size + i)) % 40) as f32 / 20.0 - 1.0).collect();
-            batch(&points, &Device::flex())
-        })
-    }
-
-    pub(crate) fn train(&self) -> Loader<Batch> {
-        let made = self.made();
-        if self.draws { made.map(|batch| noisy(batch, true)).map(|batch| noisy(batch, true)) } else { made }
-    }
-
-    fn made(&self) -> Loader<Batch> {
-        let whole = || dataset(self.items, -1.0, self, true).shuffle(self.shuffle);
-        let half = || dataset(self.items.div_ceil(2), 1.0, self, true).shuffle(self.shuffle);
-        match self.kind {
-            DataKind::Dataset => whole(),
-            DataKind::Batches => {
-                let points: Vec<f32> = (0..self.items).map(|i| i as f32 / 10.0).collect();
-                Loader::from_batches(points.chunks(self.batch_size).map(|points| batch(points, &Device::flex())).collect())
-            }
-            DataKind::MinSize => CombinedLoader::min_size([whole(), half()]).map(joined),
-            DataKind::MaxSizeCycle => CombinedLoader::max_size_cycle([whole(), half()]).map(joined),
-            DataKind::Sequential => CombinedLoader::sequential([half(), whole()]),
-            DataKind::Stream => {
-                let (size, batches) = (self.batch_size, self.items.div_ceil(self.batch_size));
-                Loader::from_fn(move |epoch| unsized_iter(Self::stream(size, epoch).take(batches)))
-            }
-            DataKind::EndlessStream => {
-                let size = self.batch_size;
-                Loader::from_fn(move |epoch| Self::stream(size, epoch))
-            }
-            DataKind::Shards { counted } => {
-                let shards = Shards::<f32>::json_lines(self.shards()).shuffle_buffer(5);
-                let shards = if counted { shards.counted().unwrap() } else { shards };
-                let (draws, with_burns) = (self.draws, self.workers == 0);
-                let loader = Loader::stream(shards, move |points: Vec<f32>, device| {
-                    let made = batch(&points, device);
-                    if draws { noisy(made, with_burns) } else { made }
-                });
-                loader.batch_size(self.batch_size).workers(self.workers).shuffle(self.shuffle)
-            }
-            DataKind::OnePass => Loader::from_iter(Self::stream(self.batch_size, 0)),
-        }
-    }
-
-    pub(crate) fn val(&self) -> Loaders<Batch> {
-        let val = |index: usize| dataset(7 - 2 * index, 2.0 + index as f32, self, !self.val_is_unsized);
-        let unsized_val = |index: usize| {
-            let batches = val(index).batches(Position::default(), &Device::flex());
-            let batches: Vec<Batch> = batches.unwrap().map(|batch| batch.unwrap().value).collect();
-            Loader::from_fn(move |_epoch| unsized_iter(batches.clone().into_iter()))
-        };
-        (0..self.val_loaders).map(|index| if self.val_is_unsized { unsized_val(index) } else { val(index) }).collect()
-    }
-}
-
-/// The data of a plan, and the number of batches that the fit has received.
-pub(crate) struct Data<'a> {
-    pub(crate) plan: &'a DataPlan,
-    pub(crate) given: Arc<AtomicU64>,
-}
-
-impl DataModule for Data<'_> {
-    type Batch = Batch;
-
-    fn train_dataloader(&mut self) -> DataResult<Loader<Batch>> {
-        Ok(self.plan.train())
-    }
-
-    fn val_dataloader(&mut self) -> DataResult<Loaders<Batch>> {
-        Ok(self.plan.val())
-    }
-
-    fn state(&self) -> DataResult<Saved> {
-        Ok(Value::from(self.given.load(Ordering::Relaxed)).into())
-    }
-
-    fn load_state(&mut self, state: Saved) -> DataResult<()> {
-        self.given.store(state.json().as_u64().unwrap(), Ordering::Relaxed);
         Ok(())
     }
 }

@@ -43,6 +43,18 @@ pub(crate) enum DataKind {
     Shards {
         counted: bool,
     },
+    /// A dataset of which a sampler takes items.
+    Sampled(Sampled),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sampled {
+    Weighted,
+    WithoutReplacement,
+    Balanced,
+    Stratified,
+    Subset,
+    ByLength,
 }
 
 impl DataKind {
@@ -104,6 +116,15 @@ pub(crate) enum Weighs {
     OnBoth,
 }
 
+/// What a module has that most have not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extras {
+    /// Metrics of each kind are logged: counts, curves, all values, the newest values.
+    pub(crate) has_metrics: bool,
+    /// The biases have a learning rate of their own.
+    pub(crate) is_grouped: bool,
+}
+
 /// The part of the plan for the module.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Learning {
@@ -117,6 +138,7 @@ pub(crate) struct Learning {
     pub(crate) is_regularised: bool,
     /// The loaders do not know the number of items in a batch.
     pub(crate) tells_batch_size: bool,
+    pub(crate) extras: Extras,
     /// The metric of plateau schedules and early stopping.
     pub(crate) monitor: &'static str,
 }
@@ -164,12 +186,18 @@ pub(crate) enum Monitor {
     Average,
     /// As `Average`, of epochs.
     StochasticAverage,
+    /// As `Average`, with equal shares, from the third step on.
+    EqualAverage,
     Updates,
     Pruning,
     /// Steps with a loss that has risen are skipped.
     Spikes,
     /// The hidden layer is trained from the second epoch on, with its own learning rate.
     Backbone,
+    /// As `Backbone`, with the learning rate of the others.
+    Stages,
+    /// Logs a text every two steps.
+    Texts,
 }
 
 #[derive(Clone, Debug)]
@@ -206,6 +234,12 @@ impl Learning {
             Algorithm::Lion => Optimizer::new(LionConfig::new(), 0.001),
             Algorithm::Muon => Optimizer::new(MuonConfig::new(), 0.01),
         };
+        let optimizer = match algorithm {
+            // It has no biases.
+            Algorithm::Muon => optimizer,
+            _ if self.extras.is_grouped => optimizer.group("*.bias", |group| group.lr_factor(0.5)),
+            _ => optimizer,
+        };
         let plateau = || Schedule::new(ReduceLrOnPlateau::new().patience(0).factor(0.5)).monitor(self.monitor).strict(false);
         match self.schedule {
             ScheduleKind::None => optimizer,
@@ -220,6 +254,11 @@ impl Learning {
     }
 }
 
+fn sampled() -> impl Strategy<Value = Sampled> {
+    use Sampled::{Balanced, ByLength, Stratified, Subset, Weighted, WithoutReplacement};
+    prop::sample::select(vec![Weighted, WithoutReplacement, Balanced, Stratified, Subset, ByLength])
+}
+
 fn data() -> impl Strategy<Value = DataPlan> {
     let kind = prop_oneof![
         3 => Just(DataKind::Dataset),
@@ -231,6 +270,7 @@ fn data() -> impl Strategy<Value = DataPlan> {
         1 => Just(DataKind::EndlessStream),
         1 => Just(DataKind::OnePass),
         1 => any::<bool>().prop_map(|counted| DataKind::Shards { counted }),
+        3 => sampled().prop_map(DataKind::Sampled),
     ];
     let sizes = (4..=36_usize, 2..=5_usize);
     (kind, sizes, 0..=3_usize, any::<bool>(), 0..=2_usize, prop::bool::weighted(0.3), any::<bool>()).prop_map(
@@ -247,7 +287,7 @@ fn data() -> impl Strategy<Value = DataPlan> {
     )
 }
 
-fn learning() -> impl Strategy<Value = ([Algorithm; 2], ScheduleKind, Weighs, bool, bool)> {
+fn learning() -> impl Strategy<Value = Learning> {
     use Algorithm::{AdaGrad, Adafactor, Adam, AdamW, Adan, AmsGrad, CenteredRmsProp, Lamb, Lion, Momentum, Muon, Nesterov, RmsProp, Sgd};
     use ScheduleKind::{CosinePerStep, None, OneCycle, PlateauPerEpoch, PlateauPerSteps, StepPerEpoch};
     let algorithm = || {
@@ -270,7 +310,19 @@ fn learning() -> impl Strategy<Value = ([Algorithm; 2], ScheduleKind, Weighs, bo
     };
     let schedule = prop::sample::select(vec![None, CosinePerStep, StepPerEpoch, PlateauPerEpoch, PlateauPerSteps, OneCycle]);
     let weighs = prop::sample::select(vec![Weighs::Nothing, Weighs::OnHost, Weighs::OnDevice, Weighs::OnBoth]);
-    ([algorithm(), algorithm()], schedule, weighs, prop::bool::weighted(0.3), any::<bool>())
+    let flags = (prop::bool::weighted(0.3), any::<bool>(), prop::bool::weighted(0.3), prop::bool::weighted(0.3));
+    ([algorithm(), algorithm()], schedule, weighs, flags).prop_map(
+        |(algorithms, schedule, weighs, (is_manual, is_regularised, has_metrics, is_grouped))| Learning {
+            weighs,
+            algorithms,
+            schedule,
+            is_manual,
+            is_regularised,
+            tells_batch_size: true,
+            extras: Extras { has_metrics, is_grouped },
+            monitor: "val_loss",
+        },
+    )
 }
 
 fn fit() -> impl Strategy<Value = FitPlan> {
@@ -320,14 +372,16 @@ fn fit() -> impl Strategy<Value = FitPlan> {
 }
 
 fn watch() -> impl Strategy<Value = Watch> {
-    use Monitor::{Average, Backbone, GradientNorm, Pruning, Spikes, StochasticAverage, Throughput, Updates};
+    use Monitor::{Average, Backbone, EqualAverage, GradientNorm, Pruning, Spikes, Stages, StochasticAverage, Texts, Throughput, Updates};
 
     let patience = prop::option::weighted(0.4, 1..=2_u32);
     let logs = prop_oneof![6 => Just(Logs::Memory), 1 => Just(Logs::DefaultLoggers), 1 => Just(Logs::ManyLoggers)];
-    let all = vec![GradientNorm, Throughput, Average, StochasticAverage, Updates, Pruning, Spikes, Backbone];
-    let monitors = prop::sample::subsequence(all, 0..=5).prop_map(|mut monitors| {
-        if monitors.contains(&Average) {
-            monitors.retain(|monitor| *monitor != StochasticAverage);
+    let all = vec![GradientNorm, Throughput, Average, StochasticAverage, EqualAverage, Updates, Pruning, Spikes, Backbone, Stages, Texts];
+    let monitors = prop::sample::subsequence(all, 0..=6).prop_map(|mut monitors| {
+        // Only one of each kind.
+        for kind in [&[Average, StochasticAverage, EqualAverage][..], &[Backbone, Stages]] {
+            let first = monitors.iter().copied().find(|monitor| kind.contains(monitor));
+            monitors.retain(|monitor| !kind.contains(monitor) || Some(*monitor) == first);
         }
         monitors
     });
@@ -348,14 +402,14 @@ fn watch() -> impl Strategy<Value = Watch> {
 /// All plans that a Trainer accepts.
 pub(crate) fn plans() -> impl Strategy<Value = Plan> {
     (any::<u64>(), prop::bool::weighted(0.8), data(), learning(), fit(), watch(), any::<[Cut; 2]>()).prop_map(
-        |(seed, is_seeded, data, (algorithms, schedule, weighs, is_manual, is_regularised), mut fit, watch, cuts)| {
+        |(seed, is_seeded, data, learning, mut fit, watch, cuts)| {
             if watch.logs != Logs::Memory
                 && let Some((_, batch, _)) = &mut fit.skip
             {
                 // `ModelCheckpoint` finds no metric in an epoch without a batch.
                 *batch = (*batch).max(1);
             }
-            if is_manual {
+            if learning.is_manual {
                 fit.accumulate = Accumulate::Batches(1);
                 fit.devices = 1;
             }
@@ -372,13 +426,13 @@ pub(crate) fn plans() -> impl Strategy<Value = Plan> {
                 }
                 _ => {}
             }
-            let tells_batch_size = !matches!(data.kind, DataKind::Dataset) || data.val_is_unsized;
+            let tells_batch_size = !matches!(data.kind, DataKind::Dataset | DataKind::Sampled(_)) || data.val_is_unsized;
             let monitor = match data.val_loaders {
                 0 => "train_loss_epoch",
                 1 => "val_loss",
                 _ => "val_loss/dataloader_idx_1",
             };
-            let learning = Learning { weighs, algorithms, schedule, is_manual, is_regularised, tells_batch_size, monitor };
+            let learning = Learning { tells_batch_size, monitor, ..learning };
             Plan { seed, is_seeded, data, learning, fit, watch, cuts }
         },
     )

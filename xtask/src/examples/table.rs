@@ -56,8 +56,9 @@ pub(super) const MNIST: Run = Run {
     picture: Picture::None,
 };
 
-/// The example whose weights are fetched.
-pub(super) const FINETUNE: &str = "finetune_text";
+/// The examples whose weights are fetched.
+pub(super) const FINETUNE_TEXT: &str = "finetune_text";
+pub(super) const FINETUNE_VISION: &str = "finetune_vision";
 /// Vectors of sentences that `NumPy` has calculated.
 pub(super) const MINILM_TABLE: &str = "examples/testdata/minilm.json";
 
@@ -85,8 +86,8 @@ pub(super) const RUNS: &[Run] = &[
         picture: Picture::None,
     },
     Run {
-        example: FINETUNE,
-        arguments: &["data.messages=640", "--model.compare", MINILM_TABLE, QUIET, ROOT],
+        example: FINETUNE_TEXT,
+        arguments: &["--model.compare", MINILM_TABLE, QUIET, ROOT],
         leaves: &["adapters.safetensors", "model.safetensors", "lightning_logs/version_2/checkpoints/*.ckpt"],
         quality: &[
             (METRICS, "test_f1", 0.55..=1.0),
@@ -94,6 +95,13 @@ pub(super) const RUNS: &[Run] = &[
             ("lightning_logs/version_2/metrics.csv", "test_f1", 0.75..=1.0),
         ],
         picture: Terminal(24, None),
+    },
+    Run {
+        example: FINETUNE_VISION,
+        arguments: &["--no-progress-bar", "--root", "{root}"],
+        leaves: &[METRICS, "lightning_logs/version_0/checkpoints/*.ckpt"],
+        quality: &[(METRICS, "test_acc", 0.9..=1.0)],
+        picture: Picture::None,
     },
     Run {
         example: "gan",

@@ -66,7 +66,11 @@ fn a_missing_metric_names_what_is_there() {
     bench.epoch(&mut callback).expect("an epoch that ended early was not validated");
     bench.run.place.is_last_batch = true;
     let error = bench.metric("val_loss", 1.0).epoch(&mut callback).unwrap_err();
-    assert!(text(&error).starts_with("metric `val_los` is not available; available are: `val_loss` | hint: log it"), "{}", text(&error));
+    assert!(
+        text(&error).starts_with("metric `val_los` is not available; available are: `val_loss` | hint: did you mean"),
+        "{}",
+        text(&error)
+    );
     bench.epoch(&mut callback.strict(false)).unwrap();
     assert_eq!(bench.stopped(), None);
 }

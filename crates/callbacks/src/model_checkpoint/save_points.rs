@@ -55,7 +55,7 @@ impl ModelCheckpoint {
                     point.score = score;
                     self.add_top(ctx, &destination, &mut point)?;
                 }
-                Err(Error::MetricMissing { name, available }) if missing != Missing::Fail => {
+                Err(Error::MetricMissing { name, available, .. }) if missing != Missing::Fail => {
                     self.state.deferred = missing == Missing::Defer;
                     if missing == Missing::Warn {
                         tracing::warn!(
@@ -189,7 +189,7 @@ impl ModelCheckpoint {
         for name in template.metrics() {
             values.push(match self.metric(ctx, name) {
                 Ok(value) => value,
-                Err(Error::MetricMissing { name, available }) => {
+                Err(Error::MetricMissing { name, available, .. }) => {
                     tracing::warn!(?available, "metric `{name}` in a checkpoint's file name is not available; 0 is written instead");
                     0.0
                 }

@@ -11,8 +11,9 @@ use burn::{
             Conv1d, Conv1dConfig, Conv2d, Conv2dConfig, Conv3d, Conv3dConfig, ConvTranspose1d, ConvTranspose1dConfig, ConvTranspose2d,
             ConvTranspose2dConfig, ConvTranspose3d, ConvTranspose3dConfig,
         },
+        pool::MaxPool2dConfig,
     },
-    tensor::{Device, Int, Tensor},
+    tensor::{Device, Int, Tensor, activation::relu},
 };
 use insta::assert_snapshot;
 use stormfire_module::Event;
@@ -179,10 +180,10 @@ fn a_broken_pipe_does_not_end_the_run() {
     Bench::new().fire(&mut ModelSummary::new().print_to(Broken), Event::FitStart).unwrap();
 }
 
-/// The numbers of fvcore for the same layers of torch (`xtask/python/flops.py`).
+/// The numbers of fvcore and ptflops for the same layers and networks of torch (`xtask/python/flops.py`).
 #[test]
-fn operations_are_those_of_fvcore() {
-    let table: serde_json::Value = serde_json::from_str(include_str!("fvcore_flops.json")).unwrap();
+fn operations_are_those_of_fvcore_and_ptflops() {
+    let table: serde_json::Value = serde_json::from_str(include_str!("torch_flops.json")).unwrap();
     let device = Device::flex();
     let mut seen = 0;
     let mut check = |name: &str, trace: &ForwardTrace| {
@@ -190,6 +191,7 @@ fn operations_are_those_of_fvcore() {
         let [call] = trace.calls() else { panic!("{name}: {trace:?}") };
         let sizes = |key: &str| expected[key].as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect::<Vec<_>>();
         assert_eq!((&call.input, call.flops), (&sizes("input"), expected["flops"].as_u64()), "{name}");
+        assert!(table["own"].get(name).is_none_or(|own| own.as_u64() == call.flops), "{name}: ptflops counts {}", table["own"][name]);
         // Recurrent layers return all states.
         assert!(call.output == sizes("output") || matches!(name, "lstm" | "gru"), "{name}: {:?}", call.output);
         seen += 1;
@@ -219,6 +221,21 @@ fn operations_are_those_of_fvcore() {
             |layer: &MultiHeadAttention, x: Tensor<3>| layer.forward(MhaInput::self_attn(x)).context;
         "lstm": LstmConfig::new(5, 6, true).init(&device), [2, 7, 5], |layer: &Lstm, x: Tensor<3>| layer.forward(x, None).0;
         "gru": GruConfig::new(5, 6, true).init(&device), [2, 7, 5], |layer: &Gru, x: Tensor<3>| layer.forward(x, None);
+    }
+    let linear = |from, to| LinearConfig::new(from, to).init(&device);
+    let mut mlp = ForwardTrace::default();
+    let x = mlp.layer("0", &linear(12, 16), Tensor::<2>::zeros([3, 12], &device), Linear::forward);
+    let x = mlp.layer("2", &linear(16, 16), relu(x), Linear::forward);
+    mlp.layer("4", &linear(16, 7), relu(x), Linear::forward);
+    let mut cnn = ForwardTrace::default();
+    let padded = Conv2dConfig::new([1, 4], [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(&device);
+    let x = cnn.layer("0", &padded, Tensor::<4>::zeros([2, 1, 10, 10], &device), Conv2d::forward);
+    let x = MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init().forward(relu(x));
+    let x = cnn.layer("3", &Conv2dConfig::new([4, 8], [3, 3]).init(&device), x, Conv2d::forward);
+    cnn.layer("6", &linear(72, 10), relu(x).flatten::<2>(1, 3), Linear::forward);
+    for (name, trace) in [("mlp", mlp), ("cnn", cnn)] {
+        assert_eq!(trace.flops(), table["layers"][name]["flops"].as_u64(), "{name}");
+        seen += 1;
     }
     assert_eq!(seen, table["layers"].as_object().unwrap().len());
 }

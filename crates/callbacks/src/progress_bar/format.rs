@@ -21,12 +21,6 @@ pub(super) fn v_num<'a>(versions: impl IntoIterator<Item = &'a str>) -> Option<S
     if shown.is_empty() { None } else { Some(shown.join("_")) }
 }
 
-/// A metric with three decimals, or in scientific notation if it is too small or too large for that.
-pub(super) fn number(value: f64) -> String {
-    let size = value.abs();
-    if value.is_finite() && size > 0.0 && !(0.001..1e6).contains(&size) { format!("{value:.2e}") } else { format!("{value:.3}") }
-}
-
 /// `12.3 it/s`. `?` while the speed is unknown.
 pub(super) fn speed(per_second: Option<f64>) -> String {
     match per_second {
@@ -89,23 +83,6 @@ mod tests {
         assert_eq!(v_num([]), None);
         assert_eq!(v_num(["3", "3"]).as_deref(), Some("3"));
         assert_eq!(v_num(["3", "4f2a", "3"]).as_deref(), Some("3_4f2a"));
-    }
-
-    #[test]
-    fn numbers_always_say_something() {
-        let cases = [
-            (0.0, "0.000"),
-            (0.4118, "0.412"),
-            (-12.0, "-12.000"),
-            (0.001, "0.001"),
-            (0.0001, "1.00e-4"),
-            (-2.5e7, "-2.50e7"),
-            (f64::NAN, "NaN"),
-            (f64::INFINITY, "inf"),
-        ];
-        for (value, text) in cases {
-            assert_eq!(number(value), text);
-        }
     }
 
     #[test]

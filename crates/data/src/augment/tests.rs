@@ -209,3 +209,34 @@ fn augmented_batches_do_not_depend_on_workers_resumes_and_ranks() {
         }
     }
 }
+
+#[test]
+fn extreme_alphas_give_shares_or_errors() {
+    for alpha in [f64::INFINITY, f64::NAN, -0.5, f64::NEG_INFINITY] {
+        assert!(draw(2, alpha, &mut Random::new(1)).is_err(), "{alpha}");
+    }
+    for alpha in [0.0, -0.0, 1e-320, 1e-9, 1e9, 1e200, f64::MAX] {
+        let mut random = Random::new(1);
+        for _ in 0..100 {
+            let (share, _) = draw(2, alpha, &mut random).unwrap();
+            assert!((0.0..=1.0).contains(&share), "{alpha}: {share}");
+            assert!(alpha < 1e8 || (share - 0.5).abs() < 1e-3, "{alpha}: {share}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_one_is_mixed_with_itself() {
+    let targets = soft_labels(Tensor::from_ints([1], &Device::flex()), 3);
+    for seed in 0..20 {
+        let (mixed, shares) = mixup(images([1, 2, 3, 3]), targets.clone(), 0.4, &mut Random::new(seed)).unwrap();
+        let difference = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(difference(&floats(&mixed), &floats(&images([1, 2, 3, 3]))) < 1e-5);
+        assert!(difference(&floats(&shares), &[0.0, 1.0, 0.0]) < 1e-6);
+        let (mixed, shares) = cutmix(images([1, 2, 3, 3]), targets.clone(), 1.0, &mut Random::new(seed)).unwrap();
+        assert_eq!(floats(&mixed), floats(&images([1, 2, 3, 3])));
+        assert!(difference(&floats(&shares), &[0.0, 1.0, 0.0]) < 1e-6);
+        // One pixel has no rectangle but itself.
+        cutmix(images([1, 1, 1, 1]), targets.clone(), 1.0, &mut Random::new(seed)).unwrap();
+    }
+}

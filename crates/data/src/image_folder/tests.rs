@@ -113,3 +113,32 @@ fn a_class_has_one_index_in_all_splits() {
     assert_eq!(of("test"), ("ant cat horse".into(), vec![0, 1]));
     assert_eq!(ImageFolder::new(folder.path().join("val")).unwrap().classes(), ["horse"]);
 }
+
+/// The decoder fills the rest of a truncated image with grey.
+#[test]
+fn a_jpeg_file_that_ends_anywhere_before_its_end_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.jpg");
+    let bytes = fs::read(fixtures().join("smooth.jpg")).unwrap();
+    for end in 0..bytes.len() {
+        fs::write(&path, &bytes[..end]).unwrap();
+        assert!(decode(&path, 3).is_err(), "{end} of {} bytes", bytes.len());
+    }
+    // What follows the end is not part of the image.
+    fs::write(&path, [&bytes[..], b"more"].concat()).unwrap();
+    assert_eq!(decode(&path, 3).unwrap(), decode(&fixtures().join("smooth.jpg"), 3).unwrap());
+}
+
+#[test]
+fn a_class_has_any_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["größe/a.png", "猫/ä ö.png", "a b/{0..1}.png", "Z/1.png"] {
+        let path = folder.path().join("train").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::copy(fixtures().join("rgb.png"), path).unwrap();
+    }
+    let images = ImageFolder::open(folder.path(), "train").unwrap();
+    // As Python sorts.
+    assert_eq!(images.classes(), ["Z", "a b", "größe", "猫"]);
+    assert_eq!(images.loader().batches(Position::default(), &Device::flex()).unwrap().filter_map(Result::ok).count(), 4);
+}

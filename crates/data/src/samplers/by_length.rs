@@ -93,7 +93,7 @@ impl LengthSampler {
     }
 
     fn padded(&self, item: usize) -> usize {
-        self.lengths[item].max(1).next_multiple_of(self.multiple.max(1))
+        self.lengths[item].max(1).checked_next_multiple_of(self.multiple.max(1)).unwrap_or(usize::MAX)
     }
 
     /// The ends of batches of items with these lengths, which ascend.

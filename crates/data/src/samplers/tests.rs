@@ -73,6 +73,16 @@ fn an_item_without_weight_is_never_drawn() {
     }
 }
 
+#[test]
+fn tiny_and_huge_weights_are_drawn_in_proportion() {
+    for scale in [1e-310, 1e-300, 1e300] {
+        let sampler = WeightedSampler::new(WEIGHTS.map(|weight| weight * scale)).samples(1).replacement(false);
+        let order: Vec<usize> = (0..20_000).flat_map(|epoch| sampler.order(3, epoch)).collect();
+        let counts = counts(&order, 4);
+        assert!(chi_square(&counts, |item| 20_000.0 * WEIGHTS[item] / 10.0) < CHI_3, "{scale}: {counts:?}");
+    }
+}
+
 /// Among the first `m` items, a class is less than one item away from its share of `m`.
 #[test]
 fn every_prefix_of_a_stratified_epoch_has_the_classes_in_proportion() {
@@ -233,6 +243,9 @@ fn wrong_settings_are_reported() {
         error(&loader(2).batch_sampler(LengthSampler::new([1, 2]).batch_size(2))),
         error(&Loader::collate(InMemDataset::new(vec![1, 2]), |items, _| items).batch_sampler(LengthSampler::new([1, 2]))),
         error(&Loader::collate(InMemDataset::new(vec![1, 2]), |items, _| items).batch_sampler(LengthSampler::new([1, 9]).max_tokens(9))),
+        error(&loader(2).sampler(SubsetSampler::new([]))),
+        error(&loader(2).sampler(WeightedSampler::new([1.0, 2.0]).samples(0))),
+        error(&Loader::collate(InMemDataset::new(vec![1]), |items, _| items).batch_sampler(LengthSampler::new([usize::MAX]).max_tokens(9))),
         error(&Loader::from_batches(vec![1]).sampler(SubsetSampler::new([0]))),
     ];
     insta::assert_snapshot!(texts.join("\n"), @r"
@@ -248,6 +261,9 @@ fn wrong_settings_are_reported() {
     `batch_size` and `batch_sampler` cannot be used together; remove `batch_size`: the `batch_sampler` decides it
     the sampler of a loader: a `LengthSampler` needs `batch_size` or `max_tokens`
     the sampler of a loader: item 1 has 9 tokens, padded 16, which is more than `max_tokens`, 9
+    the sampler of a loader: an epoch has no items
+    the sampler of a loader: an epoch has no items
+    the sampler of a loader: item 0 has 18446744073709551615 tokens, padded 18446744073709551615, which is more than `max_tokens`, 9
     `sampler` has no effect on a loader made from an iterator; `sampler` works on `Loader::new` with a dataset and a batcher; here the iterator decides
     ");
 }
@@ -273,6 +289,8 @@ fn a_wrong_order_is_reported() {
     assert_eq!(text(&[0, 1]), "the sampler of a loader: it promised 3 items in every epoch, but this epoch has 2");
     assert_eq!(text(&[0, 1, 5]), "the sampler of a loader: it returned index 5, but the dataset has 5 items");
     assert_eq!(text(&[]), "the sampler panicked at batch 0: no order");
+    // A run compares it before its first batch.
+    assert!(loader(5).sampler(Broken(Vec::new())).order().starts_with("batch_size 4"));
 }
 
 fn pass<B: Send + 'static>(loader: &Loader<B>, epoch: usize, batch: usize) -> Vec<B> {

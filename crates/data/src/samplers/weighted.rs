@@ -56,19 +56,19 @@ impl WeightedSampler {
         (0..self.samples).map(draw).collect()
     }
 
-    /// Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006): the items with the largest
-    /// `u^(1/weight)`, largest first. It equals drawing one item after the other.
+    /// Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006): the items with the smallest
+    /// `-ln(u) / weight`, smallest first. It equals drawing one item after the other. The keys are logarithms, since
+    /// the quotient is infinite for tiny weights.
     fn without_replacement(&self, random: &mut Random) -> Vec<usize> {
         let mut keys: Vec<(f64, usize)> = Vec::with_capacity(self.weights.len());
         for (item, &weight) in self.weights.iter().enumerate() {
             // `1 - unit` is never 0. A draw for each item, so that a weight of 0 does not change the others.
-            let key = (1.0 - random.unit()).ln() / weight;
+            let key = (-(1.0 - random.unit()).ln()).ln() - weight.ln();
             if weight > 0.0 {
                 keys.push((key, item));
             }
         }
-        let larger = |a: &(f64, usize), b: &(f64, usize)| b.0.total_cmp(&a.0);
-        keys.sort_by(larger);
+        keys.sort_by(|a, b| a.0.total_cmp(&b.0));
         keys.into_iter().take(self.samples).map(|(_, item)| item).collect()
     }
 }

@@ -29,6 +29,10 @@ impl Records for JsonLines {
             if read? == 0 {
                 return Ok(None);
             }
+            // Programs of Windows may write a byte order mark.
+            if self.lines == 1 && line.starts_with(b"\xef\xbb\xbf") {
+                line.drain(..3);
+            }
             if !line.trim_ascii().is_empty() {
                 return Ok(Some(Raw::Line(std::str::from_utf8(line.trim_ascii())?.to_owned())));
             }

@@ -306,10 +306,13 @@ impl ShardFiles {
 /// ```
 ///
 /// # Errors
-/// A folder that cannot be listed. [`Error::Empty`] if it has no files.
+/// A folder that cannot be listed. [`Error::Empty`] if it has no files, or a range has no numbers.
 pub fn shard_paths(pattern: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     let path = pattern.as_ref();
     if let Some(paths) = path.to_str().and_then(braces) {
+        if paths.is_empty() {
+            return Err(Error::Empty { reason: format!("there are no numbers in the range of `{}`", path.display()) });
+        }
         return Ok(paths);
     }
     let is_folder = match on_disk(path) {

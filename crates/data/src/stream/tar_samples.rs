@@ -71,7 +71,8 @@ impl TarSamples {
             return Ok(None);
         };
         let mut entry = entry?;
-        let is_file = entry.header().entry_type().is_file();
+        let kind = entry.header().entry_type();
+        let is_file = kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse();
         let name = if is_file { String::from_utf8_lossy(&entry.path_bytes()).into_owned() } else { String::new() };
         let (size, mut content) = (entry.size(), Vec::new());
         let read = if is_file { entry.read_to_end(&mut content)? as u64 } else { copy(&mut entry, &mut sink())? };

@@ -152,3 +152,17 @@ fn seeking_past_the_end_is_refused() {
       hint: the data has changed since the position was saved: resume with the same dataset and batch size
     ");
 }
+
+#[test]
+fn a_function_that_makes_batches_may_fail() {
+    let three = |items: Vec<usize>, _: &Device| if items.contains(&6) { Err("six".into()) } else { Ok(items) };
+    for workers in 0..3 {
+        let loader = Loader::try_collate(super::Numbers::new(10), three).batch_size(2).workers(workers);
+        let mut batches = loader.batches(Position::new(0, 1), &Device::flex()).unwrap();
+        let first = batches.next().unwrap().unwrap();
+        assert_eq!((first.value, first.items), (vec![2, 3], Some(2)));
+        batches.next().unwrap().unwrap();
+        assert_eq!(batches.next().unwrap().unwrap_err().to_string(), "loading batch 3 failed: six");
+        assert!(batches.next().is_none());
+    }
+}

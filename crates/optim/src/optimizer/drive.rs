@@ -151,6 +151,9 @@ pub trait DriveOptimizers {
         completed: Option<u64>,
         metric: &mut dyn FnMut(&str) -> Result<Option<f64>, E>,
     ) -> Result<bool, E>;
+
+    /// The metrics that schedules watch.
+    fn watched_metrics(&self) -> impl Iterator<Item = &str>;
 }
 
 impl DriveOptimizers for Optimizers {
@@ -210,6 +213,10 @@ impl DriveOptimizers for Optimizers {
         metric: &mut dyn FnMut(&str) -> Result<Option<f64>, E>,
     ) -> Result<bool, E> {
         step_schedules(self, true, metric, |optimizer_steps| completed.map_or(Tick::of_step(optimizer_steps), Tick::of_epoch))
+    }
+
+    fn watched_metrics(&self) -> impl Iterator<Item = &str> {
+        self.all.iter().filter_map(|optimizer| optimizer.schedule.as_ref()?.watches())
     }
 }
 

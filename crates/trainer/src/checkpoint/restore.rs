@@ -11,7 +11,7 @@ use burn::{
 };
 use serde_json::Value;
 use stormfire_checkpoint::{
-    Checkpoint, LoadOptions, Manifest, NamedTensors, ParamPaths, Saved, restore, storage,
+    Checkpoint, Error as FileError, LoadOptions, Manifest, NamedTensors, ParamPaths, Saved, restore, storage,
     tensor_names::{IN_FORCE, OPTIMIZER, is_trained_weight, take_under, take_weights},
 };
 use stormfire_module::{
@@ -25,6 +25,7 @@ use stormfire_optim::{
     for_trainer::{OptimizerStates, SaveOptimizers as _},
     trained,
 };
+use stormfire_values::nearest::did_you_mean;
 
 use super::{locate::Places, of_ranks};
 use crate::{
@@ -70,10 +71,10 @@ impl Resume {
                 Ok(Self { is_named, ..resume })
             }
             Err(error) => {
-                let hint = match places.beside(path) {
-                    Some(good) => format!("the newest good checkpoint in its folder is `{}`", good.display()),
-                    None => error.hint().unwrap_or_default(),
-                };
+                let is_missing = matches!(error, FileError::NotFound { .. });
+                let word = is_missing.then(|| did_you_mean(&path.to_string_lossy(), ["last", "best"])).flatten();
+                let good = || places.beside(path).map(|good| format!("the newest good checkpoint in its folder is `{}`", good.display()));
+                let hint = word.or_else(good).or_else(|| error.hint()).unwrap_or_default();
                 Err(Error::Checkpoint { path: path.into(), reason: error.reason(), hint })
             }
         }

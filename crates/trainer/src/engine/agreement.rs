@@ -68,12 +68,14 @@ impl<M: LightningModule> Engine<M> {
         let own = find(self);
         let (found, missing) = match &own {
             Ok(found) => (*found, None),
-            Err(Error::MetricMissing { name, available }) => (None, Some((name.clone(), available.clone()))),
+            Err(Error::MetricMissing { name, available, lacks_validation }) => {
+                (None, Some((name.clone(), available.clone(), *lacks_validation)))
+            }
             Err(_) if self.rank() != 0 => (None, None),
             Err(_) => return own,
         };
         match of_zero(&self.frame.ranks, (found, missing))? {
-            (_, Some((name, available))) => Err(Error::MetricMissing { name, available }),
+            (_, Some((name, available, lacks_validation))) => Err(Error::MetricMissing { name, available, lacks_validation }),
             (found, None) => Ok(found),
         }
     }

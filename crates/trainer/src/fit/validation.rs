@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use stormfire_data::Loader;
-use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, for_trainer::training_mode::in_training, place::Stopwatch};
+use stormfire_module::{
+    Error, Event, LightningModule, Result, RunningStage,
+    for_trainer::{training_mode::in_training, warn_if_misspelled},
+    place::Stopwatch,
+};
+use stormfire_optim::for_trainer::DriveOptimizers as _;
 use stormfire_values::Every;
 
 use super::FitLoop;
@@ -25,6 +30,9 @@ impl<M: LightningModule> FitLoop<'_, M> {
         self.validate(RunningStage::SanityCheck)?;
         self.engine.run.moment.stage = RunningStage::SanityCheck;
         self.engine.fire(self.module, Event::SanityCheckEnd)?;
+        for name in self.training.optimizers.watched_metrics() {
+            warn_if_misspelled(&mut self.engine.store, "ReduceLrOnPlateau", name);
+        }
         self.engine.run.moment.stage = RunningStage::Train;
         // Requests during the check are dropped. Requests from before it still apply.
         self.engine.run.place.requests = requests;

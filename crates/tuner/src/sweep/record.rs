@@ -1,8 +1,8 @@
 //! What is known of a trial.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use stormfire_module::Result;
+use stormfire_module::{Error, Result};
 use stormfire_trainer::for_tuner::format_value;
 use stormfire_values::Mode;
 
@@ -51,6 +51,24 @@ pub struct TrialRecord {
 impl TrialRecord {
     pub(super) fn new(number: usize, params: Map<String, Value>) -> Self {
         Self { number, params, state: TrialState::Running, score: None, reports: Vec::new(), error: None }
+    }
+
+    /// A hyperparameter, in the type of its values: `let lr: f64 = best.get("lr")?`.
+    ///
+    /// # Errors
+    /// A name that is not in the space, or a value of another type.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        self.param("TrialRecord::get", name)
+    }
+
+    /// A hyperparameter, for a method with this name.
+    pub(super) fn param<T: DeserializeOwned>(&self, method: &str, name: &str) -> Result<T> {
+        let option = || format!("{method}(\"{name}\")");
+        let value = self.params.get(name).ok_or_else(|| {
+            let names = self.params.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            Error::config(option(), format!("the space has only {names}"), "add it to the `Space`")
+        })?;
+        T::deserialize(value).map_err(|error| Error::config(option(), error.to_string(), "ask for the type of its values"))
     }
 
     /// The record after the trial has ended with a score or an error.

@@ -76,12 +76,7 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// A name that is not in the space, or a value of another type.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
-        let value = self.record.params.get(name).ok_or_else(|| {
-            let names = self.record.params.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            Error::config(format!("Trial::get(\"{name}\")"), format!("the space has only {names}"), "add it to the `Space`")
-        })?;
-        T::deserialize(value)
-            .map_err(|error| Error::config(format!("Trial::get(\"{name}\")"), error.to_string(), "ask for the type of its values"))
+        self.record.param("Trial::get", name)
     }
 
     /// Fits, and returns the monitored metric at the end.
@@ -154,7 +149,7 @@ pub(super) fn version(number: usize) -> String {
 pub(super) fn score<M>(fit: &Fit<M>, monitor: &str, reports: &[f64]) -> Result<f64> {
     fit.metrics.get(monitor).or(reports.last().copied()).ok_or_else(|| {
         let available = fit.metrics.iter().map(|(name, _)| name.to_owned()).collect();
-        Error::MetricMissing { name: monitor.to_owned(), available }
+        Error::MetricMissing { name: monitor.to_owned(), available, lacks_validation: false }
     })
 }
 

@@ -127,6 +127,12 @@ fn a_wrong_name_or_type_is_named() {
     let other = tempfile::tempdir().unwrap();
     let error = rates(other.path(), &[0.5]).max_failures(1).run(|trial| trial.get::<String>("lr").map(|_| 0.0)).unwrap_err();
     assert!(error.to_string().contains("invalid type"), "{error}");
+    let last = tempfile::tempdir().unwrap();
+    let result = rates(last.path(), &[0.5]).run(|_| Ok(1.0)).unwrap();
+    let best = result.best().unwrap();
+    assert_eq!(best.get::<f64>("lr").unwrap().to_bits(), 0.5_f64.to_bits());
+    let error = best.get::<f64>("rate").unwrap_err();
+    assert!(error.to_string().contains("`TrialRecord::get(\"rate\")`: the space has only `lr`"), "{error}");
 }
 
 #[test]

@@ -135,3 +135,89 @@ fn missing_shards_and_wrong_counts_are_errors() {
     }
     assert!(Shards::<usize>::json_lines([path("b")]).counted().is_err());
 }
+
+/// GNU tar writes files with holes as sparse ones.
+#[test]
+fn sparse_and_contiguous_files_are_files_and_other_entries_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, kind: tar::EntryType, content: &[u8], change: &dyn Fn(&mut tar::GnuHeader)| {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(name).unwrap();
+        header.set_size(content.len() as u64);
+        header.set_entry_type(kind);
+        change(header.as_gnu_mut().unwrap());
+        header.set_cksum();
+        builder.append(&header, content).unwrap();
+    };
+    add("pax_global_header", tar::EntryType::XGlobalHeader, b"19 comment=abcdefg\n", &|_| ());
+    add("a.txt", tar::EntryType::Continuous, b"one", &|_| ());
+    add("b.txt", tar::EntryType::GNUSparse, &[b'x'; 512], &|header| {
+        header.sparse[0].offset = *b"00000001000\0";
+        header.sparse[0].numbytes = *b"00000001000\0";
+        header.realsize = *b"00000002000\0";
+    });
+    add("c.txt", tar::EntryType::Fifo, b"", &|_| ());
+    add("d.txt", tar::EntryType::Regular, b"", &|_| ());
+    let path = folder.path().join("a.tar");
+    fs::write(&path, builder.into_inner().unwrap()).unwrap();
+    let samples = pass(&Loader::stream(Shards::tar([path]), |mut samples, _| samples.remove(0)), 0, 0).unwrap();
+    let found: Vec<_> = samples.iter().map(|sample| (sample.key.as_str(), sample.file("txt").unwrap().to_vec())).collect();
+    assert_eq!(found, [("a", b"one".to_vec()), ("b", [[0; 512], [b'x'; 512]].concat()), ("d", Vec::new())]);
+}
+
+#[test]
+fn a_shard_that_is_removed_or_damaged_while_it_is_read_is_named_by_every_rank() {
+    for workers in 0..4 {
+        for world in 1..4 {
+            for content in [None, Some("1\n2\n?\n")] {
+                let folder = tempfile::tempdir().unwrap();
+                let paths = ["a", "b", "c"].map(|name| folder.path().join(name));
+                for path in &paths {
+                    fs::write(path, "1\n2\n3\n").unwrap();
+                }
+                let loader = Loader::stream(Shards::<usize>::json_lines(paths.clone()).counted().unwrap(), |items, _| items);
+                let loader = loader.batch_size(2).workers(workers);
+                match content {
+                    None => fs::remove_file(&paths[1]).unwrap(),
+                    Some(content) => fs::write(&paths[1], content).unwrap(),
+                }
+                let mut named = 0;
+                for rank in 0..world {
+                    let Err(error) = pass(&loader.for_rank(rank, world).unwrap(), 0, 0) else { continue };
+                    assert!(matches!(&error, Error::DataFile { path, .. } if *path == paths[1]), "{error}");
+                    named += 1;
+                }
+                // A missing shard is in the way of every rank. A damaged record is one of a single rank.
+                assert_eq!(named, if content.is_none() { world } else { 1 }, "{workers} workers, {world} ranks, {content:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn files_of_windows_may_start_with_a_byte_order_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    let (lines, rows) = (folder.path().join("a.jsonl"), folder.path().join("a.csv"));
+    fs::write(&lines, "\u{feff}1\r\n2\r\n").unwrap();
+    fs::write(&rows, "\u{feff}x,y\r\n1,2\r\n").unwrap();
+    assert_eq!(pass(&Loader::stream(Shards::<usize>::json_lines([lines]), |items, _| items[0]), 0, 0).unwrap(), [1, 2]);
+    let rows = Shards::<std::collections::HashMap<String, usize>>::csv([rows]);
+    assert_eq!(pass(&Loader::stream(rows, |items, _| items[0]["x"]), 0, 0).unwrap(), [1]);
+}
+
+#[test]
+fn shards_without_records_and_without_names_are_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("größe 猫 {x}.jsonl");
+    fs::write(&empty, "\n\n").unwrap();
+    let loader = |shards: Shards<usize>| Loader::stream(shards, |items, _| items).shuffle(true);
+    let uncounted = Shards::json_lines([&empty, &empty]).shuffle_buffer(usize::MAX);
+    for workers in 0..3 {
+        assert_eq!(pass(&loader(uncounted.clone()).workers(workers), 0, 0).unwrap(), Vec::<Vec<usize>>::new());
+        assert!(matches!(pass(&loader(uncounted.clone()).workers(workers), 0, 1), Err(Error::SeekPastEnd { batch: 1, length: 0 })));
+    }
+    assert!(matches!(loader(uncounted.counted().unwrap()).check(), Err(Error::Empty { .. })));
+    let text = crate::shard_paths("data/{7..3}.tar").unwrap_err().to_string();
+    assert_eq!(text, "the loader is empty: there are no numbers in the range of `data/{7..3}.tar`");
+}

@@ -1,0 +1,143 @@
+//! Fine-tunes a pretrained network for photos: `cargo run --release --example finetune_vision --features vision`.
+//!
+//! `cargo xtask data` downloads the weights of `EfficientNet`-Lite0, a file of PyTorch, and some photos. The network
+//! first names what is on four photos. Then it learns to tell brick, grass and gravel apart from 96 small parts of one
+//! photo each: the head, then its last layers, too. The test is on the other halves of the photos.
+
+use std::path::PathBuf;
+
+use burn::{
+    nn::{Linear, LinearConfig, loss::CrossEntropyLossConfig},
+    optim::AdamConfig,
+    prelude::*,
+};
+use clap::Parser;
+use stormfire::{
+    data::{ImageFolder, LabeledImage, WeightedSampler, augment, random},
+    prelude::*,
+};
+use stormfire_examples::efficientnet::{EfficientNet, FEATURES, compare, imagenet_head, pixels};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The sides of a part, and of a photo.
+const PART: usize = 96;
+const PHOTO: usize = 512;
+
+#[derive(Module, Debug)]
+struct Classifier {
+    body: EfficientNet,
+    head: Linear,
+}
+
+impl Classifier {
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.head.forward(self.body.forward(images))
+    }
+
+    /// The same body, and a new head for three classes.
+    fn for_textures(self, device: &Device) -> Self {
+        Self { head: LinearConfig::new(FEATURES, 3).init(device), ..self }
+    }
+}
+
+#[derive(Clone, Debug, CastBatch, SplitBatch)]
+struct Parts {
+    images: Tensor<4>,
+    classes: Tensor<1, Int>,
+}
+
+impl LightningModule for Classifier {
+    type Batch = Parts;
+
+    fn training_step(&self, batch: Parts, _batch_idx: usize) -> Result<StepOutput> {
+        let logits = self.forward(batch.images);
+        let loss = CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, batch.classes);
+        self.log("train_loss", &loss).prog_bar(true);
+        Ok(loss.into())
+    }
+
+    fn test_step(&self, batch: Parts, _batch_idx: usize) -> Result<StepOutput> {
+        self.log("test_acc", accuracy(&self.forward(batch.images), &batch.classes));
+        Ok(StepOutput::none())
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Ok(Optimizer::new(AdamConfig::new(), 1e-3).group("body", |group| group.lr_factor(0.1)).into())
+    }
+}
+
+fn batch(parts: Vec<(Tensor<4>, usize)>, device: &Device) -> Parts {
+    let (images, classes): (Vec<_>, Vec<_>) = parts.into_iter().map(|(image, class)| (image, class as u8)).unzip();
+    Parts { images: Tensor::cat(images, 0), classes: Tensor::from_data(classes.as_slice(), device) }
+}
+
+/// Random parts of the left halves.
+fn train(photos: ImageFolder) -> Loader<Parts> {
+    let sampler = WeightedSampler::new(vec![1.0; photos.labels().len()]).samples(96);
+    let make = |photos: Vec<LabeledImage>, device: &Device| {
+        let mut random = random();
+        let mut part = |photo: LabeledImage| {
+            let half = pixels(&photo, device).narrow(3, 0, PHOTO / 2);
+            Ok((augment::random_flip(augment::random_crop(half, [PART, PART], 0, &mut random)?, 0.5, &mut random), photo.label))
+        };
+        Ok(batch(photos.into_iter().map(&mut part).collect::<Result<_, DataError>>()?, device))
+    };
+    Loader::try_collate(photos, make).batch_size(12).sampler(sampler).workers(1)
+}
+
+/// The ten parts of each right half that do not overlap.
+fn test(photos: ImageFolder) -> Loader<Parts> {
+    let make = |photos: Vec<LabeledImage>, device: &Device| {
+        let parts = photos.iter().flat_map(|photo| {
+            let half = pixels(photo, device).narrow(3, PHOTO / 2, PHOTO / 2);
+            let at = |row: usize, column: usize| half.clone().narrow(2, row * PART, PART).narrow(3, column * PART, PART);
+            (0..10).map(|part| (at(part / 2, part % 2), photo.label)).collect::<Vec<_>>()
+        });
+        batch(parts.collect(), device)
+    };
+    Loader::collate(photos, make)
+}
+
+/// Fine-tunes a pretrained network for photos.
+#[derive(Parser)]
+struct Args {
+    /// The folder with the weights and the photos.
+    #[arg(long, default_value = "data/efficientnet")]
+    data: PathBuf,
+    /// The folder for logs and checkpoints.
+    #[arg(long, default_value = ".")]
+    root: PathBuf,
+    /// Hide the progress bar.
+    #[arg(long)]
+    no_progress_bar: bool,
+}
+
+fn main() -> Result<Stop> {
+    stormfire::console::init();
+    let args = Args::parse();
+    let device = Accelerator::Auto.device()?;
+    stormfire::seed_everything(1, &device);
+    let fresh = Classifier { body: EfficientNet::new(&device), head: imagenet_head(&device) };
+    let (known, report) = fresh.load_weights(args.data.join("efficientnet-lite0.pth"), &EfficientNet::names())?;
+    println!("{report}");
+    let table = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/efficientnet.json");
+    let network = known.valid();
+    let largest = compare(|photo| network.forward(photo), &args.data.join("known"), table.as_ref(), &network.devices()[0])?;
+    println!("largest difference from PyTorch: {largest:.1e}");
+
+    let textures = ImageFolder::new(args.data.join("textures"))?;
+    let last = ["body.blocks.15", "body.conv_head", "body.bn1"];
+    let mut trainer = Trainer::new()
+        .accelerator(device.clone())
+        .max_epochs(2)
+        .seed(1)
+        .log_every_n_steps(2)
+        .default_root_dir(&args.root)
+        .enable_progress_bar(!args.no_progress_bar)
+        .callback(Finetuning::new("body").train_bn(false).unfreeze_at(1, last));
+    let fit = trainer.fit(known.for_textures(&device), train(textures.clone()))?;
+    trainer.test(&fit.module, test(textures))?;
+    Ok(fit.stop)
+}
