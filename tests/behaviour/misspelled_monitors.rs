@@ -1,4 +1,5 @@
-//! Monitored metrics that nobody logs: a misspelled name is found before the first epoch, and the error names the cause.
+//! Monitored metrics that were not logged: a misspelled name is found before the first epoch, and the error names
+//! the cause.
 
 use burn::{optim::SgdConfig, prelude::*};
 use stormfire::prelude::*;

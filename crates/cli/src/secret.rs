@@ -33,7 +33,7 @@ pub(crate) fn has(node: &Node, schema: &Schema) -> bool {
 /// Adds the names and strings of all secrets in a value with these schemas.
 fn add(node: &Node, name: &str, root: &Value, schemas: &[&Value], within_secret: bool, found: &mut Vec<(String, String)>) {
     let within_secret = within_secret || is_secret(root, schemas);
-    let mut note = |text: String| found.push((name.to_owned(), text));
+    let mut push = |text: String| found.push((name.to_owned(), text));
     match &node.value {
         Tree::Map(fields) => {
             for (name, value) in fields {
@@ -45,11 +45,11 @@ fn add(node: &Node, name: &str, root: &Value, schemas: &[&Value], within_secret:
                 add(item, name, root, &Within::item(root, schemas, index).schemas, within_secret, found);
             }
         }
-        Tree::Text(text) if within_secret => note(text.clone()),
-        Tree::Text(text) if is_address(root, schemas) => Address::of(text).secrets().for_each(note),
-        Tree::Int(value) if within_secret => note(value.to_string()),
-        Tree::UInt(value) if within_secret => note(value.to_string()),
-        Tree::Float(value) if within_secret => note(format!("{value:?}")),
+        Tree::Text(text) if within_secret => push(text.clone()),
+        Tree::Text(text) if is_address(root, schemas) => Address::of(text).secrets().for_each(push),
+        Tree::Int(value) if within_secret => push(value.to_string()),
+        Tree::UInt(value) if within_secret => push(value.to_string()),
+        Tree::Float(value) if within_secret => push(format!("{value:?}")),
         _ => {}
     }
 }

@@ -110,6 +110,9 @@ impl Context<'_> {
 
     /// Warns if a monitored name seems to be misspelled. Only useful at the end of the sanity check, which has logged
     /// what a validation logs. `owner` is the callback.
+    ///
+    /// # Errors
+    /// [`crate::Error::Log`] for a misuse of `log` before this call.
     pub fn warn_if_misspelled(&mut self, owner: &str, name: &str) -> Result<()> {
         self.take_logged()?;
         warn_if_misspelled(self.metrics, owner, name);
