@@ -125,7 +125,7 @@ fn a_wrong_name_is_reported_at_the_end_of_an_epoch_with_batches() {
     let mut trainer = quiet::<Improving>().max_steps(1).callback(stopping);
     assert_snapshot!(error_text(trainer.fit(Improving::new("mean"), line_data(8, 4))), @"
     metric `loss` is not available; available are: `first`, `mean` (in `on_train_epoch_end` of `EarlyStopping`)
-      hint: log it with `self.log(..)`, or monitor one of the available metrics
+      hint: this fit has no validation: if the validation logs it, give `fit` a validation loader; else log it with `self.log(..)`, or monitor one of the available metrics
     ");
 }
 

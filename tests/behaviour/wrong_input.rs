@@ -338,16 +338,16 @@ fn a_missing_metric_is_reported_with_the_available_ones() {
     ];
     assert_snapshot!(errors.concat(), @"
     metric `val_los` is not available; available are: `val_loss` (in `on_train_epoch_end` of `ModelCheckpoint`)
-      hint: log it with `self.log(..)`, or monitor one of the available metrics
+      hint: did you mean `val_loss`?
     metric `val_los` is not available; available are: `val_loss` (in `on_train_epoch_end` of `EarlyStopping`)
-      hint: log it with `self.log(..)`, or monitor one of the available metrics
+      hint: did you mean `val_loss`?
     metric `val_los` is not available; available are: `val_loss` (in `on_train_epoch_end` of `Reads`)
-      hint: log it with `self.log(..)`, or monitor one of the available metrics
+      hint: did you mean `val_loss`?
     ");
     let mut trainer = quiet().max_epochs(1).callback(EarlyStopping::new("val_loss"));
     assert_snapshot!(error_text(trainer.fit(Line::new(), line_data(8, 2))), @"
     metric `val_loss` is not available; available are: none (in `on_train_epoch_end` of `EarlyStopping`)
-      hint: log it with `self.log(..)`, or monitor one of the available metrics
+      hint: this fit has no validation: if the validation logs it, give `fit` a validation loader; else log it with `self.log(..)`, or monitor one of the available metrics
     ");
     let watching = || {
         let schedule = Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss");

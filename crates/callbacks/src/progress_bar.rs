@@ -279,7 +279,9 @@ impl ProgressBar {
     fn advance(&mut self, ctx: &mut Context<'_>, slot: Slot, batch_idx: usize) {
         let track = if slot == Slot::Train { &mut self.train } else { &mut self.eval };
         let Some(track) = track else { return };
-        track.done = batch_idx as u64 + 1;
+        // A round has a batch for each rank. The last one may be short.
+        let (own, ranks) = (batch_idx as u64 + 1, ctx.run().moment.world.max(1) as u64);
+        track.done = own.saturating_mul(ranks).min(track.total.unwrap_or(u64::MAX).max(own));
         if slot == Slot::Train {
             self.to_end.batch_end(ctx);
         }

@@ -244,7 +244,7 @@ fn a_missing_metric_is_an_error_that_lists_the_others() {
     let error = trainer(&MemoryLogger::new()).max_epochs(1).callback(asking).fit(probe, line_data(4, 4));
     assert_snapshot!(error_text(error), @"
     metric `val_loss` is not available; available are: `x_step`, `x`, `x_epoch` (in `on_train_epoch_end` of `Watch`)
-      hint: log it with `self.log(..)`, or monitor one of the available metrics
+      hint: this fit has no validation: if the validation logs it, give `fit` a validation loader; else log it with `self.log(..)`, or monitor one of the available metrics
     ");
 }
 

@@ -101,7 +101,7 @@ pub(super) const RUNS: &[Run] = &[
         arguments: &["--no-progress-bar", "--root", "{root}"],
         leaves: &[METRICS, "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[(METRICS, "test_acc", 0.9..=1.0)],
-        picture: Picture::None,
+        picture: Terminal(24, None),
     },
     Run {
         example: "gan",
@@ -215,7 +215,7 @@ pub(super) const RUNS: &[Run] = &[
     },
     Run {
         example: "new_blank",
-        arguments: &["-c", "crates/stormfire/templates/blank.yaml", "--epochs", "2", "--root", "{root}"],
+        arguments: &["-c", "crates/stormfire/templates/blank.yaml", "--root", "{root}"],
         leaves: &[METRICS, "lightning_logs/version_0/training.log", "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[(METRICS, "val_loss", 0.0..=1.0)],
         picture: Picture::None,
