@@ -355,7 +355,7 @@ fn a_missing_metric_is_reported_with_the_available_ones() {
     };
     assert_snapshot!(error_text(fit_with(watching)), @"
     metric `val_loss` is not available; available are: none
-      hint: log it with `self.log(..)`, or monitor one of the available metrics
+      hint: this fit has no validation: if the validation logs it, give `fit` a validation loader; else log it with `self.log(..)`, or monitor one of the available metrics
     ");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was saved");
 }
