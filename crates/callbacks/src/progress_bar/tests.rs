@@ -13,6 +13,7 @@ use super::{terminal::Columns, *};
 use crate::testing::{Bench, Line};
 
 mod details;
+mod ranks;
 mod several_runs;
 
 fn pass(seconds: f64) {
@@ -444,19 +445,4 @@ fn a_fit_that_resumes_in_the_middle_of_an_epoch() {
     end_epoch(&mut bench, &mut bar);
     bench.fire(&mut bar, Event::TrainEnd).unwrap();
     assert_eq!(page.text().lines().count(), 1, "{}", page.text());
-}
-
-#[test]
-fn a_bar_counts_the_batches_of_all_ranks() {
-    let (mut bar, page) = on_page();
-    let mut bench = Bench::new();
-    (bench.run.moment.world, bench.run.limits.train_batches) = (2, Some(5));
-    bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
-    for (batch_idx, done) in [(0, 2), (1, 4), (2, 5)] {
-        bench.fire(&mut bar, Event::TrainBatchEnd { output: &StepOutput::none(), batch_idx }).unwrap();
-        assert_eq!(bar.train.as_ref().map(|track| track.done), Some(done));
-    }
-    end_epoch(&mut bench, &mut bar);
-    bench.fire(&mut bar, Event::TrainEnd).unwrap();
-    assert!(page.text().contains("5/5"), "{}", page.text());
 }
