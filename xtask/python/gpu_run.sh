@@ -4,39 +4,54 @@
 cd "$(dirname "$0")" || exit 1
 python=${PYTHON:-python3}
 
-# NVRTC and CUDA's headers: of a toolkit, else of PyTorch's packages.
-if [ -z "$CUDA_PATH" ] && [ ! -e /usr/local/cuda/include/cuda_runtime.h ]; then
-    mkdir -p cuda/include cuda/lib
+# NVRTC, and headers of the same version: of a CUDA toolkit, else of PyTorch's packages.
+if [ -z "$CUDA_PATH" ]; then
+    mkdir -p cuda/lib
     "$python" - <<'PYTHON'
 import glob, os, site, sys
-roots = site.getsitepackages() + [site.getusersitepackages()] + sys.path
-for root in dict.fromkeys(roots):
-    for header in glob.glob(os.path.join(root, "nvidia", "**", "include"), recursive=True):
-        for name in os.listdir(header):
-            target = os.path.join("cuda/include", name)
-            if not os.path.lexists(target):
-                os.symlink(os.path.join(header, name), target)
-    for library in glob.glob(os.path.join(root, "nvidia", "**", "libnvrtc*.so*"), recursive=True):
-        for name in {os.path.basename(library), os.path.basename(library).split(".so")[0] + ".so"}:
-            target = os.path.join("cuda/lib", name)
-            if not os.path.lexists(target):
-                os.symlink(library, target)
+toolkits = [os.path.join(root, "lib64") for root in sorted(glob.glob("/usr/local/cuda*"))]
+packages = dict.fromkeys(site.getsitepackages() + [site.getusersitepackages()] + sys.path)
+def link(source, target):
+    if not os.path.lexists(target):
+        os.symlink(source, target)
+for folder in toolkits:
+    libraries = glob.glob(os.path.join(folder, "libnvrtc*.so*"))
+    include = os.path.join(os.path.dirname(folder), "include")
+    if libraries and os.path.exists(os.path.join(include, "cuda_runtime.h")):
+        link(include, "cuda/include")
+        break
+else:
+    libraries = [found for root in packages for found in glob.glob(os.path.join(root, "nvidia", "**", "libnvrtc*.so*"), recursive=True)]
+    os.makedirs("cuda/include", exist_ok=True)
+    for root in packages:
+        for include in glob.glob(os.path.join(root, "nvidia", "**", "include"), recursive=True):
+            for name in os.listdir(include):
+                link(os.path.join(include, name), os.path.join("cuda/include", name))
+for library in libraries:
+    name = os.path.basename(library)
+    link(library, os.path.join("cuda/lib", name))
+    link(library, os.path.join("cuda/lib", name.split(".so")[0] + ".so"))
+print("NVRTC:", sorted({os.path.realpath(library) for library in libraries}), "headers:", os.path.realpath("cuda/include"))
 PYTHON
     export CUDA_PATH="$PWD/cuda"
     export LD_LIBRARY_PATH="$PWD/cuda/lib:$LD_LIBRARY_PATH"
 fi
 
+# Compiled kernels, and what tuning has found, for a second call.
+export XDG_CACHE_HOME="$PWD/cache"
+
 (nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv || echo "no nvidia-smi") 2>&1
-(while sleep 2; do nvidia-smi --query-gpu=memory.used,utilization.gpu,power.draw --format=csv,noheader; done >nvml.csv 2>/dev/null) &
+(while sleep 1; do nvidia-smi --query-gpu=memory.used,utilization.gpu,power.draw --format=csv,noheader,nounits; done >nvml.csv 2>/dev/null) &
 sampler=$!
 torch=""
-if TORCH_DEVICE=cuda "$python" -c "import torch; assert torch.cuda.is_available()" 2>/dev/null; then
+if "$python" -c "import torch; assert torch.cuda.is_available()" 2>/dev/null; then
     torch="$python torch_throughput.py"
 else
     echo "PyTorch does not see a GPU here: its columns are left out"
 fi
-TORCH_DEVICE=cuda timeout 460 ./stormfire-bench gpu "${1:-cuda}" $torch 2>&1
+TORCH_DEVICE=cuda timeout 470 ./accelerator-tests "${1:-cuda}" speed $torch 2>&1
 code=$?
 kill "$sampler" 2>/dev/null
-echo "NVML, the largest of each: $(sort -n nvml.csv 2>/dev/null | tail -1) (exit status $code)"
+most() { cut -d, -f"$1" nvml.csv 2>/dev/null | sort -n | tail -1; }
+echo "NVML, the largest: $(most 1) MiB of memory, $(most 2) % utilization, $(most 3) W (exit status $code)"
 exit 0

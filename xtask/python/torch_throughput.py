@@ -1,7 +1,7 @@
-"""Trains the models of `xtask/bench/src/models.rs` in PyTorch, alone or under Lightning.
+"""Trains the models of `tests/accelerators/src/models.rs` in PyTorch, alone or under Lightning.
 
-Each line of standard input is a request, `MODEL raw|lightning SECONDS`. The answer is the time of a step in seconds, or `nan`
-if it failed, such as without Lightning.
+Each line of standard input is a request, `MODEL raw|lightning PRECISION SECONDS`. The answer is the time of a step in
+seconds, or `nan` if it failed, such as without Lightning, and the largest memory of the GPU in MiB.
 """
 import logging
 import os
@@ -92,16 +92,18 @@ def wait():
         torch.cuda.synchronize()
 
 
-def raw(net, batches, seconds):
+def raw(net, batches, seconds, precision):
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
 
     def step(i):
         x, y = batches[i % len(batches)]
         optimizer.zero_grad()
-        F.cross_entropy(net(x), y).backward()
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=precision == "bf16-mixed"):
+            loss = F.cross_entropy(net(x), y)
+        loss.backward()
         optimizer.step()
 
-    for i in range(3):
+    for i in range(10):
         step(i)
     wait()
     began, steps = time.perf_counter(), 0
@@ -112,7 +114,7 @@ def raw(net, batches, seconds):
     return (time.perf_counter() - began) / steps
 
 
-def lightning(net, batches, seconds):
+def lightning(net, batches, seconds, precision):
     import pytorch_lightning as pl
 
     warnings.filterwarnings("ignore")
@@ -149,9 +151,9 @@ def lightning(net, batches, seconds):
             wait()
             self.took = time.perf_counter() - self.began
 
-    steps = max(3, int(seconds / raw(net, batches, seconds / 4)))
+    steps = max(3, int(seconds / raw(net, batches, seconds / 4, precision)))
     module = Module()
-    quiet = dict(logger=False, enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False)
+    quiet = dict(logger=False, enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False, precision=precision)
     pl.Trainer(max_epochs=1, accelerator="cpu" if DEVICE == "cpu" else "gpu", devices=1, **quiet).fit(module, Data(steps))
     return module.took / steps
 
@@ -159,15 +161,19 @@ def lightning(net, batches, seconds):
 def main():
     torch.set_num_threads(2)
     for order in sys.stdin:
-        model, mode, seconds = order.split()
+        model, mode, precision, seconds = order.split()
         net, batches = make(model)
+        if DEVICE == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
         try:
-            took = {"raw": raw, "lightning": lightning}[mode](net, batches, float(seconds))
+            took = {"raw": raw, "lightning": lightning}[mode](net, batches, float(seconds), precision)
         except Exception as error:
             # No Lightning, or one that this PyTorch cannot load.
             print(f"{order.strip()}: {error}", file=sys.stderr)
             took = float("nan")
-        print(took, flush=True)
+        memory = torch.cuda.max_memory_reserved() / 2**20 if DEVICE == "cuda" else float("nan")
+        print(took, memory, flush=True)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
 /// The other features for GPUs compile. Their programs do not run here: `vulkan` crashes the only driver that CI can
 /// install, and `metal` needs an Apple machine.
 pub(crate) fn others_compile(workspace: &Workspace) -> Result<Verdict> {
-    system::run(cargo(workspace, "check").args(["--all-targets", "--features", "vulkan,metal"]))?;
+    system::run(cargo(workspace, "check", "stormfire-examples").args(["--all-targets", "--features", "vulkan,metal"]))?;
     Ok(Verdict::Passed)
 }
 
@@ -51,11 +51,11 @@ fn folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("cuda-run")
 }
 
-/// A cargo command for the examples, without the features that only some of them need. The builds for GPU features
+/// A cargo command for a package without the features that only some of its programs need. The builds for GPU features
 /// share a folder. The programs for the CPU have another one.
-pub(crate) fn cargo(workspace: &Workspace, command: &str) -> Command {
+pub(crate) fn cargo(workspace: &Workspace, command: &str, package: &str) -> Command {
     let mut cargo = workspace.cargo();
-    cargo.args([command, "--package", "stormfire-examples"]).args(CHEAP.iter().flat_map(|setting| ["--config", setting]));
+    cargo.args([command, "--package", package]).args(CHEAP.iter().flat_map(|setting| ["--config", setting]));
     cargo.env("CARGO_TARGET_DIR", target(workspace));
     cargo
 }
@@ -74,19 +74,30 @@ pub(crate) fn stubs(workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
     Ok(stubs)
 }
 
-/// Builds the program for the CPU, wgpu and CUDA, and returns its path. It is not optimized, because an optimized build
-/// of the kernel compilers alone would take longer than all runs here.
+/// Builds the MNIST example for the CPU, wgpu and CUDA, and returns its path. It is not optimized, because an optimized
+/// build of the kernel compilers alone would take longer than all runs here.
 pub(crate) fn link(workspace: &Workspace) -> Result<PathBuf> {
-    let mut cargo = cargo(workspace, "rustc");
-    cargo.args(["--quiet", "--example", "mnist", "--features"]);
+    build(workspace, "stormfire-examples", &["--example", "mnist"], "")?;
+    Ok(system::program(&target(workspace).join("debug/examples"), "mnist"))
+}
+
+/// Builds the suite of the accelerators like the MNIST example, and with its features, so that both share a build.
+pub(crate) fn link_suite(workspace: &Workspace) -> Result<PathBuf> {
+    build(workspace, "stormfire-accelerator-tests", &["--bin", "accelerator-tests"], "cli,")?;
+    Ok(system::program(&target(workspace).join("debug"), "accelerator-tests"))
+}
+
+fn build(workspace: &Workspace, package: &str, program: &[&str], features: &str) -> Result<()> {
+    let mut cargo = cargo(workspace, "rustc", package);
+    cargo.arg("--quiet").args(program).arg("--features");
     if cfg!(target_os = "linux") {
         let stubs = stubs(workspace, &folder(workspace))?;
-        cargo.env("DOCS_RS", "1").args(["wgpu,cuda", "--", "-C"]).arg(format!("link-arg={}", stubs.display()));
+        let features = format!("{features}wgpu,cuda");
+        cargo.env("DOCS_RS", "1").arg(features).args(["--", "-C"]).arg(format!("link-arg={}", stubs.display()));
     } else {
-        cargo.arg("wgpu");
+        cargo.arg(format!("{features}wgpu"));
     }
-    system::run(&mut cargo)?;
-    Ok(system::program(&target(workspace).join("debug/examples"), "mnist"))
+    system::run(&mut cargo)
 }
 
 /// The errors of a program without a usable GPU. On a machine with one, its first use ends in a stub.

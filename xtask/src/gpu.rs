@@ -18,11 +18,13 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     system::fresh_folder(&folder)?;
     let stubs = cuda::stubs(workspace, &target)?;
     let mut build = workspace.cargo();
-    build.args(["rustc", "--release", "--features", "cuda", "--manifest-path"]).arg(workspace.root.join("xtask/bench/Cargo.toml"));
-    build.arg("--target-dir").arg(&target).env("DOCS_RS", "1");
+    build.args(["rustc", "--release", "--package", "stormfire-accelerator-tests", "--bin", "accelerator-tests"]);
+    build.args(["--features", "cuda-cpp", "--target-dir"]).arg(&target);
+    // A driver knows the functions of older versions of CUDA.
+    build.env("DOCS_RS", "1").env("CUDARC_CUDA_VERSION", "12080");
     build.args(["--", "-C", "strip=symbols", "-C"]).arg(format!("link-arg={}", stubs.display()));
     system::run(&mut build)?;
-    fs_err::copy(target.join("release/stormfire-bench"), folder.join("stormfire-bench"))?;
+    fs_err::copy(target.join("release/accelerator-tests"), folder.join("accelerator-tests"))?;
     for script in ["gpu_run.sh", "torch_throughput.py"] {
         fs_err::copy(workspace.root.join("xtask/python").join(script), folder.join(script))?;
     }
@@ -31,5 +33,5 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let size = fs_err::metadata(&bundle)?.len() >> 20;
     ensure!(size < MIB, "the bundle has {size} MiB, {MIB} are allowed");
     println!("{} ({size} MiB): unpack it on the machine with the GPU, and run `sh stormfire-gpu/gpu_run.sh`", bundle.display());
-    cuda::refuses(workspace.command(folder.join("stormfire-bench")).args(["gpu", "cuda"]), &cuda::WITHOUT_A_DEVICE)
+    cuda::refuses(workspace.command(folder.join("accelerator-tests")).arg("cuda"), &cuda::WITHOUT_A_DEVICE)
 }

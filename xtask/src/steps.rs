@@ -40,7 +40,11 @@ pub(crate) const STEPS: &[Step] = &[
         body: trackers::comet,
     },
     Step { name: "neptune", about: "Neptune's client reads our runs, and we read its runs", body: trackers::neptune },
-    Step { name: "wgpu", about: "the MNIST example has the same losses through wgpu as on the CPU", body: wgpu::step },
+    Step {
+        name: "wgpu",
+        about: "the MNIST example and the suite of the accelerators compute through wgpu as on the CPU",
+        body: wgpu::step,
+    },
     Step { name: "mpi", about: "real processes under `mpirun` sum, agree, and end when one of them dies", body: mpi::step },
     Step { name: "cuda", about: "the MNIST example links with `cuda` and runs without a GPU", body: cuda::step },
 ];

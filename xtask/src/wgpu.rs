@@ -1,7 +1,9 @@
-//! Trains the MNIST example for a few steps through wgpu and compares its losses with the CPU's.
+//! Trains the MNIST example for a few steps through wgpu and compares its losses with the CPU's. Then runs the suite of
+//! the accelerators.
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -21,26 +23,32 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let wgpu = train(workspace, &program, "wgpu")?;
     let difference = losses::compare(&losses::read(&cpu)?, &losses::read(&wgpu)?, STEPS, cuda::TOLERANCE)?;
     println!("largest relative difference of {STEPS} losses: {difference:.1e}");
+    let mut suite = on_wgpu(workspace, &cuda::link_suite(workspace)?)?;
+    system::run(suite.args(["wgpu", "small"]))?;
     Ok(Verdict::Passed)
+}
+
+/// A program on the software driver.
+fn on_wgpu(workspace: &Workspace, program: &Path) -> Result<Command> {
+    let runtime = workspace.target.join("wgpu-run/runtime");
+    fs_err::create_dir_all(&runtime)?;
+    let mut command = workspace.command(program);
+    // Mesa prints a warning at every start without the first variable. Autotuning on a software rasterizer takes
+    // minutes and does not change the result.
+    command.env("XDG_RUNTIME_DIR", &runtime).env("CUBECL_AUTOTUNE_LEVEL", "minimal");
+    Ok(command)
 }
 
 /// One program does both runs, so that only the device differs.
 fn train(workspace: &Workspace, program: &Path, accelerator: &str) -> Result<PathBuf> {
-    let folder = workspace.target.join("wgpu-run");
-    let root = folder.join(accelerator);
+    let root = workspace.target.join("wgpu-run").join(accelerator);
     system::fresh_folder(&root)?;
-    let runtime = folder.join("runtime");
-    fs_err::create_dir_all(&runtime)?;
-    let mut mnist = workspace.command(program);
+    let mut mnist = on_wgpu(workspace, program)?;
     mnist
         .args(["--accelerator", accelerator, "--trainer.max_steps", &STEPS.to_string(), "trainer.seed=1"])
         .args(["trainer.log_every_n_steps=1", "trainer.limit_val_batches=0", "trainer.enable_progress_bar=false"])
         .arg("--trainer.default_root_dir")
-        .arg(&root)
-        // Mesa prints a warning at every start without it.
-        .env("XDG_RUNTIME_DIR", &runtime)
-        // Autotuning on a software rasterizer takes minutes and does not change the result.
-        .env("CUBECL_AUTOTUNE_LEVEL", "minimal");
+        .arg(&root);
     system::run(&mut mnist)?;
     Ok(root.join("lightning_logs/version_0/metrics.csv"))
 }

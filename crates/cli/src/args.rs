@@ -6,12 +6,14 @@ use std::path::PathBuf;
 
 pub(crate) use own::{OWN, Own};
 
+use stormfire_module::secrets::HIDDEN;
+
 use crate::{
     assign::Assignment,
     error::{Problem, Result},
     nearest::{any_of, did_you_mean, nearest},
     schema::Schema,
-    secret::{self, HIDDEN},
+    secret,
     source::{Origin, Source},
     values::{self, Values},
 };

@@ -1,6 +1,7 @@
 //! Values that are never shown.
 
 use serde_json::Value;
+use stormfire_loggers::split_login;
 use stormfire_module::secrets::Secrets;
 
 use crate::{
@@ -10,24 +11,24 @@ use crate::{
     source::Source,
 };
 
-/// What stands in place of a secret in a command line.
-pub(crate) const HIDDEN: &str = "[secret]";
-
 /// Marks a string in a schema that is an address: it may have a login and a query, which are secrets.
 pub(crate) const ADDRESS: &str = "x-address";
 
 /// The secrets of a configuration.
 pub(crate) fn of(node: &Node, schema: &Schema) -> Secrets {
-    let mut all = Vec::new();
-    add(node, "", schema.json(), &[schema.json()], false, &mut all);
-    Secrets::new(all)
+    Secrets::new(all(node, schema))
 }
 
 /// Whether a configuration has a secret.
 pub(crate) fn has(node: &Node, schema: &Schema) -> bool {
-    let mut all = Vec::new();
-    add(node, "", schema.json(), &[schema.json()], false, &mut all);
-    !all.is_empty()
+    !all(node, schema).is_empty()
+}
+
+/// The names and strings of all secrets.
+fn all(node: &Node, schema: &Schema) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    add(node, "", schema.json(), &[schema.json()], false, &mut found);
+    found
 }
 
 /// Adds the names and strings of all secrets in a value with these schemas.
@@ -71,10 +72,9 @@ struct Address<'a> {
 impl<'a> Address<'a> {
     fn of(text: &'a str) -> Self {
         let Some((scheme, rest)) = text.split_once("://") else { return Self { scheme: "", login: "", place: text, query: "" } };
-        let (rest, query) = rest.find(['?', '#']).map_or((rest, ""), |at| rest.split_at(at));
-        let host = rest.find('/').unwrap_or(rest.len());
-        let (login, place) = rest[..host].rfind('@').map_or(("", rest), |at| (&rest[..at], &rest[at + 1..]));
-        Self { scheme, login, place, query }
+        let (login, rest) = split_login(rest);
+        let (place, query) = rest.find(['?', '#']).map_or((rest, ""), |at| rest.split_at(at));
+        Self { scheme, login: login.unwrap_or_default(), place, query }
     }
 
     /// The address without its secrets.
@@ -179,9 +179,10 @@ mod tests {
 
     #[test]
     fn an_address_has_a_login_and_a_query() {
-        let cases: [(&str, &str, &[&str]); 7] = [
+        let cases: [(&str, &str, &[&str]); 8] = [
             ("http://127.0.0.1:7860/?write_token=abc", "http://127.0.0.1:7860/", &["abc"]),
             ("https://me:p@ss@host/a/b@c#x", "https://host/a/b@c", &["p@ss", "x"]),
+            ("http://me:p/ss@host/a", "http://host/a", &["p/ss"]),
             ("https://token@host", "https://host", &["token"]),
             ("http://host?a=1&b=2", "http://host", &["1", "2"]),
             ("https://host/path", "https://host/path", &[]),

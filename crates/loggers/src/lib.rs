@@ -54,6 +54,6 @@ pub use serde_json::Value;
 pub use trackers::*;
 pub use value::{
     Artifact, Audio, Figure, FigureFormat, Graph, Histogram, HistogramStats, Hyperparams, Image, Metrics, Node, PrCurve, Reduce, Scalar,
-    Secret, Table, Text, json,
+    Secret, Table, Text, json, split_login,
 };
 pub use writer::{Background, PendingPosition, QUEUE_CAPACITY};

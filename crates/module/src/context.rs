@@ -115,7 +115,7 @@ impl Context<'_> {
     /// [`crate::Error::Log`] for a misuse of `log` before this call.
     pub fn warn_if_misspelled(&mut self, owner: &str, name: &str) -> Result<()> {
         self.take_logged()?;
-        warn_if_misspelled(self.metrics, owner, name);
+        warn_if_misspelled(self.metrics, self.run, owner, name);
         Ok(())
     }
 

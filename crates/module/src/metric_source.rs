@@ -55,22 +55,29 @@ pub fn monitored_of_epoch(metrics: &mut dyn MetricSource, run: &Run, name: &str)
 /// # Errors
 /// As [`MetricSource::metric`].
 pub fn monitored(metrics: &mut dyn MetricSource, run: &Run, name: &str) -> Result<f64> {
-    match (metrics.metric(name), name) {
-        (Err(Error::MetricMissing { .. }), "epoch") => Ok(run.place.progress.epoch as f64),
-        (Err(Error::MetricMissing { .. }), "step") => Ok(run.place.progress.global_step as f64),
-        (Err(Error::MetricMissing { name, available, .. }), _) => {
-            Err(Error::MetricMissing { name, available, lacks_validation: run.stage == Stage::Fit && !run.limits.validates() })
+    match metrics.metric(name) {
+        Err(Error::MetricMissing { name, available, .. }) => {
+            let lacks_validation = run.stage == Stage::Fit && !run.limits.validates();
+            counter(run, &name).ok_or(Error::MetricMissing { name, available, lacks_validation })
         }
-        (metric, _) => metric,
+        metric => metric,
+    }
+}
+
+fn counter(run: &Run, name: &str) -> Option<f64> {
+    match name {
+        "epoch" => Some(run.place.progress.epoch as f64),
+        "step" => Some(run.place.progress.global_step as f64),
+        _ => None,
     }
 }
 
 /// Warns if the sanity check has logged a name that is nearly the monitored one, but not that one. Without the warning,
 /// a misspelled name would be found at the end of the first epoch.
-pub fn warn_if_misspelled(metrics: &mut dyn MetricSource, owner: &str, name: &str) {
+pub fn warn_if_misspelled(metrics: &mut dyn MetricSource, run: &Run, owner: &str, name: &str) {
     let names = metrics.names();
     let names = || names.iter().map(String::as_str);
-    if names().any(|known| known == name) || ["epoch", "step"].contains(&name) {
+    if names().any(|known| known == name) || counter(run, name).is_some() {
         return;
     }
     if let Some(guess) = did_you_mean(name, names()) {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 /// What stands in place of a secret.
-const HIDDEN: &str = "[secret]";
+pub const HIDDEN: &str = "[secret]";
 
 /// Secret values of a run's options, such as keys and passwords. [`hidden`](Self::hidden) replaces them.
 #[derive(Clone, Default)]

@@ -178,9 +178,11 @@ pub mod prelude {
         OnExceptionCheckpoint, OneCycle, Optimizer, OptimizerMonitor, Optimizers, Precision, PredictModule, PredictionWriter, ProfilerKind,
         ProgressBar, ReduceFx, ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, SpikeAction, SpikeDetection, SplitBatch,
         Stage, StepOutput, Stepper, StochasticWeightAveraging, Stop, TensorBoardLogger, ThroughputMonitor, Timer, Trainer, TrainerConfig,
-        WeightAveraging, WeightLayout, accuracy, data::Error as DataError, log, log_dict, media, state, state::Saved, state::Value,
+        WeightAveraging, WeightLayout, accuracy, data::Error as DataError, log_dict, media, state, state::Saved, state::Value,
         top_k_accuracy,
     };
+    // Only the function: a module of this name would make that of the crate `log` ambiguous.
+    pub use stormfire_module::log::log;
 }
 
 /// Compiles the programs of the book as doctests.

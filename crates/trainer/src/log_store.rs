@@ -285,18 +285,17 @@ impl LogStore {
         }
     }
 
-    /// Reads all values that a callback can request, in one transaction.
-    fn read_all(&self) -> Result<()> {
+    /// Reads all values that a callback can request, in one transaction. Returns those of its names, in order.
+    fn read_all(&self) -> Result<Vec<f64>> {
         let readings: Vec<Reading> = self.callback.readings().map(|(_, reading)| reading).chain(self.watched.iter()).cloned().collect();
-        Reading::read_all(&readings)?;
-        Ok(())
+        Ok(Reading::read_all(&readings)?)
     }
 
     /// Everything that [`MetricSource::metric`] returns, with at most one device read.
     pub(crate) fn newest(&mut self) -> Result<Metrics> {
         self.commit();
-        self.read_all()?;
-        Ok(self.callback.readings().map(|(name, reading)| (Arc::clone(name), reading.get().unwrap_or(f64::NAN))).collect())
+        let values = self.read_all()?;
+        Ok(self.callback.readings().map(|(name, _)| Arc::clone(name)).zip(values).collect())
     }
 }
 

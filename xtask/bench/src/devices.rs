@@ -1,21 +1,18 @@
 //! The gain of threads that share each batch: `devices(n)`, compared with one device, a hand-written burn loop, PyTorch
 //! and Lightning.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::Instant,
-};
+use std::time::Instant;
 
+use accelerator_tests::{
+    Outcome,
+    models::{Cnn, Gpt, Mlp, Workload},
+    torch::Torch,
+};
 use burn::{
     optim::{AdamConfig, GradientsParams},
     tensor::Device,
 };
 use stormfire::prelude::*;
-
-use crate::models::{Cnn, Gpt, Mlp, Workload};
-
-type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The training time of each contestant per round in seconds.
 const SECONDS: f64 = 1.5;
@@ -50,8 +47,8 @@ fn model<M: Workload>(key: &str, title: &str, items: usize, rounds: usize, mut t
         rows[1].seconds.push(trained::<M>(&batches, steps, 2)?);
         rows[2].seconds.push(raw::<M>(&batches, steps)?);
         if let Some(torch) = &mut torch {
-            rows[3].seconds.push(torch.step(key, "raw")?);
-            rows[4].seconds.push(torch.step(key, "lightning")?);
+            rows[3].seconds.push(torch.train(key, "raw", "32-true", SECONDS)?.seconds);
+            rows[4].seconds.push(torch.train(key, "lightning", "32-true", SECONDS)?.seconds);
         }
     }
     println!("| {title} | least | median | least over devices(1) |\n|---|---|---|---|");
@@ -105,33 +102,4 @@ fn trained<M: Workload>(batches: &[M::Batch], steps: usize, devices: usize) -> O
     let _ = trainer.fit(M::new(&Device::flex()), loader)?;
     let timed = trainer.get::<Timed>().ok_or("the callback is missing")?;
     Ok(timed.1 / steps as f64)
-}
-
-/// A Python process that trains on request.
-pub struct Torch {
-    process: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Torch {
-    pub fn start(python: &str, script: &str) -> Outcome<Self> {
-        let mut process = Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let (orders, answers) = (process.stdin.take().ok_or("no input")?, process.stdout.take().ok_or("no output")?);
-        Ok(Self { process, orders, answers: BufReader::new(answers) })
-    }
-
-    pub fn step(&mut self, model: &str, mode: &str) -> Outcome<f64> {
-        writeln!(self.orders, "{model} {mode} {SECONDS}")?;
-        let mut line = String::new();
-        self.answers.read_line(&mut line)?;
-        line.trim().parse().map_err(|_| format!("the script for PyTorch has answered `{}`", line.trim()).into())
-    }
-}
-
-impl Drop for Torch {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }

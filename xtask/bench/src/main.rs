@@ -11,7 +11,6 @@
 //! | `metrics [ROUNDS] [PYTHON SCRIPT]` | the time of metrics, beside torchmetrics |
 //! | `rank MODEL ITEMS STEPS [THREADS]` | the time of a step on one rank, on threads, or under `mpirun` |
 //! | `simulate` | what larger clusters would gain |
-//! | `gpu ACCELERATOR [PYTHON SCRIPT]` | whether a GPU computes as the CPU does, and how fast |
 //! | `names [ROUNDS] [STEPS]` | the cost of a logged name when there are many |
 //! | `one NUMBER STEPS [--parts]` | one row of a table, for a profiler |
 //!
@@ -20,10 +19,7 @@
 mod checkpoint;
 mod contestants;
 mod devices;
-mod gpu;
-mod memory;
 mod metrics;
-mod models;
 mod modules;
 mod names;
 mod parts;
@@ -38,6 +34,7 @@ mod trackers;
 
 use std::time::Instant;
 
+use accelerator_tests::memory;
 use contestants::{CONTESTANTS, Contestant};
 use parts::PARTS;
 
@@ -79,10 +76,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         #[cfg(feature = "trackers")]
         Some("trackers") => trackers::run(number(1, 3), number(2, 10_000), args.get(3).map(String::as_str)),
         Some("rank") => scaling::rank(args.get(1).map_or("", String::as_str), number(2, 32), number(3, 20), number(4, 0)),
-        Some("gpu") => {
-            let torch = args.get(2).zip(args.get(3)).map(|(python, script)| (python.as_str(), script.as_str()));
-            gpu::run(args.get(1).map_or("auto", String::as_str), torch)
-        }
         Some("simulate") => scaling::simulate(),
         Some("names") => names::run(number(1, 3), number(2, 20)),
         _ if args.iter().any(|arg| arg == "--parts") => overhead(PARTS, number(1, 7), number(2, 5000)),

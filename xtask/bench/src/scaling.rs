@@ -3,16 +3,16 @@
 
 use std::{hint::black_box, time::Instant};
 
+use accelerator_tests::{
+    Outcome,
+    models::{Cnn, Gpt, Mlp, Workload},
+};
 use burn::tensor::Device;
 use stormfire::{
     Error,
     prelude::*,
     ranks::{here, threads},
 };
-
-use crate::models::{Cnn, Gpt, Mlp, Workload};
-
-type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The seconds of a training with one rank.
 const SECONDS: f64 = 1.5;

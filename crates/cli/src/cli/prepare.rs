@@ -87,6 +87,7 @@ pub(super) struct Prepared<M: LightningModule> {
     /// The result of all layers.
     pub(super) config: Node,
     pub(super) schema: Schema,
+    pub(super) secrets: Secrets,
     pub(super) checkpoint: Option<PathBuf>,
     /// The options of the model in the checkpoint.
     pub(super) saved: Option<Node>,
@@ -231,8 +232,9 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             options.check().map_err(|error| in_source(error, &config, &schema, tune::SECTION))?;
         }
         let own_folder = self.is_child.then(|| trainer.config().default_root_dir.clone());
+        let secrets = secret::of(&config, &schema);
         let saved_config = SavedConfig {
-            secrets: secret::of(&config, &schema),
+            secrets: secrets.clone(),
             config: secret::without(&shown_for(Command::Fit, config.clone()), &schema),
             schema: schema.clone(),
             header: header.clone(),
@@ -240,7 +242,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             is_written: false,
         };
         let trainer = trainer.callback(saved_config);
-        Ok(Prepared { command, dry_run: line.dry_run, trainer, config, schema, checkpoint, saved, header })
+        Ok(Prepared { command, dry_run: line.dry_run, trainer, config, schema, secrets, checkpoint, saved, header })
     }
 
     /// The Trainer with its options, and with what the program adds in code.

@@ -131,12 +131,12 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
 
     fn perform(mut self, program: &str, args: &[String], variables: Vec<(String, String)>) -> Result<Outcome, Ended> {
         let prepared = self.prepare(program, args, variables)?;
-        let secrets = secret::of(&prepared.config, &prepared.schema);
+        let secrets = prepared.secrets.clone();
         self.perform_prepared(prepared).map_err(|ended| ended.hide(&secrets))
     }
 
     fn perform_prepared(&mut self, prepared: Prepared<M>) -> Result<Outcome, Ended> {
-        let Prepared { command, dry_run, mut trainer, config, schema, checkpoint, saved, header } = prepared;
+        let Prepared { command, dry_run, mut trainer, config, schema, secrets: _, checkpoint, saved, header } = prepared;
         let options = trainer.config().clone();
         // A machine without the device is not a mistake on the command line.
         let device = options.accelerator.unwrap_or_default().of_this_rank().device().map_err(stormfire_module::Error::from)?;

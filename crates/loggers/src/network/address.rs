@@ -2,7 +2,7 @@
 
 use ureq::http::Uri;
 
-use crate::Secret;
+use crate::{Secret, split_login};
 
 /// A parsed address. Secret parts are separate: messages, notes and requests use only `text`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,16 +100,6 @@ pub(crate) fn decoded(text: &str) -> String {
 
 fn is_http(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
-}
-
-/// Splits `user:password@` off the text after the scheme.
-fn split_login(rest: &str) -> (Option<&str>, &str) {
-    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-    // A password with an unescaped `/` looks like a port that is not a number.
-    let is_cut =
-        || authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']') && !port.bytes().all(|byte| byte.is_ascii_digit()));
-    let at = authority.rfind('@').or_else(|| if is_cut() { rest.rfind('@') } else { None });
-    at.map_or((None, rest), |at| (Some(&rest[..at]), &rest[at + 1..]))
 }
 
 /// Splits the text before the query and the query without fragment.

@@ -31,7 +31,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         self.engine.run.moment.stage = RunningStage::SanityCheck;
         self.engine.fire(self.module, Event::SanityCheckEnd)?;
         for name in self.training.optimizers.watched_metrics() {
-            warn_if_misspelled(&mut self.engine.store, "ReduceLrOnPlateau", name);
+            warn_if_misspelled(&mut self.engine.store, &self.engine.run, "ReduceLrOnPlateau", name);
         }
         self.engine.run.moment.stage = RunningStage::Train;
         // Requests during the check are dropped. Requests from before it still apply.

@@ -1,7 +1,7 @@
 //! Models of three usual kinds, with batches in memory.
 
 use burn::{
-    module::Module,
+    module::{Module, ModuleVisitor, Param},
     nn::{
         Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig,
         conv::{Conv2d, Conv2dConfig},
@@ -17,7 +17,7 @@ use burn::{
 use stormfire::prelude::*;
 
 /// A model and its batches.
-pub trait Workload: LightningModule<Batch: SplitBatch + Sync> {
+pub trait Workload: LightningModule<Batch: CastBatch + SplitBatch + Sync> {
     /// A new model.
     fn new(device: &Device) -> Self;
     /// A number of batches with `items` items.
@@ -26,16 +26,16 @@ pub trait Workload: LightningModule<Batch: SplitBatch + Sync> {
     fn moved(batch: &Self::Batch, device: &Device) -> Self::Batch;
 }
 
-fn loss(logits: Tensor<2>, targets: Tensor<1, Int>) -> Result<StepOutput> {
-    Ok(CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, targets).into())
+fn loss(logits: Tensor<2>, targets: Tensor<1, Int>) -> StepOutput {
+    CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, targets).into()
 }
 
 fn classes(shape: [usize; 1], count: f64, device: &Device) -> Tensor<1, Int> {
     Tensor::<1>::random(shape, Distribution::Uniform(0.0, count), device).int()
 }
 
-fn adam() -> Result<Optimizers> {
-    Ok(Optimizer::new(AdamConfig::new(), 1e-3).into())
+fn adam() -> Optimizers {
+    Optimizer::new(AdamConfig::new(), 1e-3).into()
 }
 
 /// 784-256-256-10.
@@ -49,11 +49,11 @@ impl LightningModule for Mlp {
 
     fn training_step(&self, (x, y): Self::Batch, _batch_idx: usize) -> Result<StepOutput> {
         let [first, second, third] = &self.layers;
-        loss(third.forward(relu(second.forward(relu(first.forward(x))))), y)
+        Ok(loss(third.forward(relu(second.forward(relu(first.forward(x))))), y))
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
-        adam()
+        Ok(adam())
     }
 }
 
@@ -86,11 +86,11 @@ impl LightningModule for Cnn {
     fn training_step(&self, (x, y): Self::Batch, _batch_idx: usize) -> Result<StepOutput> {
         let [first, second] = &self.convolutions;
         let features = self.pool.forward(relu(second.forward(relu(first.forward(x))))).flatten::<2>(1, 3);
-        loss(self.layers[1].forward(relu(self.layers[0].forward(features))), y)
+        Ok(loss(self.layers[1].forward(relu(self.layers[0].forward(features))), y))
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
-        adam()
+        Ok(adam())
     }
 }
 
@@ -114,7 +114,7 @@ impl Workload for Cnn {
 }
 
 const VOCABULARY: usize = 65;
-const CONTEXT: usize = 64;
+const CONTEXT: u16 = 64;
 const WIDTH: usize = 128;
 const HEADS: usize = 4;
 
@@ -159,18 +159,18 @@ impl LightningModule for Gpt {
 
     fn training_step(&self, (tokens, targets): Self::Batch, _batch_idx: usize) -> Result<StepOutput> {
         let (device, [batch, time]) = (tokens.device(), tokens.dims());
-        let positions = Tensor::<1, Int>::arange(0..time as i64, &device).unsqueeze::<2>();
+        let positions = Tensor::<1, Int>::arange(0..i64::from(CONTEXT), &device).unsqueeze::<2>();
         let mut x = self.tokens.forward(tokens) + self.positions.forward(positions);
         let mask = Tensor::<2, burn::tensor::Bool>::tril_mask([time, time], 0, &device).unsqueeze::<4>();
         for block in &self.blocks {
             x = block.forward(x, &mask);
         }
         let logits = self.head.forward(self.norm.forward(x)).reshape([batch * time, VOCABULARY]);
-        loss(logits, targets.reshape([batch * time]))
+        Ok(loss(logits, targets.reshape([batch * time])))
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
-        adam()
+        Ok(adam())
     }
 }
 
@@ -187,7 +187,7 @@ impl Workload for Gpt {
         };
         Self {
             tokens: EmbeddingConfig::new(VOCABULARY, WIDTH).init(device),
-            positions: EmbeddingConfig::new(CONTEXT, WIDTH).init(device),
+            positions: EmbeddingConfig::new(CONTEXT.into(), WIDTH).init(device),
             blocks: (0..4).map(block).collect(),
             norm: norm(),
             head: LinearConfig::new(WIDTH, VOCABULARY).with_bias(false).init(device),
@@ -195,11 +195,25 @@ impl Workload for Gpt {
     }
 
     fn batches(count: usize, items: usize, device: &Device) -> Vec<Self::Batch> {
-        let tokens = || classes([items * CONTEXT], VOCABULARY as f64, device).reshape([items, CONTEXT]);
+        let time = usize::from(CONTEXT);
+        let tokens = || classes([items * time], VOCABULARY as f64, device).reshape([items, time]);
         (0..count).map(|_| (tokens(), tokens())).collect()
     }
 
     fn moved((x, y): &Self::Batch, device: &Device) -> Self::Batch {
         (Tensor::from_data(x.to_data(), device), Tensor::from_data(y.to_data(), device))
     }
+}
+
+/// All numbers of the float parameters, in the order of the module.
+pub fn weights<M: Module>(module: &M) -> Vec<f32> {
+    struct Collect(Vec<f32>);
+    impl ModuleVisitor for Collect {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.extend(param.val().into_data().iter::<f32>());
+        }
+    }
+    let mut collect = Collect(Vec::new());
+    module.visit(&mut collect);
+    collect.0
 }

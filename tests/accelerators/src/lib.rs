@@ -1,0 +1,9 @@
+//! Models, and measurements of them, for the suite of the accelerators and for `cargo xtask bench`.
+
+pub mod memory;
+pub mod models;
+pub mod saving;
+pub mod torch;
+
+/// What a check or a measurement returns.
+pub type Outcome<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
