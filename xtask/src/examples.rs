@@ -46,7 +46,22 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
         }
         run_one(workspace, run, SHORT)?;
     }
+    exit_codes(workspace)?;
     Ok(skipped.map_or(Verdict::Passed, Verdict::Skipped))
+}
+
+/// Help goes to stdout and ends with 0. A mistake on the command line goes to stderr and ends with 2.
+fn exit_codes(workspace: &Workspace) -> Result<()> {
+    let built = system::build(workspace, &["--example", MNIST.example])?;
+    let program = system::program(&built.join("examples"), MNIST.example);
+    for (argument, code) in [("--help", 0), ("--print-config", 0), ("--modl.hidden=1", 2), ("-c=missing.yaml", 2)] {
+        let output = workspace.command(&program).arg(argument).output()?;
+        let (told, silent) = if code == 0 { (output.stdout, output.stderr) } else { (output.stderr, output.stdout) };
+        if output.status.code() != Some(code) || told.is_empty() || !silent.is_empty() {
+            bail!("`{} {argument}` ended with {}, expected {code} and text on one stream only", MNIST.example, output.status);
+        }
+    }
+    Ok(())
 }
 
 /// Fetches the weights that an example needs, unless they exist.

@@ -106,7 +106,11 @@ impl<'a> Checker<'a> {
                         None => self.unknown(value, path, name, allowed.known.keys().copied()),
                     }
                 }
-                for name in allowed.required.iter().filter(|name| !fields.contains_key(**name)) {
+                // If a name is not that of a variant, no other variant is missing.
+                let is_variant = |name: &str| self.named_variants(path).iter().any(|variant| variant == name);
+                let missing = allowed.required.iter().filter(|name| !fields.contains_key(**name));
+                let missing: Vec<&str> = missing.copied().filter(|name| fields.is_empty() || !is_variant(name)).collect();
+                for name in missing {
                     let message = format!("the option `{}` is missing", join(path, name));
                     self.problems.push(Problem::new(&node.source, message));
                 }
@@ -123,6 +127,10 @@ impl<'a> Checker<'a> {
                 }
             }
         }
+    }
+
+    fn named_variants(&self, path: &str) -> &'a [String] {
+        self.schema.leaf(path).map(|leaf| leaf.named_variants.as_slice()).unwrap_or_default()
     }
 
     fn kinds(&self, schema: &Value) -> Kinds {
@@ -195,6 +203,12 @@ impl<'a> Checker<'a> {
             self.problems.push(Problem::new(&value.source, message).help(help));
             return;
         }
+        let variants = self.named_variants(path);
+        if variants.iter().any(|variant| variant == name) {
+            let message = format!("{}: expected one of {}, not several", option(path), any_of(variants.iter().map(String::as_str)));
+            self.problems.push(Problem::new(&value.source, message));
+            return;
+        }
         if self.schema.leaf(&full).is_some() {
             let tag = self.schema.leaf(path).and_then(|leaf| leaf.tag.as_deref()).unwrap_or("name");
             let message = format!("there is no option `{full}` with this `{}`", join(path, tag));
@@ -261,7 +275,12 @@ impl<'a> Checker<'a> {
                 if !values.contains(&text.as_str()) {
                     let found = if is_secret { "another value".into() } else { node.value.described() };
                     let message = format!("{}: expected {}, not {found}", option(path), any_of(values.iter().copied()));
-                    self.problems.push(Problem::new(&node.source, message).help(did_you_mean(text, values)));
+                    let variants = self.named_variants(path);
+                    let help = match variants.iter().find(|variant| *variant == text) {
+                        Some(_) => Some(format!("`{text}` has options: write `{path}: {{{text}: …}}`")),
+                        None => did_you_mean(text, values.into_iter().chain(variants.iter().map(String::as_str)).collect::<Vec<_>>()),
+                    };
+                    self.problems.push(Problem::new(&node.source, message).help(help));
                 }
             }
             return;

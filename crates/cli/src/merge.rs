@@ -9,9 +9,10 @@ use crate::{
 ///
 /// A layer that chooses another variant of an enum replaces the whole section, because a variant has its own options.
 pub(crate) fn merge(into: &mut Node, from: Node, path: &str, schema: &Schema) {
-    let tag = schema.leaf(path).and_then(|leaf| leaf.tag.as_deref());
-    let chooses = |node: &Node| tag.and_then(|tag| node.fields()?.get(tag)).map(|name| name.value.clone());
-    let is_other_variant = chooses(&from).is_some_and(|new| chooses(into).as_ref() != Some(&new));
+    let is_other_variant = schema.leaf(path).is_some_and(|leaf| {
+        let chooses = |node: &Node| variant(node, leaf);
+        chooses(&from).is_some_and(|new| chooses(into).as_ref() != Some(&new))
+    });
     match (&mut into.value, from) {
         // Otherwise no layer could take the names of a map away.
         (Tree::Map(_), from) if is_empty(&from) && is_map(path, schema) => *into = from,
@@ -31,6 +32,15 @@ pub(crate) fn merge(into: &mut Node, from: Node, path: &str, schema: &Schema) {
         (Tree::Map(_), Node { value: Tree::Null, source }) if source.position().is_some() && is_section(path, schema) => {}
         (_, from) => *into = from,
     }
+}
+
+/// The variant that the options of a section belong to, if they say it.
+fn variant(node: &Node, leaf: &Leaf) -> Option<Tree> {
+    let fields = node.fields()?;
+    if let Some(tag) = &leaf.tag {
+        return fields.get(tag).map(|name| name.value.clone());
+    }
+    leaf.named_variants.iter().find(|name| fields.contains_key(*name)).map(|name| Tree::Text(name.clone()))
 }
 
 fn is_empty(node: &Node) -> bool {

@@ -29,6 +29,8 @@ pub struct Leaf {
     pub(crate) kinds: Kinds,
     /// The option below it that chooses among its variants.
     pub(crate) tag: Option<String>,
+    /// The names of its variants with options, if these names are the options below it: serde's default form of an enum.
+    pub(crate) named_variants: Vec<String>,
 }
 
 impl Leaf {
@@ -205,6 +207,14 @@ pub(crate) fn patterns(schema: &Value) -> impl Iterator<Item = (&String, &Value)
     schema.get("patternProperties").and_then(Value::as_object).into_iter().flatten()
 }
 
+/// The name of a variant that is the key of its options: `{huber: {delta: 1}}`.
+fn named_variant(variant: &Value) -> Option<&str> {
+    let mut fields = properties(variant);
+    let (name, value) = fields.next()?;
+    let is_only = fields.next().is_none() && variant["required"] == json!([name]) && variant["additionalProperties"] == false;
+    (is_only && value.get("const").is_none()).then_some(name)
+}
+
 fn walk(schema: &mut Schema, root: &Value, node: &Value, path: &str, depth: usize) {
     let mut leaf = Leaf { path: path.to_owned(), ..Leaf::default() };
     // The doc of the field is better than that of its type.
@@ -215,6 +225,7 @@ fn walk(schema: &mut Schema, root: &Value, node: &Value, path: &str, depth: usiz
         schema.leaves.insert(path.to_owned(), leaf.clone());
     }
     for part in parts(root, node) {
+        leaf.named_variants.extend(list(part, "oneOf").filter_map(|variant| named_variant(follow(root, variant))).map(String::from));
         leaf.kinds |= Kinds::of(part);
         let given = list(part, "enum").chain(part.get("const"));
         leaf.values.extend(given.filter_map(Value::as_str).map(String::from));
@@ -235,6 +246,9 @@ fn walk(schema: &mut Schema, root: &Value, node: &Value, path: &str, depth: usiz
     known.is_section |= leaf.is_section;
     known.is_secret |= leaf.is_secret;
     known.tag = known.tag.take().or(leaf.tag);
+    known.named_variants.extend(leaf.named_variants);
+    known.named_variants.sort();
+    known.named_variants.dedup();
     for value in leaf.values {
         if !known.values.contains(&value) {
             known.values.push(value);

@@ -1,3 +1,4 @@
+mod enums;
 mod errors;
 mod properties;
 mod traps;
