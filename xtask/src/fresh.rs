@@ -34,7 +34,9 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
         bail!("the project of the README left no `{}`", metrics.display());
     }
     first_chapter(workspace, &folder.join("flowers"), &run)?;
-    let stormfire = system::program(&system::build(workspace, &["--bin", "stormfire"])?, "stormfire");
+    // Without an example, cargo would leave out the features that the tests ask for, and compile everything again.
+    let built = system::build(workspace, &["--bin", "stormfire", "--example", "sample"])?;
+    let stormfire = system::program(&built, "stormfire");
     for template in TEMPLATES {
         let project = folder.join(template);
         system::fresh_folder(&project)?;

@@ -29,7 +29,8 @@ pub struct Leaf {
     pub(crate) kinds: Kinds,
     /// The option below it that chooses among its variants.
     pub(crate) tag: Option<String>,
-    /// The names of its variants with options, if these names are the options below it: serde's default form of an enum.
+    /// The names of its variants with options, if these names are the options below it: serde's default form of an
+    /// enum.
     pub(crate) named_variants: Vec<String>,
 }
 
