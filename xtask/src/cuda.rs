@@ -77,27 +77,29 @@ pub(crate) fn stubs(workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
 /// Builds the MNIST example for the CPU, wgpu and CUDA, and returns its path. It is not optimized, because an optimized
 /// build of the kernel compilers alone would take longer than all runs here.
 pub(crate) fn link(workspace: &Workspace) -> Result<PathBuf> {
-    build(workspace, "stormfire-examples", &["--example", "mnist"], "")?;
+    build(workspace, "stormfire-examples", &["--example", "mnist"], &[])?;
     Ok(system::program(&target(workspace).join("debug/examples"), "mnist"))
 }
 
 /// Builds the suite of the accelerators like the MNIST example, and with its features, so that both share a build.
 pub(crate) fn link_suite(workspace: &Workspace) -> Result<PathBuf> {
-    build(workspace, "stormfire-accelerator-tests", &["--bin", "accelerator-tests"], "cli,")?;
+    build(workspace, "stormfire-accelerator-tests", &["--bin", "accelerator-tests"], &["cli"])?;
     Ok(system::program(&target(workspace).join("debug"), "accelerator-tests"))
 }
 
-fn build(workspace: &Workspace, package: &str, program: &[&str], features: &str) -> Result<()> {
+fn build(workspace: &Workspace, package: &str, program: &[&str], more_features: &[&str]) -> Result<()> {
     let mut cargo = cargo(workspace, "rustc", package);
-    cargo.arg("--quiet").args(program).arg("--features");
+    let own: &[&str] = if cfg!(target_os = "linux") { &["wgpu", "cuda"] } else { &["wgpu"] };
+    cargo.arg("--quiet").args(program).arg("--features").arg([more_features, own].concat().join(","));
     if cfg!(target_os = "linux") {
-        let stubs = stubs(workspace, &folder(workspace))?;
-        let features = format!("{features}wgpu,cuda");
-        cargo.env("DOCS_RS", "1").arg(features).args(["--", "-C"]).arg(format!("link-arg={}", stubs.display()));
-    } else {
-        cargo.arg(format!("{features}wgpu"));
+        without_llvm(&mut cargo, &stubs(workspace, &folder(workspace))?);
     }
     system::run(&mut cargo)
+}
+
+/// Ends a `cargo rustc`: links the stubs in place of LLVM. Arguments that follow are those of the compiler.
+pub(crate) fn without_llvm(cargo: &mut Command, stubs: &Path) {
+    cargo.env("DOCS_RS", "1").args(["--", "-C"]).arg(format!("link-arg={}", stubs.display()));
 }
 
 /// The errors of a program without a usable GPU. On a machine with one, its first use ends in a stub.

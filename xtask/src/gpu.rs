@@ -21,8 +21,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     build.args(["rustc", "--release", "--package", "stormfire-accelerator-tests", "--bin", "accelerator-tests"]);
     build.args(["--features", "cuda-cpp", "--target-dir"]).arg(&target);
     // A driver knows the functions of older versions of CUDA.
-    build.env("DOCS_RS", "1").env("CUDARC_CUDA_VERSION", "12080");
-    build.args(["--", "-C", "strip=symbols", "-C"]).arg(format!("link-arg={}", stubs.display()));
+    build.env("CUDARC_CUDA_VERSION", "12080");
+    cuda::without_llvm(&mut build, &stubs);
+    build.args(["-C", "strip=symbols"]);
     system::run(&mut build)?;
     fs_err::copy(target.join("release/accelerator-tests"), folder.join("accelerator-tests"))?;
     for script in ["gpu_run.sh", "torch_throughput.py"] {

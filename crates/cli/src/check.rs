@@ -107,9 +107,8 @@ impl<'a> Checker<'a> {
                     }
                 }
                 // If a name is not that of a variant, no other variant is missing.
-                let is_variant = |name: &str| self.named_variants(path).iter().any(|variant| variant == name);
-                let missing = allowed.required.iter().filter(|name| !fields.contains_key(**name));
-                let missing: Vec<&str> = missing.copied().filter(|name| fields.is_empty() || !is_variant(name)).collect();
+                let is_missing = |name: &str| !fields.contains_key(name) && (fields.is_empty() || !self.is_variant(path, name));
+                let missing: Vec<&str> = allowed.required.iter().copied().filter(|name| is_missing(name)).collect();
                 for name in missing {
                     let message = format!("the option `{}` is missing", join(path, name));
                     self.problems.push(Problem::new(&node.source, message));
@@ -131,6 +130,10 @@ impl<'a> Checker<'a> {
 
     fn named_variants(&self, path: &str) -> &'a [String] {
         self.schema.leaf(path).map(|leaf| leaf.named_variants.as_slice()).unwrap_or_default()
+    }
+
+    fn is_variant(&self, path: &str, name: &str) -> bool {
+        self.named_variants(path).iter().any(|variant| variant == name)
     }
 
     fn kinds(&self, schema: &Value) -> Kinds {
@@ -203,9 +206,9 @@ impl<'a> Checker<'a> {
             self.problems.push(Problem::new(&value.source, message).help(help));
             return;
         }
-        let variants = self.named_variants(path);
-        if variants.iter().any(|variant| variant == name) {
-            let message = format!("{}: expected one of {}, not several", option(path), any_of(variants.iter().map(String::as_str)));
+        if self.is_variant(path, name) {
+            let variants = any_of(self.named_variants(path).iter().map(String::as_str));
+            let message = format!("{}: expected one of {variants}, not several", option(path));
             self.problems.push(Problem::new(&value.source, message));
             return;
         }
@@ -275,10 +278,10 @@ impl<'a> Checker<'a> {
                 if !values.contains(&text.as_str()) {
                     let found = if is_secret { "another value".into() } else { node.value.described() };
                     let message = format!("{}: expected {}, not {found}", option(path), any_of(values.iter().copied()));
-                    let variants = self.named_variants(path);
-                    let help = match variants.iter().find(|variant| *variant == text) {
-                        Some(_) => Some(format!("`{text}` has options: write `{path}: {{{text}: …}}`")),
-                        None => did_you_mean(text, values.into_iter().chain(variants.iter().map(String::as_str)).collect::<Vec<_>>()),
+                    let help = if self.is_variant(path, text) {
+                        Some(format!("`{text}` has options: write `{path}: {{{text}: …}}`"))
+                    } else {
+                        did_you_mean(text, values.into_iter().chain(self.named_variants(path).iter().map(String::as_str)))
                     };
                     self.problems.push(Problem::new(&node.source, message).help(help));
                 }

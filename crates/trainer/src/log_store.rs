@@ -285,7 +285,8 @@ impl LogStore {
         }
     }
 
-    /// Reads all values that a callback can request, in one transaction. Returns those of its names, in order.
+    /// Reads all values that a callback can request, in one transaction. Returns those of
+    /// the names, in order, then those that only the loop watches.
     fn read_all(&self) -> Result<Vec<f64>> {
         let readings: Vec<Reading> = self.callback.readings().map(|(_, reading)| reading).chain(self.watched.iter()).cloned().collect();
         Ok(Reading::read_all(&readings)?)

@@ -4,6 +4,7 @@ pub mod memory;
 pub mod models;
 pub mod saving;
 pub mod torch;
+pub mod training;
 
 /// What a check or a measurement returns.
 pub type Outcome<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;

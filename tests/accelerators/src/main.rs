@@ -62,10 +62,9 @@ fn device(accelerator: &str) -> Result<Device> {
 /// One check or speed in this process. Its result is the last line.
 fn only(accelerator: &str, name: &str) -> Outcome {
     let device = device(accelerator)?;
-    let result = match checks::CHECKS.iter().find(|check| check.name == name) {
-        Some(check) => (check.body)(&device)?,
-        None => speed::measure(name, &device)?,
-    };
-    println!("{}{result}", suite::RESULT);
+    let check = checks::CHECKS.iter().find(|check| check.name == name).map(|check| check.body);
+    let body = check.or_else(|| speed::ROWS.iter().find(|row| row.name == name).map(|row| row.body));
+    let body = body.ok_or_else(|| format!("there is no check `{name}`"))?;
+    println!("{}{}", suite::RESULT, body(&device)?);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! All checks and speeds, each in a child process, and their tables.
 
 use std::{
+    error::Error,
     io::Read,
     process::{Command, Stdio},
     sync::Mutex,
@@ -18,8 +19,9 @@ pub(crate) const RESULT: &str = "result: ";
 /// A child that takes longer is killed. The first steps on a device compile and tune kernels.
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// What the whole suite takes at most with speeds. What is left then is named.
-const WHOLE: Duration = Duration::from_secs(440);
+/// After this time, a suite with speeds starts nothing more, and kills what runs: a machine with a GPU may be lent for
+/// eight minutes. What is left then is named.
+const WHOLE: Duration = Duration::from_mins(7);
 
 /// How much is run.
 #[derive(Clone, Copy)]
@@ -36,16 +38,21 @@ pub(crate) fn run(accelerator: &str, scope: Scope<'_>) -> Outcome {
     // A name that there is not, or a device that is missing, is one error and not a table of them.
     let device = crate::device(accelerator)?;
     let began = Instant::now();
-    let mut lines = all_checks(accelerator, matches!(scope, Scope::Small), began);
+    // The time that a child has.
+    let limit = || match scope {
+        Scope::Speeds(_) => WHOLE.saturating_sub(began.elapsed()).min(LIMIT),
+        Scope::Small | Scope::Checks => LIMIT,
+    };
+    let mut lines = all_checks(accelerator, matches!(scope, Scope::Small), began, &limit);
     if let Scope::Speeds(torch) = scope {
         lines.extend([String::new(), speed::HEADER.into(), speed::RULE.into()]);
         let mut torch = torch.and_then(|(python, script)| {
             Torch::start(python, script).inspect_err(|error| println!("`{python}` does not start: {error}")).ok()
         });
         for row in speed::ROWS {
-            let line = match WHOLE.checked_sub(began.elapsed()) {
-                Some(left) => speed::line(row, &child(accelerator, row.name, left.min(LIMIT)), torch.as_mut()),
-                None => format!("| {} | left out: no time |", row.title),
+            let line = match limit() {
+                Duration::ZERO => left_out(row.title),
+                limit => speed::line(row, &child(accelerator, row.name, limit), torch.as_mut()),
             };
             println!("{line}  ({:.0} s)", began.elapsed().as_secs_f64());
             lines.push(line);
@@ -61,17 +68,33 @@ pub(crate) fn run(accelerator: &str, scope: Scope<'_>) -> Outcome {
 
 const FAILED: &str = "FAILED: ";
 
+pub(crate) fn failed(error: &dyn Error) -> String {
+    format!("{FAILED}{}", error.to_string().replace('\n', " "))
+}
+
+/// The line of a check, with what it has said.
+pub(crate) fn line(title: &str, said: &Outcome<String>) -> String {
+    match said {
+        Ok(text) => format!("| {title} | {text} |"),
+        Err(error) => format!("| {title} | {} |", failed(error.as_ref())),
+    }
+}
+
+fn left_out(title: &str) -> String {
+    format!("| {title} | left out: no time |")
+}
+
 /// The lines of the checks, of which several run at once: most of their time is the compilation of kernels.
-fn all_checks(accelerator: &str, small: bool, began: Instant) -> Vec<String> {
+fn all_checks(accelerator: &str, small: bool, began: Instant, limit: &(impl Fn() -> Duration + Sync)) -> Vec<String> {
     let at_once = thread::available_parallelism().map_or(1, usize::from).min(8);
     let (next, lines) = (Mutex::new(CHECKS.iter().filter(|check| !small || !check.is_large).enumerate()), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..at_once {
             scope.spawn(|| {
                 while let Some((index, check)) = next.lock().ok().and_then(|mut next| next.next()) {
-                    let line = match child(accelerator, check.name, LIMIT) {
-                        Ok(text) => format!("| {} | {text} |", check.title),
-                        Err(error) => format!("| {} | {FAILED}{} |", check.title, error.to_string().replace('\n', " ")),
+                    let line = match limit() {
+                        Duration::ZERO => left_out(check.title),
+                        limit => line(check.title, &child(accelerator, check.name, limit)),
                     };
                     println!("{line}  ({:.0} s)", began.elapsed().as_secs_f64());
                     if let Ok(mut lines) = lines.lock() {

@@ -1,21 +1,19 @@
 //! The gain of threads that share each batch: `devices(n)`, compared with one device, a hand-written burn loop, PyTorch
 //! and Lightning.
 
-use std::time::Instant;
-
 use accelerator_tests::{
     Outcome,
     models::{Cnn, Gpt, Mlp, Workload},
     torch::Torch,
+    training::{by_hand, trained},
 };
-use burn::{
-    optim::{AdamConfig, GradientsParams},
-    tensor::Device,
-};
-use stormfire::prelude::*;
+use burn::tensor::Device;
 
 /// The training time of each contestant per round in seconds.
 const SECONDS: f64 = 1.5;
+
+/// The steps before the measurement.
+const WARM_UP: usize = 1;
 
 struct Row {
     name: &'static str,
@@ -37,15 +35,15 @@ fn model<M: Workload>(key: &str, title: &str, items: usize, rounds: usize, mut t
     let device = Device::flex();
     let batches = M::batches(16, items, &device.clone().autodiff());
     let steps = {
-        let took = raw::<M>(&batches, 3)?;
+        let took = by_hand::<M>(&batches, 3, WARM_UP, &device)?;
         ((SECONDS / took) as usize).max(3)
     };
     let names = ["stormfire, devices(1)", "stormfire, devices(2)", "hand-written burn loop", "PyTorch", "PyTorch Lightning"];
     let mut rows: Vec<_> = names.map(|name| Row { name, seconds: Vec::new() }).into();
     for _ in 0..rounds {
-        rows[0].seconds.push(trained::<M>(&batches, steps, 1)?);
-        rows[1].seconds.push(trained::<M>(&batches, steps, 2)?);
-        rows[2].seconds.push(raw::<M>(&batches, steps)?);
+        rows[0].seconds.push(trained::<M>(&batches, steps, WARM_UP, &device, |trainer| trainer.devices(1))?);
+        rows[1].seconds.push(trained::<M>(&batches, steps, WARM_UP, &device, |trainer| trainer.devices(2))?);
+        rows[2].seconds.push(by_hand::<M>(&batches, steps, WARM_UP, &device)?);
         if let Some(torch) = &mut torch {
             rows[3].seconds.push(torch.train(key, "raw", "32-true", SECONDS)?.seconds);
             rows[4].seconds.push(torch.train(key, "lightning", "32-true", SECONDS)?.seconds);
@@ -61,45 +59,4 @@ fn model<M: Workload>(key: &str, title: &str, items: usize, rounds: usize, mut t
     }
     println!();
     Ok(())
-}
-
-/// The seconds of a step.
-fn raw<M: Workload>(batches: &[M::Batch], steps: usize) -> Outcome<f64> {
-    let mut module = M::new(&Device::flex().autodiff());
-    let mut optimizer = AdamConfig::new().init();
-    let mut began = Instant::now();
-    for (index, batch) in batches.iter().cycle().take(steps + 1).enumerate() {
-        if index == 1 {
-            began = Instant::now();
-        }
-        let output = module.training_step(batch.clone(), index)?;
-        let loss = output.loss().ok_or("no loss")?;
-        let gradients = GradientsParams::from_grads(loss.backward(), &module);
-        module = optimizer.step(1e-3, module, gradients);
-    }
-    Ok(began.elapsed().as_secs_f64() / steps as f64)
-}
-
-/// The measurement starts after the first step.
-#[derive(Default)]
-struct Timed(Option<Instant>, f64);
-
-impl<M: LightningModule> Callback<M> for Timed {
-    fn on_train_batch_end(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
-        let began = self.0.get_or_insert_with(Instant::now);
-        self.1 = began.elapsed().as_secs_f64();
-        Ok(())
-    }
-}
-
-fn trained<M: Workload>(batches: &[M::Batch], steps: usize, devices: usize) -> Outcome<f64> {
-    let batches = batches.to_vec();
-    let loader = Loader::from_fn(move |_| {
-        let batches = batches.clone();
-        (0..=steps).map(move |index| batches[index % batches.len()].clone())
-    });
-    let mut trainer = Trainer::new().barebones(true).max_epochs(1).devices(devices).callback(Timed::default());
-    let _ = trainer.fit(M::new(&Device::flex()), loader)?;
-    let timed = trainer.get::<Timed>().ok_or("the callback is missing")?;
-    Ok(timed.1 / steps as f64)
 }

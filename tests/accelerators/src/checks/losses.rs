@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use accelerator_tests::{
     Outcome,
-    models::{Cnn, Gpt, Mlp, Workload, weights},
+    models::{Mlp, Workload, weights},
 };
-use burn::{prelude::*, tensor::FloatDType};
+use burn::prelude::*;
 use stormfire::prelude::*;
 
-use super::largest;
+use super::{largest, supports};
 
 const STEPS: usize = 12;
 
@@ -51,49 +51,21 @@ fn same(expected: &[f64], actual: &[f64], within: f64) -> Outcome<String> {
     Ok(format!("{} steps within {largest:.1e}", expected.len()))
 }
 
-fn as_on_the_cpu<M: Workload>(device: &Device, items: usize, precision: Precision, within: f64) -> Outcome<String> {
+/// The losses of a precision, on the device and on the CPU. A device without its type refuses it.
+pub(super) fn as_on_the_cpu<M: Workload>(device: &Device, items: usize, precision: Precision, within: f64) -> Outcome<String> {
     let module = M::new(&Device::flex());
     // burn draws parameters at their first use, and each clone would draw its own.
     let _ = weights(&module);
     let of = |device: &Device| losses(&module, device, items, precision, false);
-    let steps_in = match precision {
-        Precision::Bf16Mixed => FloatDType::BF16,
-        Precision::F16Mixed => FloatDType::F16,
-        _ => FloatDType::F32,
-    };
-    if !device.supports_dtype(steps_in) {
+    if !supports(device, precision) {
         return match of(device) {
             Err(error) if error.to_string().contains("does not support") => Ok("refused: the device does not support it".into()),
-            other => Err(format!("the device does not support {steps_in:?}, but: {other:?}").into()),
+            other => Err(format!("the device does not support `{precision}`, but: {other:?}").into()),
         };
     }
     let actual = of(device)?;
     // The sums of the device have another order, and so another rounding.
     same(&of(&Device::flex())?, &actual, within)
-}
-
-pub(super) fn mlp(device: &Device) -> Outcome<String> {
-    as_on_the_cpu::<Mlp>(device, 64, Precision::F32True, 2e-3)
-}
-
-pub(super) fn cnn(device: &Device) -> Outcome<String> {
-    as_on_the_cpu::<Cnn>(device, 16, Precision::F32True, 1e-2)
-}
-
-pub(super) fn gpt(device: &Device) -> Outcome<String> {
-    as_on_the_cpu::<Gpt>(device, 4, Precision::F32True, 1e-2)
-}
-
-pub(super) fn cnn_in_bf16(device: &Device) -> Outcome<String> {
-    as_on_the_cpu::<Cnn>(device, 16, Precision::Bf16Mixed, 5e-2)
-}
-
-pub(super) fn gpt_in_bf16(device: &Device) -> Outcome<String> {
-    as_on_the_cpu::<Gpt>(device, 4, Precision::Bf16Mixed, 5e-2)
-}
-
-pub(super) fn mlp_in_f16(device: &Device) -> Outcome<String> {
-    as_on_the_cpu::<Mlp>(device, 64, Precision::F16Mixed, 2e-2)
 }
 
 /// Activations that the backward pass computes again are those of the forward pass.

@@ -9,7 +9,7 @@ use burn::{
 };
 use stormfire::prelude::*;
 
-use super::largest;
+use super::distance;
 
 #[derive(Module, Debug)]
 struct Pair {
@@ -52,8 +52,8 @@ pub(super) fn check(device: &Device) -> Outcome<String> {
         Ok(weights(&trainer.fit(module.clone(), Loader::from_batches(moved.collect()))?.module))
     };
     let (expected, actual) = (train(&cpu)?, train(device)?);
-    let largest = largest(expected.iter().zip(&actual).map(|(expected, actual)| f64::from((expected - actual).abs())));
-    if expected.len() != actual.len() || largest >= 1e-3 {
+    let largest = distance(&expected, &actual);
+    if largest >= 1e-3 {
         return Err(format!("the weights differ by up to {largest:.1e}").into());
     }
     Ok(format!("weights within {largest:.1e}"))

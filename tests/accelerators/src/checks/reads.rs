@@ -1,17 +1,20 @@
 //! How often a training reads from the device.
 
 use accelerator_tests::Outcome;
-use burn::{prelude::*, tensor::FloatDType};
+use burn::tensor::Device;
 use stormfire::{loggers::MemoryLogger, prelude::*, values::read::device_reads};
 
-use super::net::{Net, batches};
+use super::{
+    net::{Net, batches},
+    supports,
+};
 
 /// Two reads for the loggers, one for the end of the epoch, one for what the fit returns.
 const MOST: u64 = 4;
 
 pub(super) fn check(device: &Device) -> Outcome<String> {
     let full = reads(device, Precision::F32True)?;
-    if !device.supports_dtype(FloatDType::BF16) {
+    if !supports(device, Precision::Bf16Mixed) {
         return Ok(full.to_string());
     }
     Ok(format!("{full}; {} in `bf16-mixed`", reads(device, Precision::Bf16Mixed)?))

@@ -55,6 +55,26 @@ fn another_variant_of_a_later_layer_replaces_the_first() {
 }
 
 #[test]
+fn a_variant_is_replaced_within_an_option_and_by_a_variable() {
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+    #[serde(default, deny_unknown_fields)]
+    struct Maybe {
+        loss: Option<Loss>,
+    }
+
+    let (_folder, path) = file("loss: {huber: {delta: 2}}", "a.yaml");
+    let layers = Layers::of(&Maybe::default()).unwrap().file(&path).unwrap();
+    let of = |name: &str, value: &str| {
+        let variable = [(name.to_owned(), value.to_owned())];
+        layers.clone().env("APP", variable).unwrap().resolve::<Maybe>().unwrap().loss
+    };
+    assert_eq!(of("APP__LOSS__TUKEY__WIDTH", "3"), Some(Loss::Tukey { width: 3.0 }));
+    assert_eq!(of("APP__LOSS__HUBER__DELTA", "3"), Some(Loss::Huber { delta: 3.0 }));
+    assert_eq!(of("APP__LOSS", "mse"), Some(Loss::Mse));
+    assert_eq!(of("APP__LOSS", "null"), None);
+}
+
+#[test]
 fn mistakes_are_named() {
     let told = |given: &[(&str, &str)]| loss(given).unwrap_err().to_string();
     assert_snapshot!(told(&[("--loss", "msr")]), @r"
