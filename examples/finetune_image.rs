@@ -5,7 +5,7 @@
 //! scratch learns from the same images. The tests of both, in `version_1` and `version_2`, show what it gained: 0.76
 //! and 0.67.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::{
     data::dataset::InMemDataset,
@@ -19,8 +19,7 @@ use burn::{
     prelude::*,
     tensor::activation::relu,
 };
-use clap::Parser;
-use stormfire::prelude::*;
+use stormfire::{cli::Cli, prelude::*};
 use stormfire_examples::{Digit, MnistBatch, MnistBatcher, read_digits};
 
 #[global_allocator]
@@ -96,42 +95,30 @@ fn digits(file: &str, of: std::ops::Range<u8>, count: usize) -> Result<Loader<Mn
     Ok(Loader::new(InMemDataset::new(digits), MnistBatcher).batch_size(10))
 }
 
-/// Fine-tunes an image classifier for new classes with few images.
-#[derive(Parser)]
-struct Args {
-    /// The folder for logs, checkpoints and weights.
-    #[arg(long, default_value = ".")]
-    root: PathBuf,
-    /// Hide the progress bar.
-    #[arg(long)]
-    no_progress_bar: bool,
-}
-
 fn main() -> Result<Stop> {
-    stormfire::console::init();
-    let args = Args::parse();
-    let device = Accelerator::Auto.device()?;
-    let trainer = |epochs| {
-        let trainer = Trainer::new().accelerator(device.clone()).max_epochs(epochs).seed(1).log_every_n_steps(5);
-        trainer.default_root_dir(&args.root).enable_progress_bar(!args.no_progress_bar)
-    };
-    // The initial weights follow from it. The Trainer's seed comes later.
-    stormfire::seed_everything(1, &device);
-    let (few, test) = (digits("train", 5..10, 10)?.shuffle(true), digits("t10k", 5..10, 1000)?.batch_size(100));
+    Cli::new(
+        |(): (), device: &Device| Ok(Classifier::new(1.0, device)),
+        |(): ()| Ok(digits("train", 0..5, 500)?.batch_size(64).shuffle(true)),
+    )
+    .about("Fine-tunes an image classifier for new classes with few images.")
+    .trainer_defaults(TrainerConfig { max_epochs: Some(5), seed: Some(1), log_every_n_steps: 5, ..TrainerConfig::default() })
+    .after_fit(|trainer, known, _| {
+        let config = TrainerConfig { max_epochs: Some(40), ..trainer.config().clone() };
+        let device = config.accelerator.unwrap_or_default().device()?;
+        let (few, test) = (digits("train", 5..10, 10)?.shuffle(true), digits("t10k", 5..10, 1000)?.batch_size(100));
+        let weights = config.default_root_dir.join("known.safetensors");
+        known.module.export_weights(&weights, &ExportOptions::new().only("^body"))?;
 
-    let mut first = trainer(5);
-    let known = first.fit(Classifier::new(1.0, &device), digits("train", 0..5, 500)?.batch_size(64).shuffle(true))?;
-    let weights = args.root.join("known.safetensors");
-    known.module.export_weights(&weights, &ExportOptions::new().only("^body"))?;
+        let (module, report) = Classifier::new(0.1, &device).load_weights(&weights, &LoadOptions::new().only("^body"))?;
+        println!("{report}");
+        let finetuning = Finetuning::new("body").unfreeze_at(20, "body");
+        let mut second = Trainer::from_config(config.clone()).callback(finetuning);
+        let tuned = second.fit(module, few.clone())?;
+        second.test(&tuned.module, test.clone())?;
 
-    let (module, report) = Classifier::new(0.1, &device).load_weights(&weights, &LoadOptions::new().only("^body"))?;
-    println!("{report}");
-    let mut second = trainer(40).callback(Finetuning::new("body").unfreeze_at(20, "body"));
-    let tuned = second.fit(module, few.clone())?;
-    second.test(&tuned.module, test.clone())?;
-
-    let mut third = trainer(40);
-    let scratch = third.fit(Classifier::new(1.0, &device), few)?;
-    third.test(&scratch.module, test)?;
-    Ok(scratch.stop)
+        let mut third = Trainer::from_config(config);
+        let scratch = third.fit(Classifier::new(1.0, &device), few)?;
+        third.test(&scratch.module, test).map(drop)
+    })
+    .run()
 }

@@ -4,15 +4,17 @@
 //! first names what is on four photos. Then it learns to tell brick, grass and gravel apart from 96 small parts of one
 //! photo each: the head, then its last layers, too. The test is on the other halves of the photos.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::{
     nn::{Linear, LinearConfig, loss::CrossEntropyLossConfig},
     optim::AdamConfig,
     prelude::*,
 };
-use clap::Parser;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use stormfire::{
+    cli::Cli,
     data::{ImageFolder, LabeledImage, WeightedSampler, augment, random},
     prelude::*,
 };
@@ -100,44 +102,43 @@ fn test(photos: ImageFolder) -> Loader<Parts> {
     Loader::collate(photos, make)
 }
 
-/// Fine-tunes a pretrained network for photos.
-#[derive(Parser)]
-struct Args {
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct PhotosConfig {
     /// The folder with the weights and the photos.
-    #[arg(long, default_value = "data/efficientnet")]
-    data: PathBuf,
-    /// The folder for logs and checkpoints.
-    #[arg(long, default_value = ".")]
-    root: PathBuf,
-    /// Hide the progress bar.
-    #[arg(long)]
-    no_progress_bar: bool,
+    folder: PathBuf,
 }
 
-fn main() -> Result<Stop> {
-    stormfire::console::init();
-    let args = Args::parse();
-    let device = Accelerator::Auto.device()?;
-    stormfire::seed_everything(1, &device);
-    let fresh = Classifier { body: EfficientNet::new(&device), head: imagenet_head(&device) };
-    let (known, report) = fresh.load_weights(args.data.join("efficientnet-lite0.pth"), &EfficientNet::names())?;
+impl Default for PhotosConfig {
+    fn default() -> Self {
+        Self { folder: "data/efficientnet".into() }
+    }
+}
+
+/// The pretrained network, which first names what is on four photos.
+fn pretrained(folder: &Path, device: &Device) -> Result<Classifier> {
+    let fresh = Classifier { body: EfficientNet::new(device), head: imagenet_head(device) };
+    let (known, report) = fresh.load_weights(folder.join("efficientnet-lite0.pth"), &EfficientNet::names())?;
     println!("{report}");
     let table = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/efficientnet.json");
     let network = known.valid();
-    let largest = compare(|photo| network.forward(photo), &args.data.join("known"), table.as_ref(), &network.devices()[0])?;
+    let largest = compare(|photo| network.forward(photo), &folder.join("known"), table.as_ref(), &network.devices()[0])?;
     println!("largest difference from PyTorch: {largest:.1e}");
+    Ok(known)
+}
 
-    let textures = ImageFolder::new(args.data.join("textures"))?;
+fn main() -> Result<Stop> {
     let last = ["body.blocks.15", "body.conv_head", "body.bn1"];
-    let mut trainer = Trainer::new()
-        .accelerator(device.clone())
-        .max_epochs(2)
-        .seed(1)
-        .log_every_n_steps(2)
-        .default_root_dir(&args.root)
-        .enable_progress_bar(!args.no_progress_bar)
-        .callback(Finetuning::new("body").train_bn(false).unfreeze_at(1, last));
-    let fit = trainer.fit(known.for_textures(&device), train(textures.clone()))?;
-    trainer.test(&fit.module, test(textures))?;
-    Ok(fit.stop)
+    Cli::new(
+        |config: PhotosConfig, device: &Device| Ok(pretrained(&config.folder, device)?.for_textures(device)),
+        |config: PhotosConfig| {
+            let textures = ImageFolder::new(config.folder.join("textures"))?;
+            Ok((train(textures.clone()), Loaders::none(), test(textures)))
+        },
+    )
+    .about("Fine-tunes a pretrained network for photos.")
+    .trainer_defaults(TrainerConfig { max_epochs: Some(2), seed: Some(1), log_every_n_steps: 2, ..TrainerConfig::default() })
+    .trainer(move |trainer| trainer.callback(Finetuning::new("body").train_bn(false).unfreeze_at(1, last)))
+    .after_fit(|trainer, fit, data| trainer.test(&fit.module, data).map(drop))
+    .run()
 }

@@ -13,10 +13,12 @@ use burn::{
     prelude::*,
     tensor::activation::relu,
 };
-use clap::Parser;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use stormfire::{
     checkpoint::{Checkpoint, Manifest, ParamPaths, Snapshot, is_finite, optimizer_state, restore, write_snapshot},
+    cli,
     data::Position,
     loggers::{Loggers, RunDir, Status},
     metrics::aggregation::Mean,
@@ -59,20 +61,23 @@ fn evaluate(module: &Digits, loaders: &Loaders<MnistBatch>, device: &Device) -> 
     Ok(all.read()?)
 }
 
-/// A training loop without the Trainer.
-#[derive(Parser)]
-struct Args {
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Options {
     /// The number of epochs, those of an earlier start included.
-    #[arg(long, default_value_t = 4)]
     epochs: usize,
     /// The folder for logs and the checkpoint.
-    #[arg(long, default_value = "lightning_logs/own_loop")]
     root: PathBuf,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self { epochs: 4, root: "lightning_logs/own_loop".into() }
+    }
+}
+
 fn main() -> Result<()> {
-    stormfire::console::init();
-    let Args { epochs, root } = Args::parse();
+    let Options { epochs, root } = cli::parse("Trains on digits, without the Trainer.");
     let plain = Accelerator::Auto.device()?;
     let device = plain.clone().autodiff();
     stormfire::seed_everything(42, &device);

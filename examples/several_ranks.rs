@@ -19,8 +19,9 @@ use burn::{
     prelude::*,
     tensor::activation::relu,
 };
-use clap::Parser;
-use stormfire::{prelude::*, ranks};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stormfire::{cli, prelude::*, ranks};
 use stormfire_examples::{MnistBatch, MnistData};
 
 #[global_allocator]
@@ -64,33 +65,35 @@ impl LightningModule for Digits {
     }
 }
 
-/// Trains on several ranks.
-#[derive(Parser)]
-struct Args {
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Options {
     /// The number of ranks in this process.
-    #[arg(long, default_value_t = 2)]
     threads: usize,
     /// The number of batches in a step of each rank.
-    #[arg(long, default_value_t = 1)]
     accumulate: usize,
     /// The folder for logs and checkpoints.
-    #[arg(long, default_value = ".")]
     root: PathBuf,
-    /// Hide the progress bar.
-    #[arg(long)]
-    no_progress_bar: bool,
+    /// Whether to show the progress bar.
+    progress_bar: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { threads: 2, accumulate: 1, root: ".".into(), progress_bar: true }
+    }
 }
 
 /// What each rank does.
-fn train(args: &Args) -> Result<Stop> {
+fn train(options: &Options) -> Result<Stop> {
     let device = Accelerator::Auto.of_this_rank().device()?;
     let mut trainer = Trainer::new()
         .accelerator(device.clone())
         .max_epochs(5)
         .seed(42)
-        .accumulate_grad_batches(args.accumulate)
-        .default_root_dir(&args.root)
-        .enable_progress_bar(!args.no_progress_bar);
+        .accumulate_grad_batches(options.accumulate)
+        .default_root_dir(&options.root)
+        .enable_progress_bar(options.progress_bar);
     let fit = trainer.fit(Digits::new(&device), MnistData::of("data/mnist-mini"))?;
     let (here, sum) = (ranks::here()?, fit.module.output.weight.val().sum().into_scalar::<f64>());
     println!("rank {} of {}: {} steps, sum of weights {sum}", here.rank(), here.world(), fit.progress.global_step);
@@ -98,12 +101,11 @@ fn train(args: &Args) -> Result<Stop> {
 }
 
 fn main() -> Result<Stop> {
-    stormfire::console::init();
-    let args = Args::parse();
+    let options: Options = cli::parse("Trains on several ranks.");
     // Processes are ranks themselves.
-    if ranks::here()?.world() > 1 || args.threads == 1 {
-        return train(&args);
+    if ranks::here()?.world() > 1 || options.threads == 1 {
+        return train(&options);
     }
-    let stops = ranks::threads::run(args.threads, |_rank| train(&args));
+    let stops = ranks::threads::run(options.threads, |_rank| train(&options));
     stops.into_iter().last().unwrap_or_else(|| Err(Error::other("`--threads 0` leaves no rank")))
 }

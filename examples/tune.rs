@@ -13,9 +13,10 @@ use burn::{
     optim::AdamWConfig,
     prelude::*,
 };
-use clap::Parser;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use stormfire::{
+    cli,
     data::{Fold, KFold, Shards},
     prelude::*,
     tuner::{LrFind, Pruner, Space, Sweep, Tuner, cross_validate},
@@ -109,17 +110,16 @@ impl LightningModule for Sex {
     }
 }
 
-/// Finds hyperparameters for a small table, and checks them.
-#[derive(Parser)]
-struct Args {
-    /// The folder for all files.
-    #[arg(long, default_value = "lightning_logs/tune")]
-    root: PathBuf,
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Options {
+    /// The folder for all files, by default `lightning_logs/tune`.
+    root: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
-    stormfire::console::init();
-    let Args { root } = Args::parse();
+    let options: Options = cli::parse("Finds hyperparameters for a small table, and checks them.");
+    let root = options.root.unwrap_or_else(|| "lightning_logs/tune".into());
     let device = Accelerator::Auto.device()?;
     let trainer = || Trainer::new().accelerator(device.clone()).max_epochs(20).seed(1).enable_progress_bar(false);
     let rows = Shards::<Penguin>::csv(["data/penguins/penguins.csv"]).read()?.iter().collect::<Result<Vec<_>, _>>()?;

@@ -52,8 +52,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
 
 /// Help goes to stdout and ends with 0. A mistake on the command line goes to stderr and ends with 2.
 fn exit_codes(workspace: &Workspace) -> Result<()> {
-    let built = system::build(workspace, &["--example", MNIST.example])?;
-    let program = system::program(&built.join("examples"), MNIST.example);
+    let program = mnist_program(workspace)?;
     for (argument, code) in [("--help", 0), ("--print-config", 0), ("--modl.hidden=1", 2), ("-c=missing.yaml", 2)] {
         let output = workspace.command(&program).arg(argument).output()?;
         let (told, silent) = if code == 0 { (output.stdout, output.stderr) } else { (output.stderr, output.stdout) };
@@ -121,6 +120,12 @@ fn terminal(workspace: &Workspace, run: &Run, lines: u32, then: Option<&str>, to
     let command: Vec<&str> = ["sh", "-c", &script, &program].into_iter().chain(arguments).collect();
     Terminal { columns: 80, lines, until: END }.draw(workspace, &root, &command, to)?;
     check(run, &root)
+}
+
+/// The MNIST example.
+pub(crate) fn mnist_program(workspace: &Workspace) -> Result<PathBuf> {
+    let built = system::build(workspace, &["--example", MNIST.example])?;
+    Ok(system::program(&built.join("examples"), MNIST.example))
 }
 
 /// The folder with the logs of the MNIST example. Runs the example if no earlier step did.

@@ -30,7 +30,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     build_programs(workspace)?;
     system::run(cargo(workspace, "test").args(TESTS))?;
     on_two_ranks(workspace, "char_gpt", &CHAR_GPT)?;
-    on_two_ranks(workspace, "several_ranks", &["--no-progress-bar", "--root"])?;
+    on_two_ranks(workspace, "several_ranks", &["progress_bar=false", "--root"])?;
     Ok(Verdict::Passed)
 }
 

@@ -1,4 +1,4 @@
-//! Reads the logs and the checkpoint of the MNIST example with third-party software.
+//! Reads the logs, the checkpoint and the schema of the MNIST example with third-party software.
 
 use std::path::Path;
 
@@ -18,6 +18,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     read_logs(workspace, &python, &logs)?;
     read_million(workspace, &python)?;
     read_checkpoints(workspace, &python)?;
+    read_schema(workspace, &python)?;
     Ok(Verdict::Passed)
 }
 
@@ -56,4 +57,10 @@ fn read_checkpoints(workspace: &Workspace, python: &Path) -> Result<()> {
     fs_err::write(&inspected, system::output(inspect.arg("inspect").arg(&checkpoint).arg("--json"))?)?;
     system::run(workspace.script(python, "checkpoint_check.py").arg("sample").arg(&sample))?;
     system::run(workspace.script(python, "checkpoint_check.py").arg("fit").arg(&checkpoint).arg(&inspected))
+}
+
+/// Checks configurations with the schema that the example prints for editors.
+fn read_schema(workspace: &Workspace, python: &Path) -> Result<()> {
+    let program = examples::mnist_program(workspace)?;
+    system::run(workspace.script(python, "schema_check.py").arg(program))
 }

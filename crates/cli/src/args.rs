@@ -90,23 +90,38 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// What a line of options and files does not have.
-    pub(crate) fn of_program(&self) -> Option<&'static str> {
-        let Self { command, ckpt_path, print, dry_run, multirun, jobs, files: _, options: _, shown: _ } = self;
-        let prints = print.as_ref().map(|print| match print {
+    /// The flag that asks the program to print something.
+    pub(crate) fn of_print(&self) -> Option<&'static str> {
+        self.print.as_ref().map(|print| match print {
             Print::Help { .. } => "--help",
             Print::Config { .. } => "--print-config",
             Print::Schema => "--print-schema",
             Print::Completion(_) => "--completion",
-        });
-        let flags = [(ckpt_path.is_some(), "--ckpt-path"), (*dry_run, "--dry-run"), (*multirun, "--multirun"), (jobs.is_some(), "--jobs")];
-        command.map(Command::name).or(prints).or_else(|| flags.into_iter().find_map(|(is_given, name)| is_given.then_some(name)))
+        })
+    }
+}
+
+/// The words of a program beside its options.
+#[derive(Clone, Copy)]
+pub(crate) struct Words<'a> {
+    pub(crate) aliases: &'a [Alias],
+    /// Whether it has a module. Only then it has commands, and the flags of their runs.
+    pub(crate) has_runs: bool,
+}
+
+impl Words<'_> {
+    /// A program without a module.
+    pub(crate) const PLAIN: Words<'static> = Words { aliases: &[], has_runs: false };
+
+    /// Its flags that are no options.
+    pub(crate) fn own(self) -> impl Iterator<Item = &'static Own> {
+        OWN.iter().filter(move |own| self.has_runs || !own.is_of_runs)
     }
 }
 
 /// Splits a command line. The values of options are not read yet.
-pub(crate) fn parse(args: &[String], schema: &Schema, aliases: &[Alias]) -> Result<Line> {
-    let mut parser = Parser { args, next: 0, schema, aliases, line: Line::default() };
+pub(crate) fn parse(args: &[String], schema: &Schema, words: Words<'_>) -> Result<Line> {
+    let mut parser = Parser { args, next: 0, schema, words, line: Line::default() };
     while parser.next < args.len() {
         let first = parser.next;
         let set = parser.line.options.len();
@@ -122,12 +137,11 @@ pub(crate) fn parse(args: &[String], schema: &Schema, aliases: &[Alias]) -> Resu
             parser.line.shown.push(shown);
         }
     }
-    check_combination(&parser.line, schema)?;
     Ok(parser.line)
 }
 
-/// What would otherwise have no effect.
-fn check_combination(line: &Line, schema: &Schema) -> Result<()> {
+/// Refuses what would otherwise have no effect.
+pub(crate) fn check_combination(line: &Line, schema: &Schema) -> Result<()> {
     let command = line.command.unwrap_or_default();
     let sweeps = command == Command::Sweep;
     if line.multirun && sweeps {
@@ -171,7 +185,7 @@ struct Parser<'a> {
     args: &'a [String],
     next: usize,
     schema: &'a Schema,
-    aliases: &'a [Alias],
+    words: Words<'a>,
     line: Line,
 }
 
@@ -186,7 +200,7 @@ impl<'a> Parser<'a> {
         if let Some(short) = word.strip_prefix('-')
             && !short.is_empty()
         {
-            let own = OWN.iter().find(|own| own.short.is_some_and(|own| short.starts_with(own)));
+            let own = self.words.own().find(|own| own.short.is_some_and(|own| short.starts_with(own)));
             let Some(own) = own else { return Err(self.unknown(word, short).into()) };
             let attached = Some(short[1..].trim_start_matches('=')).filter(|rest| !rest.is_empty());
             return self.own(own, word, attached);
@@ -199,15 +213,15 @@ impl<'a> Parser<'a> {
     }
 
     fn command(&mut self, word: &str) -> Result<()> {
+        let as_option =
+            (word.contains('.') || self.schema.leaf(word).is_some()).then(|| format!("write `{word}=VALUE` or `--{word} VALUE`"));
+        if !self.words.has_runs {
+            let help = as_option.unwrap_or_else(|| "`--help` lists the options".to_owned());
+            return Err(Problem::general(format!("`{word}` is not an option with a value")).help(help).into());
+        }
         let names = Command::ALL.map(Command::name);
         let Some(command) = Command::ALL.into_iter().find(|command| command.name() == word) else {
-            let help = did_you_mean(word, names).unwrap_or_else(|| {
-                if word.contains('.') || self.schema.leaf(word).is_some() {
-                    format!("write `{word}=VALUE` or `--{word} VALUE`")
-                } else {
-                    format!("the commands are {}", any_of(names))
-                }
-            });
+            let help = did_you_mean(word, names).or(as_option).unwrap_or_else(|| format!("the commands are {}", any_of(names)));
             return Err(Problem::general(format!("there is no command `{word}`")).help(help).into());
         };
         if let Some(other) = self.line.command.filter(|other| *other != command) {
@@ -219,10 +233,10 @@ impl<'a> Parser<'a> {
     }
 
     fn flag(&mut self, word: &str, name: &str, value: Option<&'a str>) -> Result<()> {
-        if let Some(own) = OWN.iter().find(|own| own.name == name.replace('_', "-")) {
+        if let Some(own) = self.words.own().find(|own| own.name == name.replace('_', "-")) {
             return self.own(own, word, value);
         }
-        if let Some(alias) = self.aliases.iter().find(|alias| alias.name == name) {
+        if let Some(alias) = self.words.aliases.iter().find(|alias| alias.name == name) {
             let typed = format!("--{name}");
             match &alias.fixed {
                 Some(_) if value.is_some() => {
@@ -247,7 +261,7 @@ impl<'a> Parser<'a> {
 
     fn unknown(&self, word: &str, name: &str) -> Problem {
         let word = word.split('=').next().unwrap_or(word);
-        let own = OWN.iter().map(|own| own.name).chain(self.aliases.iter().map(|alias| alias.name.as_str()));
+        let own = self.words.own().map(|own| own.name).chain(self.words.aliases.iter().map(|alias| alias.name.as_str()));
         let near = nearest(name, own).map(str::to_owned).or_else(|| {
             let last = |path: &'a str| path.rsplit('.').next().unwrap_or(path);
             let near = nearest(name, self.schema.leaves().map(|leaf| last(&leaf.path)))?;

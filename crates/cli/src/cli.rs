@@ -151,7 +151,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         Self {
             about: String::new(),
             version: String::new(),
-            prefix: "STORMFIRE".into(),
+            prefix: crate::env::PREFIX.into(),
             aliases: Vec::new(),
             trainer_defaults: TrainerConfig::default(),
             parts,

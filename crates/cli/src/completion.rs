@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    args::{Alias, Command, OWN},
+    args::{Command, Words},
     error::{Problem, Result},
     nearest::{any_of, did_you_mean},
     schema::{Schema, first_sentences},
@@ -26,11 +26,13 @@ struct Word {
     short: Option<char>,
     about: String,
     takes: Takes,
+    /// Whether it is also a word without hyphens: `a.b=1`.
+    is_option: bool,
 }
 
 /// The script for a shell.
-pub(crate) fn script(shell: &str, program: &str, commands: &[Command], aliases: &[Alias], schema: &Schema) -> Result<String> {
-    let words = words(aliases, schema);
+pub(crate) fn script(shell: &str, program: &str, commands: &[Command], words: Words<'_>, schema: &Schema) -> Result<String> {
+    let words = all(words, schema);
     let commands: Vec<&str> = commands.iter().map(|command| command.name()).collect();
     match shell {
         "bash" => Ok(bash(program, &commands, &words)),
@@ -43,8 +45,9 @@ pub(crate) fn script(shell: &str, program: &str, commands: &[Command], aliases: 
     }
 }
 
-fn words(aliases: &[Alias], schema: &Schema) -> Vec<Word> {
-    let own = OWN.iter().map(|own| Word {
+fn all(words: Words<'_>, schema: &Schema) -> Vec<Word> {
+    let own = words.own().map(|own| Word {
+        is_option: false,
         flag: format!("--{}", own.name),
         short: own.short,
         about: own.about.into(),
@@ -59,13 +62,15 @@ fn words(aliases: &[Alias], schema: &Schema) -> Vec<Word> {
         Some(leaf) if !leaf.values.is_empty() => Takes::Values(leaf.values.clone()),
         _ => Takes::Any,
     };
-    let aliases = aliases.iter().map(|alias| Word {
+    let aliases = words.aliases.iter().map(|alias| Word {
+        is_option: false,
         flag: format!("--{}", alias.name),
         short: None,
         about: schema.leaf(&alias.path).map(|leaf| first_sentences(&leaf.doc)).unwrap_or_default(),
         takes: if alias.fixed.is_some() { Takes::Nothing } else { takes(&alias.path) },
     });
-    let options = schema.leaves().filter(|leaf| leaf.path.contains('.') && !leaf.is_section).map(|leaf| Word {
+    let options = schema.leaves().filter(|leaf| !leaf.is_section).map(|leaf| Word {
+        is_option: true,
         flag: format!("--{}", leaf.path),
         short: None,
         about: first_sentences(&leaf.doc),
@@ -99,7 +104,8 @@ fn bash(program: &str, commands: &[&str], words: &[Word]) -> String {
         };
     }
     let flags: Vec<&str> = words.iter().map(|word| word.flag.as_str()).collect();
-    let bare: Vec<&str> = flags.iter().filter(|flag| flag.contains('.')).map(|flag| flag.trim_start_matches('-')).collect();
+    let bare: Vec<&str> = words.iter().filter(|word| word.is_option).map(|word| word.flag.trim_start_matches('-')).collect();
+    let commands = if commands.is_empty() { &bare } else { commands };
     // A `=` is a word of its own in bash.
     format!(
         "_{name}() {{
@@ -136,7 +142,8 @@ fn zsh(program: &str, commands: &[&str], words: &[Word]) -> String {
         let spec = format!("*{}{equals}[{}]{action}", word.flag, escaped(&word.about));
         let _ = writeln!(specs, "  {} \\", quoted(&spec));
     }
-    format!("#compdef {program}\n_arguments \\\n{specs}  {}\n", quoted(&format!("*:command:({})", commands.join(" "))))
+    let commands = if commands.is_empty() { "*:option:".to_owned() } else { format!("*:command:({})", commands.join(" ")) };
+    format!("#compdef {program}\n_arguments \\\n{specs}  {}\n", quoted(&commands))
 }
 
 fn fish(program: &str, commands: &[&str], words: &[Word]) -> String {

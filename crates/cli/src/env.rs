@@ -13,6 +13,9 @@ pub(crate) fn variable(prefix: &str, path: &str) -> String {
     format!("{prefix}__{}", path.replace('.', "__").to_uppercase())
 }
 
+/// The beginning of the names of variables, unless a program has its own.
+pub(crate) const PREFIX: &str = "STORMFIRE";
+
 /// The options that the variables with this prefix set.
 pub(crate) fn assignments(prefix: &str, variables: impl IntoIterator<Item = (String, String)>, schema: &Schema) -> Result<Vec<Assignment>> {
     let start = format!("{prefix}__");

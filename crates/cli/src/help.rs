@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::{
-    args::{Alias, Command, OWN},
+    args::{Command, Words},
     node::{Node, Tree},
     print::{inline, wrap},
     registry::Kind,
@@ -38,12 +38,15 @@ const FREQUENT: [&str; 10] = [
     "trainer.enable_progress_bar",
 ];
 
+/// The words of a program without commands.
+const OPTIONS: &str = "[-c FILE]... [--option=VALUE]...";
+
 /// What a page of help is about.
 pub(crate) struct Page<'a> {
     pub(crate) program: &'a str,
     pub(crate) about: &'a str,
     pub(crate) commands: &'a [Command],
-    pub(crate) aliases: &'a [Alias],
+    pub(crate) words: Words<'a>,
     pub(crate) schema: &'a Schema,
     /// The values without flags.
     pub(crate) defaults: &'a Node,
@@ -60,17 +63,24 @@ impl Page<'_> {
             let _ = writeln!(out.text, "{line}");
         }
         let commands: Vec<&str> = self.commands.iter().map(|command| command.name()).collect();
-        let _ = writeln!(out.text, "\nUsage: {} [{}] [-c FILE]... [--section.option=VALUE]...\n", self.program, commands.join("|"));
-        for own in &OWN {
+        let has_runs = self.words.has_runs;
+        let words = if has_runs { format!("[{}] [-c FILE]... [--section.option=VALUE]...", commands.join("|")) } else { OPTIONS.into() };
+        let _ = writeln!(out.text, "\nUsage: {} {words}\n", self.program);
+        for own in self.words.own() {
             let short = own.short.map_or(String::new(), |short| format!("-{short}, "));
             let value = own.value.map_or(String::new(), |value| format!(" {value}"));
             out.entry(&format!("{short}--{}{value}", own.name), own.about, "");
         }
         let mut left_out = 0;
         let mut section = "";
-        for leaf in self.schema.leaves() {
-            let Some((of, _)) = leaf.path.split_once('.') else { continue };
-            let is_rare = RARE.contains(&of) && !FREQUENT.contains(&leaf.path.as_str());
+        let (own, nested): (Vec<_>, Vec<_>) = self.schema.leaves().partition(|leaf| !leaf.path.contains('.'));
+        for leaf in own.into_iter().chain(nested) {
+            let of = match leaf.path.split_once('.') {
+                Some((of, _)) => of,
+                None if leaf.is_section => continue,
+                None => "options",
+            };
+            let is_rare = has_runs && RARE.contains(&of) && !FREQUENT.contains(&leaf.path.as_str());
             if is_rare && !all {
                 left_out += 1;
                 continue;
@@ -86,19 +96,21 @@ impl Page<'_> {
         if left_out > 0 {
             let _ = writeln!(out.text, "  … and {left_out} more: `--help=all`");
         }
-        if all {
+        if all && has_runs {
             for kind in Kind::ALL {
                 self.registered(&mut out, kind);
             }
         }
-        if !self.aliases.is_empty() {
+        if !self.words.aliases.is_empty() {
             let _ = writeln!(out.text, "\nshort");
-            for alias in self.aliases {
+            for alias in self.words.aliases {
                 let fixed = alias.fixed.as_ref().map_or(String::new(), |fixed| format!("={fixed}"));
                 out.entry(&format!("--{}", alias.name), &format!("`--{}{fixed}`", alias.path), "");
             }
         }
-        let variable = crate::env::variable(self.prefix, "trainer.seed");
+        let example =
+            if has_runs { "trainer.seed" } else { self.schema.leaves().find(|leaf| !leaf.is_section).map_or("a.b", |leaf| &leaf.path) };
+        let variable = crate::env::variable(self.prefix, example);
         out.text.push('\n');
         for line in wrap(&format!("`--a.b=1`, `--a.b 1` and `a.b=1` are the same, and so is a variable like `{variable}`."), out.width) {
             let _ = writeln!(out.text, "{line}");

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    args,
+    args::{self, Words},
     assign::Assignment,
     check::check,
     complete::complete,
@@ -124,13 +124,12 @@ impl Layers {
     /// Puts a command line over the layers below: options as flags or `a.b=1`, and files with `-c`.
     ///
     /// # Errors
-    /// For a word that is neither an option nor a file, and for the commands and flags of a program. As
-    /// [`file`](Self::file).
+    /// For a word that is neither an option nor a file, such as a command or `--help`. As [`file`](Self::file).
     pub fn args<T: AsRef<str>>(mut self, words: &[T]) -> Result<Self> {
         let words: Vec<String> = words.iter().map(|word| word.as_ref().to_owned()).collect();
-        let line = args::parse(&words, &self.schema, &[])?;
-        if let Some(word) = line.of_program() {
-            return Err(Problem::general(format!("`{word}` is for a program with `Cli`, and this line has options alone")).into());
+        let line = args::parse(&words, &self.schema, Words::PLAIN)?;
+        if let Some(word) = line.of_print() {
+            return Err(Problem::general(format!("`{word}` is for a whole program, and this line has options alone")).into());
         }
         for file in &line.files {
             self = self.file(file)?;

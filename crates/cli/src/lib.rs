@@ -1,6 +1,7 @@
 //! One command line and one configuration for a training program.
 //!
-//! [`Cli`] is a whole program. [`Layers`] reads and merges configurations without one.
+//! [`Cli`] is a whole program. [`parse`] reads the options of a program without a module. [`Layers`] reads and merges
+//! configurations without a program.
 
 mod args;
 mod assign;
@@ -17,7 +18,9 @@ mod merge;
 mod multirun;
 mod nearest;
 mod node;
+mod parse;
 mod print;
+mod process;
 mod read;
 mod registry;
 mod saved_config;
@@ -38,6 +41,7 @@ pub use cli::{Cli, Outcome, Tuned};
 pub use error::{Error, Problem, Result};
 pub use layers::Layers;
 pub use node::{Node, Tree};
+pub use parse::{Parsed, parse, try_parse};
 pub use print::print_config;
 pub use schema::{Leaf, Schema};
 pub use section::Section;

@@ -1,4 +1,4 @@
-//! A configuration as YAML, which a later run can read with `--config`.
+//! A configuration as YAML, which a later run can read with `--config`, and its schema.
 
 mod scalar;
 
@@ -8,7 +8,7 @@ pub(crate) use scalar::inline;
 
 use crate::{
     node::{Node, Tree},
-    schema::{Schema, first_sentences, join},
+    schema::{Schema, first_sentences, join, remove_links},
     secret,
 };
 
@@ -36,6 +36,13 @@ pub fn print_config(node: &Node, schema: &Schema, docs: bool) -> String {
     let mut out = String::new();
     section(&mut out, &secret::without_nested(node, schema), "", schema, docs, 0);
     if out.is_empty() { "{}\n".into() } else { out }
+}
+
+/// The schema for an editor, without secrets and without links to names of Rust.
+pub(crate) fn print_schema(schema: &Schema) -> String {
+    let mut open = secret::without_defaults(schema.json());
+    remove_links(&mut open);
+    format!("{open:#}\n")
 }
 
 fn section(out: &mut String, node: &Node, path: &str, schema: &Schema, docs: bool, depth: usize) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-pub(crate) use doc::first_sentences;
+pub(crate) use doc::{first_sentences, remove_links};
 pub(crate) use kinds::Kinds;
 
 /// References within references that are followed, and levels of options.

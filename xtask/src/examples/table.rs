@@ -36,8 +36,11 @@ const METRICS: &str = "lightning_logs/version_0/metrics.csv";
 /// Hides the progress bar.
 const QUIET: &str = "trainer.enable_progress_bar=false";
 
+/// The same for a program without the Trainer's options.
+const NO_BAR: &str = "progress_bar=false";
+
 /// Arguments that hide the progress bar.
-pub(super) const HIDES_BAR: [&str; 2] = [QUIET, "--no-progress-bar"];
+pub(super) const HIDES_BAR: [&str; 2] = [QUIET, NO_BAR];
 
 /// The folder of a run.
 const ROOT: &str = "trainer.default_root_dir={root}";
@@ -98,7 +101,7 @@ pub(super) const RUNS: &[Run] = &[
     },
     Run {
         example: FINETUNE_VISION,
-        arguments: &["--no-progress-bar", "--root", "{root}"],
+        arguments: &[QUIET, ROOT],
         leaves: &[METRICS, "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[(METRICS, "test_acc", 0.9..=1.0)],
         picture: Terminal(24, None),
@@ -180,7 +183,7 @@ pub(super) const RUNS: &[Run] = &[
     },
     Run {
         example: "several_ranks",
-        arguments: &["--no-progress-bar", "--root", "{root}"],
+        arguments: &[NO_BAR, "root={root}"],
         leaves: &[METRICS, "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[(METRICS, "val_acc", 0.85..=1.0)],
         picture: Terminal(24, None),
@@ -194,7 +197,7 @@ pub(super) const RUNS: &[Run] = &[
     },
     Run {
         example: "finetune_image",
-        arguments: &["--no-progress-bar", "--root", "{root}"],
+        arguments: &[QUIET, ROOT],
         leaves: &["known.safetensors"],
         quality: &[("lightning_logs/version_1/metrics.csv", "test_acc", 0.68..=0.95)],
         picture: Terminal(24, Some("tail -n 1 lightning_logs/version_[12]/metrics.csv")),

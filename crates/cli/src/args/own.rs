@@ -1,4 +1,4 @@
-//! The flags that every program has.
+//! The flags of a program that are no options.
 
 /// A flag that is not an option of the configuration.
 pub(crate) struct Own {
@@ -9,10 +9,13 @@ pub(crate) struct Own {
     pub(crate) value: Option<&'static str>,
     /// Whether it takes a value after `=`, too.
     pub(crate) may_have_value: bool,
+    /// Whether only a program with a module has it, whose runs it changes.
+    pub(crate) is_of_runs: bool,
     pub(crate) about: &'static str,
 }
 
-const PLAIN: Own = Own { name: "", short: None, value: None, may_have_value: false, about: "" };
+const PLAIN: Own = Own { name: "", short: None, value: None, may_have_value: false, is_of_runs: false, about: "" };
+const OF_RUNS: Own = Own { is_of_runs: true, ..PLAIN };
 
 /// The only list of them.
 pub(crate) const OWN: [Own; 9] = [
@@ -27,19 +30,19 @@ pub(crate) const OWN: [Own; 9] = [
         name: "ckpt-path",
         value: Some("FILE"),
         about: "Start from a checkpoint: a file, `last` or `best`. It also has the options of the model.",
-        ..PLAIN
+        ..OF_RUNS
     },
     Own {
         name: "multirun",
         short: Some('m'),
         about: "Run once for each combination of values, such as `model.lr=1e-3,1e-2`: each in a process and a folder.",
-        ..PLAIN
+        ..OF_RUNS
     },
-    Own { name: "jobs", value: Some("N"), about: "The number of processes of `--multirun` or `sweep` at a time. Default: 1.", ..PLAIN },
+    Own { name: "jobs", value: Some("N"), about: "The number of processes of `--multirun` or `sweep` at a time. Default: 1.", ..OF_RUNS },
     Own {
         name: "dry-run",
         about: "Build everything, try one batch of each loader, write nothing, and print the options of the run.",
-        ..PLAIN
+        ..OF_RUNS
     },
     Own {
         name: "print-config",
@@ -53,7 +56,7 @@ pub(crate) const OWN: [Own; 9] = [
         name: "help",
         short: Some('h'),
         may_have_value: true,
-        about: "Print this page. `=all` lists all options of the Trainer, `tune` and `sweep`.",
+        about: "Print this page, or with `=all` a page with every option.",
         ..PLAIN
     },
 ];

@@ -15,7 +15,9 @@ fn parsed(words: &[&str]) -> Result<Line> {
     let args: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
     let alias =
         |name: &str, path: &str, fixed: Option<&str>| Alias { name: name.into(), path: path.into(), fixed: fixed.map(String::from) };
-    parse(&args, &schema(), &[alias("lr", "model.lr", None), alias("no-bias", "model.bias", Some("false"))])
+    let aliases = [alias("lr", "model.lr", None), alias("no-bias", "model.bias", Some("false"))];
+    let line = parse(&args, &schema(), Words { aliases: &aliases, has_runs: true })?;
+    check_combination(&line, &schema()).map(|()| line)
 }
 
 fn options(words: &[&str]) -> Vec<(String, Option<String>)> {

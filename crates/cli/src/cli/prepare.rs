@@ -10,7 +10,7 @@ use stormfire_trainer::{CkptPath, Trainer, TrainerConfig};
 
 use super::Cli;
 use crate::{
-    args::{self, Command, Line, Print},
+    args::{self, Command, Line, Print, Words},
     children::ROOT,
     completion,
     error::{Error, Problem, Result},
@@ -18,7 +18,7 @@ use crate::{
     layers::Layers,
     multirun,
     node::{Node, Tree},
-    print::print_config,
+    print::{print_config, print_schema},
     registry::{Kind, Refused},
     saved_config::{SavedConfig, of_checkpoint},
     schema::{Schema, join},
@@ -100,6 +100,10 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         Command::ALL.into_iter().filter(|command| *command != Command::Predict || self.predict.is_some()).collect()
     }
 
+    fn words(&self) -> Words<'_> {
+        Words { aliases: &self.aliases, has_runs: true }
+    }
+
     /// `args` are without the name of the program.
     pub(super) fn prepare(&mut self, program: &str, args: &[String], variables: Vec<(String, String)>) -> Result<Prepared<M>, Ended> {
         let parts = std::mem::replace(&mut self.parts, Ok(Vec::new())).map_err(Ended::Usage)?;
@@ -131,13 +135,14 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let schema = Schema::of_sections(program, sections);
         self.check_aliases(&schema)?;
 
-        let line = args::parse(args, &schema, &self.aliases)?;
+        let line = args::parse(args, &schema, self.words())?;
+        args::check_combination(&line, &schema)?;
         let mut layers = Layers::new(schema.clone(), &defaults)?;
         match &line.print {
             Some(Print::Help { all }) => return Err(Ended::Printed(self.help(program, &schema, &defaults, *all))),
-            Some(Print::Schema) => return Err(Ended::Printed(format!("{:#}\n", secret::without_defaults(schema.json())))),
+            Some(Print::Schema) => return Err(Ended::Printed(print_schema(&schema))),
             Some(Print::Completion(shell)) => {
-                let script = completion::script(shell, program, &self.commands(), &self.aliases, &schema)?;
+                let script = completion::script(shell, program, &self.commands(), self.words(), &schema)?;
                 return Err(Ended::Printed(script));
             }
             Some(Print::Config { .. }) | None => {}
@@ -301,9 +306,9 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
 
     fn help(&self, program: &str, schema: &Schema, defaults: &Node, all: bool) -> String {
         let commands = self.commands();
-        let (about, aliases, prefix) = (self.about.as_str(), self.aliases.as_slice(), self.prefix.as_str());
+        let (about, words, prefix) = (self.about.as_str(), self.words(), self.prefix.as_str());
         let defaults = &secret::without(defaults, schema);
-        Page { program, about, commands: &commands, aliases, schema, defaults, prefix, columns: self.columns }.text(all)
+        Page { program, about, commands: &commands, words, schema, defaults, prefix, columns: self.columns }.text(all)
     }
 }
 

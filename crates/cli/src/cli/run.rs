@@ -1,13 +1,13 @@
 //! Runs a command.
 
-use std::{io::Write as _, path::Path};
+use std::path::Path;
 
 use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 use stormfire_data::DataModule;
 use stormfire_loggers::Metrics;
 use stormfire_module::{LightningModule, LoadOptions, Result};
-use stormfire_trainer::{Accelerator, CkptPath, Stop, Trainer, for_tuner::ProbeTrainer as _};
+use stormfire_trainer::{CkptPath, Stop, Trainer, for_tuner::ProbeTrainer as _};
 
 use super::{
     Cli, Tuned,
@@ -20,6 +20,7 @@ use crate::{
     error::{Error, Problem},
     node::Node,
     print::print_config,
+    process::{self, Process},
     schema::Schema,
     secret,
 };
@@ -50,39 +51,19 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     /// # Errors
     /// As the runs of a [`Trainer`].
     pub fn run(mut self) -> Result<Stop> {
-        Accelerator::serve_probe();
+        let Process { program, args, variables, columns } = Process::start();
         self.take_task();
-        if let Some((_, columns)) = console::Term::stdout().size_checked() {
-            self.columns = columns.into();
-        }
-        stormfire_console::init();
-        let mut args = std::env::args_os();
-        let program = args.next().map_or_else(|| "program".into(), std::path::PathBuf::from);
-        let program = program.file_name().map_or_else(|| "program".into(), |name| name.to_string_lossy().into_owned());
-        let program = program.trim_end_matches(std::env::consts::EXE_SUFFIX).to_owned();
-        let args = args.map(|arg| {
-            arg.into_string().unwrap_or_else(|arg| {
-                // It cannot be stored in a configuration.
-                let _ = writeln!(std::io::stderr().lock(), "error: `{}` is not UTF-8", arg.to_string_lossy());
-                std::process::exit(2)
-            })
-        });
-        let args: Vec<String> = args.collect();
-        // A variable that is not UTF-8 is none of ours.
-        let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        match self.execute(&program, &args, variables.collect()) {
+        self.columns = columns;
+        match self.execute(&program, &args, variables) {
             Ok(Outcome::Fit(stop)) => Ok(stop),
             Ok(Outcome::Evaluated(_) | Outcome::Predicted) => Ok(Stop::Requested("the command is complete".into())),
-            Ok(Outcome::Tuned(tuned)) => printed(&format!("{tuned}\n"), 0),
-            Ok(Outcome::Printed(text)) | Err(Ended::Printed(text)) => printed(&text, 0),
+            Ok(Outcome::Tuned(tuned)) => process::printed(&format!("{tuned}\n"), 0),
+            Ok(Outcome::Printed(text)) | Err(Ended::Printed(text)) => process::printed(&text, 0),
             Err(Ended::Several(runs)) => {
                 let (table, is_good) = runs.run(&std::env::current_exe()?)?;
-                printed(&table, i32::from(!is_good))
+                process::printed(&table, i32::from(!is_good))
             }
-            Err(Ended::Usage(error)) => {
-                let _ = writeln!(std::io::stderr().lock(), "error: {error}");
-                std::process::exit(2)
-            }
+            Err(Ended::Usage(error)) => process::refused(&error),
             Err(Ended::Failed(error)) => Err(error),
         }
     }
@@ -236,18 +217,5 @@ impl Runs {
             Self::Multirun(plan) => plan.run(program),
             Self::Sweep(plan) => plan.run(program),
         }
-    }
-}
-
-/// Prints and ends the process.
-fn printed(text: &str, code: i32) -> ! {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        // A closed pipe, as of `| head`, is not an error.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            let _ = writeln!(std::io::stderr().lock(), "error: stdout cannot be written: {error}");
-            std::process::exit(1)
-        }
-        _ => std::process::exit(code),
     }
 }

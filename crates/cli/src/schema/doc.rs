@@ -7,6 +7,24 @@ pub(super) fn of(schema: &Value) -> Option<String> {
     schema["description"].as_str().map(plain).filter(|text| !text.is_empty())
 }
 
+/// Replaces each link in the documentation of a schema by its text: editors show it, and do not know the names of Rust.
+pub(crate) fn remove_links(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match value {
+                    Value::String(text) if key == "description" => *text = without_links(text),
+                    // What a user gives, not what describes it.
+                    _ if ["default", "const", "enum", "examples"].contains(&key.as_str()) => {}
+                    _ => remove_links(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_links),
+        _ => {}
+    }
+}
+
 /// Joins the lines of each paragraph, and replaces each link by its text.
 fn plain(doc: &str) -> String {
     let mut paragraphs = Vec::new();

@@ -38,6 +38,13 @@ fn a_type_that_contains_itself_has_options() {
 }
 
 #[test]
+fn editors_get_documentation_without_links() {
+    let mut schema = Schema::of::<Tree>().json().clone();
+    remove_links(&mut schema);
+    assert_eq!(schema["properties"]["name"]["description"], "The name, see `Tree`, `that` and the docs.\n\nMore.");
+}
+
+#[test]
 fn flattened_fields_are_options() {
     let schema = Schema::of::<Flat>();
     let leaf = schema.leaf("count").unwrap();
