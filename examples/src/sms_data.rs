@@ -113,7 +113,7 @@ fn loaders(config: &SmsConfig, pieces: &WordPieces) -> Result<[Loader<SmsBatch>;
     let parts = [train, val, messages - train - val, others];
     let [train, val, test, _] = random_split(InMemDataset::new(all), parts, 1)?;
     let loader = |part: Subset<Sms>| -> Result<Loader<SmsBatch>> {
-        // Messages of similar lengths are in one batch: most of the padding is gone.
+        // Messages of similar lengths are in one batch, which avoids most of the padding.
         let sampler = LengthSampler::of(&part, |sms| sms.tokens.len())?.batch_size(config.batch_size).multiple_of(12);
         Ok(Loader::collate(part, collate).batch_sampler(sampler))
     };

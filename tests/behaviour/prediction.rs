@@ -149,7 +149,7 @@ fn a_prediction_that_was_killed_at_any_batch_continues() {
 }
 
 #[test]
-fn other_weights_or_data_begin_again() {
+fn other_weights_or_data_start_from_scratch() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p.csv");
     let cut = |net: &Net, data: Loaders<crate::devices::net::Digits>| {

@@ -76,8 +76,8 @@ fn a_run_continues_with_every_logger() {
     }
 }
 
-/// The spool for a server that is away comes back whole: with the records from before the removal, the note about the
-/// server, and the lock.
+/// The spool for an unreachable server is recreated completely: with the records from before the removal, the note
+/// about the server, and the lock.
 #[test]
 fn a_spool_is_complete_after_any_removal() {
     type Given = fn(&Path) -> Trainer<Logging>;

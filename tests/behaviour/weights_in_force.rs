@@ -27,6 +27,8 @@ thread_local! {
     /// What happens there.
     static FAULT: Cell<fn() -> Result<()>> = const { Cell::new(|| Err(Error::other("the lamp fell over"))) };
     static EVALUATED: Cell<usize> = const { Cell::new(0) };
+    /// The weights that the callbacks of a failure have seen.
+    static SEEN: Cell<Weights> = const { Cell::new(Vec::new()) };
 }
 
 /// A line that may fail in mid-validation.
@@ -169,7 +171,8 @@ impl Callback<Net> for SaveOnFailure<'static> {
         Ok(())
     }
 
-    fn on_exception(&mut self, ctx: &mut Context<'_>, _module: &mut Net, _error: &Error) -> Result<()> {
+    fn on_exception(&mut self, ctx: &mut Context<'_>, module: &mut Net, _error: &Error) -> Result<()> {
+        SEEN.set(weights_of(module));
         ctx.save_checkpoint(SaveRequest { path: self.path.into(), ..SaveRequest::default() });
         Ok(())
     }
@@ -261,8 +264,10 @@ fn a_checkpoint_contains_the_trained_weights_and_those_in_force() {
 /// A validation fails in one of its batches. The trained weights are saved, and the fit resumes from them.
 #[test]
 fn a_failure_in_mid_validation_does_not_save_the_average_as_the_weights() {
-    let folder = tempfile::tempdir().unwrap();
-    for by in [By::Weights, By::Hooks] {
+    let faults: [fn() -> Result<()>; 2] = [|| Err(Error::other("the lamp fell over")), || panic!("the lamp fell over")];
+    for (by, fault) in [By::Weights, By::Hooks].into_iter().flat_map(|by| faults.map(|fault| (by, fault))) {
+        let folder = tempfile::tempdir().unwrap();
+        FAULT.set(fault);
         let record = Record::default();
         let whole = trainer(by, &record).fit(Net::new(), data()).unwrap();
         let losses = record.0.lock().unwrap().clone();
@@ -276,6 +281,10 @@ fn a_failure_in_mid_validation_does_not_save_the_average_as_the_weights() {
             let (own, in_force) = saved(path);
             assert_ne!(Some(&own), in_force.as_ref(), "{what}");
             assert!(in_force.is_some(), "{what}");
+            assert_eq!(SEEN.take(), own, "{what}");
+            // There is no fit whose end could be saved.
+            let error = error_text(failing.save_checkpoint(&Net::new(), folder.path().join("end.ckpt")));
+            assert!(error.contains("no fit has completed"), "{error}");
 
             let record = Record::default();
             let mut resumed = trainer(by, &record).ckpt_path(path);

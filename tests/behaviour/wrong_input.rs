@@ -388,6 +388,6 @@ fn an_error_of_the_user_names_the_hook_or_the_batch() {
     }
     let memory = MemoryLogger::new();
     assert_snapshot!(refused(recording(&memory).callback(Fails)), @"the licence has expired (in `on_train_start` of `Fails`)");
-    let failing = Loader::try_from_fn(|_| std::iter::once(Err::<crate::support::Batch, BoxError>("the disk is gone".into())));
-    assert_snapshot!(error_text(quiet().fit(Line::new(), failing)), @"loading batch 0 failed: the disk is gone");
+    let failing = Loader::try_from_fn(|_| std::iter::once(Err::<crate::support::Batch, BoxError>("the disk is unreachable".into())));
+    assert_snapshot!(error_text(quiet().fit(Line::new(), failing)), @"loading batch 0 failed: the disk is unreachable");
 }

@@ -330,7 +330,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
     }
 
     fn state(&self) -> Result<Saved> {
-        let mut state = self.state.clone();
+        let mut state = State { monitor: self.monitor.clone(), ..self.state.clone() };
         if let (Every::Time(_), Some(since)) = (self.every, self.now.since) {
             state.waited = Some(clock::since(since).as_secs_f64());
         }
@@ -339,7 +339,10 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
 
     fn load_state(&mut self, state: Saved) -> Result<()> {
         self.now.restored = !state.is_empty();
-        state::load(&mut self.state, state)
+        state::load(&mut self.state, state)?;
+        // This callback has its own.
+        self.state.monitor = None;
+        Ok(())
     }
 
     fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn one_file_for_a_run_gone_when_it_ends_well() {
+    fn a_run_has_one_file_which_is_removed_when_it_succeeds() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("on_exception.ckpt");
         let (mut bench, mut callback) = begin(folder.path());

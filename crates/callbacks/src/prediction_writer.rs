@@ -32,7 +32,8 @@ pub enum WriteInterval {
     /// While the batches are predicted. A killed prediction continues where its files end. The default.
     #[default]
     Batch,
-    /// Once, after the last batch. Everything is kept in memory until then, and a killed prediction begins again.
+    /// Once, after the last batch. Everything is kept in memory until then, and a killed prediction starts from
+    /// scratch.
     Epoch,
 }
 
@@ -64,9 +65,9 @@ pub enum WriteInterval {
 /// second ([`sync_every`](Self::sync_every)) the rows so far become durable, and `predictions.csv.part.json` notes how
 /// many batches they are. A prediction that starts again with the same weights, loaders, limits, precision, seed and
 /// number of ranks cuts the `.part` file there, and continues with the next batch. No row is written twice, and none is
-/// torn. If anything differs, or if the file is complete, it begins again, with a warning in the first case. Changes of
-/// the functions that make batches or rows cannot be noticed: remove the `.part` file after one. Random numbers in a
-/// prediction need a seed (`Trainer::seed`) to be the same after a restart.
+/// torn. If anything differs, or if the file is complete, it starts from scratch, with a warning in the first case.
+/// Changes of the functions that make batches or rows cannot be noticed: remove the `.part` file after one. Random
+/// numbers in a prediction need a seed (`Trainer::seed`) to be the same after a restart.
 ///
 /// Tensors go to one file per batch in a folder, `0-00000012.safetensors` for batch 12 of loader 0, and the same rules
 /// hold. But files of another prediction in the folder are an error.

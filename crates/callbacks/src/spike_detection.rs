@@ -62,7 +62,7 @@ pub enum SpikeAction {
 /// # let _ = stop;
 /// ```
 ///
-/// The list can also be made by hand: `spikes.json` contains pairs of an epoch and the number of a batch in it, for
+/// You can also write the list yourself: `spikes.json` contains pairs of an epoch and the number of a batch in it, for
 /// example `[[0, 17], [2, 5]]`. A batch that is left out is loaded and counted, so the positions of the others stay.
 #[derive(Debug)]
 pub struct SpikeDetection {
@@ -168,7 +168,7 @@ fn note(ctx: &Context<'_>, span: Span) -> Result<()> {
     let batches: Vec<(usize, usize)> = (span.first..span.end).map(|batch| (span.epoch, batch)).collect();
     if is_url(&folder) {
         tracing::warn!(
-            "`{}` is no folder on a disk: leave out the batches {batches:?} with a `{LIST}` in the folder of a run",
+            "`{}` is not a local folder: leave out the batches {batches:?} with a `{LIST}` in the folder of a run",
             folder.display()
         );
         return Ok(());

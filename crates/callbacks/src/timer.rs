@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_is_over_after_an_hour() {
+    fn a_limit_of_an_hour_stops_after_an_hour() {
         let _stopped = clock::stop();
         let (mut bench, mut timer) = (Bench::new(), Timer::new("1 hour"));
         bench.start(&mut timer).unwrap();

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_no_run_counts_to_is_damage_but_for_what_is_no_count() {
+    fn an_unreachable_count_is_damage_and_other_numbers_are_not() {
         const TOO_FAR: u64 = (1 << 53) + 1;
         let whole = serde_json::json!({
             "progress": {"batches": 3}, "optimizers": {}, "place": {}, "log": {}, "callbacks": {}, "loggers": {}, "unfinished_epoch": {},

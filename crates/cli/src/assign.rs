@@ -70,7 +70,7 @@ impl Assignment {
         let has_text = leaf.is_some_and(|leaf| leaf.kinds.has_text());
         match yaml::value(text, source) {
             // YAML reads nothing and a comment as null, but an unset variable of a shell must not remove a limit.
-            Ok(node) if node.value == Tree::Null && !is_null && !has_text => Err(self.without_value("`null` is no value".into())),
+            Ok(node) if node.value == Tree::Null && !is_null && !has_text => Err(self.without_value("for no value, write `null`".into())),
             Ok(node) if leaf.is_none_or(|leaf| leaf.kinds.has(&node.value)) || !has_text => Ok(node),
             Err(error) if !has_text => Err(error),
             // One of its kinds is a string.

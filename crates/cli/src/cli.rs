@@ -33,7 +33,7 @@ type Change<M> = Box<dyn FnOnce(Trainer<M>) -> Trainer<M>>;
 
 type AddSection<M> = Box<dyn FnOnce(&Node, Trainer<M>) -> Result<Trainer<M>, Ended>>;
 
-/// A section beside those of model and data, and what the program does with its options.
+/// A section in addition to those of model and data, and the function that applies its options.
 struct OwnSection<M: LightningModule> {
     name: &'static str,
     add: AddSection<M>,

@@ -201,7 +201,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'stat
 }
 
 fn is_of_trainer(metadata: &Metadata<'_>) -> bool {
-    metadata.target().starts_with("stormfire_trainer")
+    metadata.target().split("::").next() == Some("stormfire_trainer")
 }
 
 impl<'a> MakeWriter<'a> for RunFile {

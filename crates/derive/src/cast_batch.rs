@@ -9,7 +9,7 @@ use crate::input::{each_word, home, members};
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let Data::Struct(data) = &input.data else {
         let name = &input.ident;
-        return Err(syn::Error::new(name.span(), "`CastBatch` can be derived for structs only: implement the trait by hand"));
+        return Err(syn::Error::new(name.span(), "`CastBatch` can be derived for structs only: implement the trait manually"));
     };
     let home = home(input, "cast", parse_quote!(::stormfire::data), "`skip` belongs")?;
     let (mut fields, mut cast) = (Vec::new(), Vec::new());

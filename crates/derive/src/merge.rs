@@ -27,7 +27,7 @@ struct Merged<'a> {
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let Data::Struct(data) = &input.data else {
         let name = &input.ident;
-        return Err(syn::Error::new(name.span(), "`Merge` can be derived for structs only: implement the trait by hand"));
+        return Err(syn::Error::new(name.span(), "`Merge` can be derived for structs only: implement the trait manually"));
     };
     let home = home(input, "merge", parse_quote!(::stormfire::metrics), "`sum`, `max`, `min`, `cat` and `same` belong")?;
     let fields = merged(&data.fields)?;

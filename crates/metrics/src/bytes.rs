@@ -9,7 +9,7 @@ use stormfire_values::{
 
 use crate::{merge::MergeError, metric::AnyMetric};
 
-/// Each state begins with it: a letter, and the version of the format.
+/// Each state starts with it: a letter, and the version of the format.
 const MAGIC: [u8; 2] = [b'M', 1];
 const NUMBER: u8 = 0;
 const ARRAY: u8 = 1;
@@ -36,7 +36,7 @@ pub fn of(metric: &dyn AnyMetric) -> Result<Vec<u8>, ReadError> {
 /// Merges the state of another rank into a metric of the same kind.
 ///
 /// # Errors
-/// [`MergeError`] if the bytes are no state of such a metric.
+/// [`MergeError`] if the bytes are not the state of such a metric.
 pub fn merge(metric: &mut dyn AnyMetric, bytes: &[u8]) -> Result<(), MergeError> {
     let other = decode(bytes).and_then(|parts| metric.with_parts_any(&parts));
     let other =

@@ -171,7 +171,10 @@ impl Pending {
 
     /// The result from the parts on the host.
     pub fn compute(&self, on_host: &[Part]) -> Computed {
-        let nothing = || Computed::One(f64::NAN);
+        let nothing = || {
+            tracing::error!("the state of a metric has another form than the metric, so its value becomes NaN");
+            Computed::One(f64::NAN)
+        };
         let compute = || self.metric.with_parts_any(on_host).map_or_else(nothing, |metric| metric.compute_any());
         self.computed.get_or_init(compute).clone()
     }

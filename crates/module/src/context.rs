@@ -242,7 +242,7 @@ impl Context<'_> {
     }
 
     /// Skips the step that an optimizer is about to make. For `on_before_optimizer_step`, by a callback whose
-    /// [`may_skip_steps`](crate::Callback::may_skip_steps) is true. The step is skipped if any rank asks for it. As
+    /// [`may_skip_steps`](crate::Callback::may_skip_steps) is true. The step is skipped if any rank requests it. As
     /// with `on_non_finite = "skip:n"`, the values that were logged in the window do not count in the epoch.
     pub fn skip_step(&mut self, reason: impl Into<String>) {
         self.run.skip_step.get_or_insert(reason.into());

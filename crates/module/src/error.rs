@@ -32,7 +32,7 @@ pub enum Error {
     Log(#[from] crate::log_error::LogError),
     /// Two metrics do not merge.
     #[error("the metrics do not merge: {0}")]
-    Merge(#[from] MergeError),
+    Merge(MergeError),
     /// A metric was not logged.
     #[error("metric `{name}` is not available; available are: {}", list(.available))]
     MetricMissing {
@@ -217,6 +217,13 @@ pub fn in_hook(error: Error, hook: Hook, owner: &str, moment: Moment) -> Error {
 }
 
 /// Errors of its parts become the matching variants of this type.
+/// The text of the outer error contains that of this one, so it is not its source.
+impl From<MergeError> for Error {
+    fn from(error: MergeError) -> Self {
+        Self::Merge(error)
+    }
+}
+
 impl From<OptimError> for Error {
     fn from(error: OptimError) -> Self {
         match error {
@@ -284,13 +291,13 @@ mod tests {
 
     #[test]
     fn an_error_of_a_dataset_keeps_its_text() {
-        let error = Error::from(DatasetError::new(std::io::Error::other("the disk is gone")));
-        assert_eq!((error.to_string().as_str(), matches!(error, Error::Data(_))), ("the disk is gone", true));
+        let error = Error::from(DatasetError::new(std::io::Error::other("the disk is unreachable")));
+        assert_eq!((error.to_string().as_str(), matches!(error, Error::Data(_))), ("the disk is unreachable", true));
     }
 
     #[test]
     fn a_chain_says_nothing_twice() {
-        let io = || std::io::Error::other("the disk is gone");
+        let io = || std::io::Error::other("the disk is unreachable");
         let json = serde_json::from_str::<u32>("null").unwrap_err();
         let data = stormfire_data::Error::from(io());
         for error in [
@@ -299,7 +306,8 @@ mod tests {
             Error::other("the lamp fell over"),
             Error::from(crate::log_error::LogError::NotAllowed { name: "loss".into(), hook: Hook::Setup }),
             Error::State { what: "Timer".into(), error: json },
-            Error::from(OptimError::from(WeightsError::Read { count: 1, reason: "the device is gone".into() })),
+            Error::from(MergeError::new("sum", "is missing")),
+            Error::from(OptimError::from(WeightsError::Read { count: 1, reason: "the device is unreachable".into() })),
             Error::from(OptimError::from(ConfigError::new("OneCycle::new", "a cycle of 0 steps", "give more"))),
             in_hook(Error::from(io()), Hook::TrainStart, "Timer", Moment::default()),
         ] {

@@ -64,6 +64,11 @@ impl Hook {
         let predicts = matches!(self, Hook::PredictBatchStart | Hook::PredictStep | Hook::PredictBatchEnd);
         predicts || self.log_rule().is_some_and(|rule| rule.on_step_allowed)
     }
+
+    /// Whether it is a step of the module.
+    pub fn is_step(self) -> bool {
+        matches!(self, Hook::TrainingStep | Hook::ValidationStep | Hook::TestStep | Hook::PredictStep)
+    }
 }
 
 impl fmt::Display for Hook {

@@ -112,7 +112,7 @@ impl LogError {
             LogError::Unmerged { .. } => "make it with the same options and for the same classes in each batch".into(),
             LogError::Picture { .. } => "leave `on_step` out: it is drawn at the end of the epoch".into(),
             LogError::BatchSize { .. } => {
-                "give it with `.batch_size(n)`, implement `LightningModule::batch_size`, or tell the loader with `items_per_batch`".into()
+                "give it with `.batch_size(n)`, implement `LightningModule::batch_size`, or set `items_per_batch` of the loader".into()
             }
         })
     }

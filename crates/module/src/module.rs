@@ -164,8 +164,8 @@ pub trait LightningModule: Module + 'static {
     /// The file may be a checkpoint, or of another program: a safetensors file, one of `torch.save` or Lightning (cargo
     /// feature `pytorch`), or a folder of Hugging Face with weights in one file or in shards with an index:
     /// [`WeightsFile::read`](stormfire_checkpoint::WeightsFile::read). The layouts of PyTorch and burn differ.
-    /// [`LoadOptions::layout`] explains how the layout is detected. Numbers are cast to the module's own dtypes, which
-    /// the report tells. Beside the module's parameters, the memory holds one tensor of the file at a time.
+    /// [`LoadOptions::layout`] explains how the layout is detected. Numbers are cast to the module's own dtypes, and
+    /// the report lists the casts. Apart from the module's parameters, one tensor of the file is in memory at a time.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] for a file that cannot be read. [`Error::Weights`] with all mismatches, unless the options

@@ -129,7 +129,7 @@ pub fn average<M: Module>(
     if known.is_empty() {
         return Ok(());
     }
-    // Takes up what the newest step has noted.
+    // Takes what the newest step has noted.
     *module = in_training(module.valid(), strategy_of(module));
     let values = values(module, known);
     // The ids differ from rank to rank, but not their order in the module.

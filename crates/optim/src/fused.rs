@@ -157,7 +157,7 @@ impl<O: Optimizer, F: Formula<O>> Optimizer for Fused<O, F> {
     ) -> (Tensor<D>, Option<O::State<D>>) {
         let Some(state) = state else { return self.burn.step(lr, tensor, grad, None) };
         let device = tensor.device();
-        let mut moments = F::open(state);
+        let moments = F::open(state);
         let all = [&tensor, &grad, &moments.moment_1, &moments.moment_2];
         let fits = |other: &Tensor<D>| other.dtype() == DType::F32 && other.shape() == tensor.shape() && other.device() == device;
         if moments.max_moment_2.is_some() || !is_at_hand(&device) || tensor.shape().num_elements() < LEAST || !all.into_iter().all(fits) {
@@ -165,9 +165,9 @@ impl<O: Optimizer, F: Formula<O>> Optimizer for Fused<O, F> {
         }
         let time = moments.time + 1;
         let tensors = [tensor, grad, moments.moment_1, moments.moment_2];
-        let [tensor, _, moment_1, moment_2] = updated(&self.formula.at(lr, time), tensors, &device);
-        moments = AdaptiveMomentumState::new(time, moment_1, moment_2);
-        (tensor, Some(F::close(moments)))
+        let ([tensor, grad, moment_1, moment_2], is_updated) = updated(&self.formula.at(lr, time), tensors, &device);
+        let moments = AdaptiveMomentumState::new(if is_updated { time } else { time - 1 }, moment_1, moment_2);
+        if is_updated { (tensor, Some(F::close(moments))) } else { self.burn.step(lr, tensor, grad, Some(F::close(moments))) }
     }
 
     fn to_device<const D: usize>(state: O::State<D>, device: &Device) -> O::State<D> {
@@ -175,14 +175,21 @@ impl<O: Optimizer, F: Formula<O>> Optimizer for Fused<O, F> {
     }
 }
 
-/// The parameter, its gradient and its moments after the step.
-fn updated<const D: usize>(rule: &impl Rule, tensors: [Tensor<D>; 4], device: &Device) -> [Tensor<D>; 4] {
+/// The parameter, its gradient and its moments after the step, and whether they are: they stay if their values are not
+/// at hand.
+fn updated<const D: usize>(rule: &impl Rule, tensors: [Tensor<D>; 4], device: &Device) -> ([Tensor<D>; 4], bool) {
     // The memory of a tensor without another handle is taken as it is.
-    let mut data = tensors.map(|tensor| values_at_hand(tensor).unwrap_or_else(|_| TensorData::from([f32::NAN])));
-    if let [Ok(values), Ok(gradient), Ok(moment_1), Ok(moment_2)] = data.each_mut().map(TensorData::as_mut_slice::<f32>) {
+    let mut data = tensors.map(values_at_hand);
+    let slices = data.each_mut().map(|data| data.as_mut().ok().and_then(|data| data.as_mut_slice::<f32>().ok()));
+    let is_updated = if let [Some(values), Some(gradient), Some(moment_1), Some(moment_2)] = slices {
         kernel::run(rule, values, gradient, [moment_1, moment_2]);
-    }
-    data.map(|data| Tensor::from_data(data, (device, DType::F32)))
+        true
+    } else {
+        false
+    };
+    let back =
+        |data: Result<TensorData, Tensor<D>>| data.map_or_else(|tensor| tensor, |data| Tensor::from_data(data, (device, DType::F32)));
+    (data.map(back), is_updated)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::error::Result;
 /// in the same order, and waits for the others.
 ///
 /// # Errors
-/// A collective call fails if another rank has failed or is gone. The error names that rank. All later calls then fail
+/// A collective call fails if another rank has failed or died. The error names that rank. All later calls then fail
 /// with the same error.
 pub trait Communicator: Send {
     /// The number of this rank, from 0.

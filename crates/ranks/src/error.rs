@@ -9,12 +9,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Another rank has failed, or is gone.
+    /// Another rank has failed or died.
     #[error("rank {rank} has failed: {reason}")]
     Rank {
         /// The number of that rank.
         rank: usize,
-        /// Its error, or how it is known to be gone.
+        /// Its error, or how its death was noticed.
         reason: String,
     },
     /// Two ranks make different calls at the same time, or with buckets of different lengths.
@@ -42,10 +42,10 @@ pub enum Error {
 }
 
 impl Error {
-    /// A rank whose process is no longer there.
+    /// A rank whose process no longer exists.
     #[cfg(feature = "mpi")]
     pub(crate) fn gone(rank: usize) -> Self {
-        Self::Rank { rank, reason: "its process is gone: it was killed, or ended by itself".to_owned() }
+        Self::Rank { rank, reason: "its process has exited or was killed".to_owned() }
     }
 
     /// What to do about it, if that is known.

@@ -5,18 +5,18 @@
 //!
 //! # Failures
 //!
-//! No collective call waits for a rank that is gone. On all other ranks it fails with an error that names the rank:
+//! No collective call waits for a rank that has died. On all other ranks it fails with an error that names the rank:
 //!
 //! | a rank | the others know it |
 //! |---|---|
 //! | calls [`Communicator::abort`] | at once, with its reason |
 //! | ends before the others | at their next call |
 //! | is killed, on the same machine | within a fraction of a second |
-//! | is stopped, or its machine is gone | after 30 s without a sign of life, or `STORMFIRE_RANK_TIMEOUT` seconds |
+//! | is stopped, or its machine is unreachable | after 30 s without a sign of life, or `STORMFIRE_RANK_TIMEOUT` seconds |
 //!
-//! Signs of life come from a thread of their own, so a long step is no silence. A process that fails leaves the others
-//! three seconds to notice and then up to the time above to end, because `mpirun` kills all processes after the first
-//! one that fails.
+//! A separate thread sends the signs of life, so a long step does not count as silence. A process that fails leaves the
+//! others three seconds to notice and then up to the time above to end, because `mpirun` kills all processes after the
+//! first one that fails.
 
 pub mod communicator;
 mod error;

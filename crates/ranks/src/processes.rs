@@ -1,7 +1,7 @@
 //! Ranks that are processes, connected by MPI.
 //!
 //! One thread of the process makes all calls of MPI (`engine.rs`). It owns the buffers that MPI works on, because a
-//! request to a rank that is gone never ends: the caller gets an error, and the thread keeps the buffers until the
+//! request to a rank that has died never ends: the caller gets an error, and the thread keeps the buffers until the
 //! process ends. The same thread sends signs of life to the other ranks, watches theirs, and passes on failures
 //! (`control.rs`).
 

@@ -110,7 +110,7 @@ impl Shared {
         result
     }
 
-    /// A panic inside a call leaves the other ranks waiting, and they notice that this one is gone. The communicator
+    /// A panic inside a call leaves the other ranks waiting, and they notice that this one has died. The communicator
     /// itself has no state that a panic can spoil.
     fn lock(&self) -> MutexGuard<'_, Box<dyn Communicator>> {
         self.communicator.lock().unwrap_or_else(PoisonError::into_inner)

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 const VARIABLE: &str = "STORMFIRE_RANK_TIMEOUT";
 const DEFAULT: Duration = Duration::from_secs(30);
 
-/// A rank without a sign of life for this long is gone.
+/// A rank without a sign of life for this long counts as failed.
 pub(crate) fn silence() -> Result<Duration> {
     parsed(env::var(VARIABLE).ok().as_deref())
 }

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use mpirun::{Ended, Processes, mpirun, program, run, send};
 
-/// The seconds after which a stopped rank is gone.
+/// The seconds after which a stopped rank counts as failed.
 const SILENCE: &str = "5";
 
 fn ends(ranks: usize, words: &[&str]) -> Ended {
@@ -25,7 +25,7 @@ fn assert_failed(ended: &Ended, errors: &[(&str, usize)]) {
     }
 }
 
-/// Sends a signal to a rank when all ranks are at work. Returns when all processes are gone.
+/// Sends a signal to a rank when all ranks are at work. Returns when all processes have ended.
 fn hit(ranks: usize, rank: usize, signal: &str) -> Ended {
     let mut command = mpirun(ranks, "ranks", &["loop"]);
     command.env("STORMFIRE_RANK_TIMEOUT", SILENCE);
@@ -86,7 +86,7 @@ fn different_calls_are_an_error_on_every_rank() {
 #[test]
 fn a_killed_rank_is_named_by_the_others() {
     for rank in [0, 2] {
-        let told = format!("rank says: rank {rank} has failed: its process is gone: it was killed, or ended by itself\n");
+        let told = format!("rank says: rank {rank} has failed: its process has exited or was killed\n");
         assert_failed(&hit(3, rank, "-KILL"), &[(&told, 2)]);
     }
 }

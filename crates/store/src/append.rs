@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn a_file_that_is_removed_is_there_again_with_all_that_was_in_it() {
+    fn a_removed_file_is_recreated_with_its_content() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run/rows");
         let open = || {

@@ -98,13 +98,13 @@ impl Job {
             }
         };
         // Another process may remove the folder in the meantime. A second attempt creates it again.
-        save().or_else(|error| if is_gone(&error) { save() } else { Err(error) })?;
+        save().or_else(|error| if is_missing(&error) { save() } else { Err(error) })?;
         Ok(requests)
     }
 }
 
 /// Whether a file or folder disappeared in the meantime.
-fn is_gone(error: &Error) -> bool {
+fn is_missing(error: &Error) -> bool {
     match error {
         Error::CheckpointFile(FileError::NotFound { .. }) => true,
         Error::CheckpointFile(FileError::Io { error, .. }) => error.kind() == std::io::ErrorKind::NotFound,

@@ -11,7 +11,7 @@ use std::{borrow::Cow, ops::Range};
 use burn::{optim::GradientsParams, tensor::Tensor};
 use stormfire_checkpoint::storage::is_url;
 use stormfire_data::Stage;
-use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status};
+use stormfire_loggers::{Background, CheckpointInfo, Loggers, Status};
 use stormfire_module::{
     Callback, Error, Event, Hook, LightningModule, Order, Result,
     for_trainer::{
@@ -33,6 +33,7 @@ use crate::{
     precision::InUse,
     profiler::Started,
     signals::SignalWatch,
+    trainer_yaml,
 };
 
 /// The state of a run, except the module, the data and the optimizers.
@@ -95,7 +96,7 @@ impl<M: LightningModule> Engine<M> {
         if let Some(folder) = folder {
             // A logger creates a folder below that of its run with its first value.
             std::fs::create_dir_all(folder)?;
-            Hyperparams::from_serialize(self.frame.config.as_ref())?.write_yaml(&folder.join("trainer.yaml"))?;
+            trainer_yaml::write(folder, &self.frame.config)?;
         }
         Ok(())
     }

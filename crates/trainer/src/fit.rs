@@ -26,6 +26,7 @@ use crate::{
     evaluate::Evaluated,
     finite_watch::FiniteWatch,
     in_force::InForce,
+    logger_step,
     stop::Stop,
     training::Training,
 };
@@ -116,7 +117,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.engine.run.moment.num_dataloaders = 1;
         self.engine.run.moment.batch_idx = position.batch.div_ceil(self.engine.world()).saturating_sub(1);
         if position.batch == 0 {
-            self.engine.run.place.logger_step = self.engine.run.place.progress.global_step;
+            logger_step::set_to_next(&mut self.engine.run.place);
             self.engine.reseed(RandomPart::EpochStart);
             self.engine.store.start_epoch();
             self.engine.fire(self.module, Event::TrainEpochStart)?;
@@ -185,7 +186,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.run.batch_items = batch.as_ref().and_then(|batch| self.module.batch_size(&batch.value).or(batch.items));
         engine.run.moment.batch_idx = batch_idx;
         engine.run.place.is_last_batch = is_last;
-        engine.run.place.logger_step = engine.run.place.progress.global_step;
+        logger_step::set_to_next(&mut engine.run.place);
         engine.run.place.logs_this_step = window.closes && engine.logs_step(engine.run.place.logger_step);
         engine.reseed(RandomPart::Batch);
         if let Some(batch) = &batch {

@@ -18,6 +18,9 @@ impl Flags {
     /// Values that are not finite stop the fit.
     pub(crate) const NOT_FINITE: Self = Self(1 << 4);
 
+    /// This rank has no stop.
+    pub(crate) const NO_STOP: Self = Self(1 << 5);
+
     /// This signal has requested the run to end.
     pub(crate) fn signal(signal: Signal) -> Self {
         Self(1 << (8 + signal as u64))

@@ -39,6 +39,8 @@ mod limit;
 mod log_state;
 mod log_store;
 mod logger_choice;
+mod logger_step;
+mod move_module;
 mod new_rates;
 mod non_finite;
 mod option_table;
@@ -58,6 +60,7 @@ mod slurm;
 mod stop;
 mod total;
 mod trainer;
+mod trainer_yaml;
 mod training;
 mod whereabouts;
 

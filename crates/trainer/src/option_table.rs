@@ -51,8 +51,8 @@ macro_rules! options {
             precision: Option<Precision> = None, cast(precision: Precision => Some(precision));
             /// Whether the backward pass computes cheap results of the forward pass again instead of keeping them
             /// (burn's strategy `Balanced`). It needs less memory and more time, and changes no number.
-            /// `docs/precision.md` has more. Default: as the device of the module says, which is no unless it
-            /// was made with `gradient_checkpointing()`.
+            /// `docs/precision.md` has more. Default: the strategy of the module's device, which is off unless
+            /// the device was created with `gradient_checkpointing()`.
             gradient_checkpointing: Option<bool> = None, set(on: bool => Some(on));
             /// Maximum number of epochs. Default: 1,000, or no limit with `max_steps`, `max_time` or a `Timer`.
             max_epochs: Option<usize> = None, set(epochs: usize => Some(epochs));

@@ -41,10 +41,9 @@ use crate::{
     gradient_checkpointing,
     guard::guard,
     logger_choice::LoggerChoice,
+    move_module::{choose_device, move_module},
     seed::{self, drawn_before},
-    setup::{
-        OpenLoggers, choose_device, complete_callbacks, draw_seed, is_timed, limit_of, limits_of, log_hyperparams, place, tell_what_is_rare,
-    },
+    setup::{OpenLoggers, complete_callbacks, draw_seed, is_timed, limit_of, limits_of, log_hyperparams, tell_what_is_rare},
     signals::{Signal, SignalWatch},
     slurm::Requeue,
     stop::{Fit, Stop},
@@ -135,7 +134,7 @@ impl<M: LightningModule> Session<M> {
         engine.precision.begin(engine.frame.config.precision, &engine.frame.device, &module, self.given.caster)?;
         let drawn = if engine.frame.config.seed.is_some() && resume.is_none() { drawn_before(&module)? } else { Vec::new() };
         engine.frame.checkpointing = gradient_checkpointing::strategy(engine.frame.config.gradient_checkpointing, &module);
-        let module = engine.precision.parameters(place(module, &engine.frame.device, engine.frame.config.seed));
+        let module = engine.precision.parameters(move_module(module, &engine.frame.device, engine.frame.config.seed));
         let mut module = in_training(module, engine.frame.checkpointing);
         self.start_threads(&module, true)?;
         let engine = &mut self.engine;
@@ -215,10 +214,10 @@ impl<M: LightningModule> Session<M> {
 
     /// Writes the state at the end of the newest fit, and waits for it.
     pub(crate) fn save_checkpoint(&mut self, module: &M, request: SaveRequest) -> Result<()> {
+        let ended = self.end_of_newest_fit("save_checkpoint", "use `ModelCheckpoint`")?;
         // A refusal during the fit has already stopped it.
         drop(self.engine.frame.checkpoints.refused());
-        let ended = self.ended.as_ref().map(|ended| ended.state.clone());
-        checkpoint::write_state(&mut self.engine, &mut module.clone(), &self.training, ended, request)?;
+        checkpoint::write_state(&mut self.engine, &mut module.clone(), &self.training, Some(ended), request)?;
         self.engine.frame.checkpoints.refused().map_or(Ok(()), Err)
     }
 

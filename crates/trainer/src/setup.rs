@@ -1,14 +1,11 @@
-//! Prepares a run: default loggers and callbacks, and the device of the module.
+//! Prepares a run: default loggers and callbacks, seeds, and limits of batches.
 
 use std::{
     any::Any,
     path::{Path, PathBuf},
 };
 
-use burn::{
-    module::Module,
-    tensor::{Device, Distribution, Tensor},
-};
+use burn::tensor::{Device, Distribution, Tensor};
 use stormfire_callbacks::{
     EarlyStopping, Ema, ImageGridMonitor, ModelCheckpoint, ModelSummary, ProgressBar, StochasticWeightAveraging, Timer, WeightAveraging,
 };
@@ -26,7 +23,6 @@ use crate::{
     engine::Engine,
     limit::Limit,
     logger_choice::LoggerChoice,
-    seed::{initialise, initialise_with},
 };
 
 /// The folder of the default loggers' runs.
@@ -182,38 +178,6 @@ fn check_state_keys<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> R
         }
     }
     Ok(())
-}
-
-/// The device of a run: the chosen one, else that of the module, else the CPU. Without autodiff.
-pub(crate) fn choose_device<M: Module>(chosen: Option<&Device>, config: &TrainerConfig, module: &M) -> Result<Device> {
-    let device = match (chosen, &config.accelerator) {
-        (Some(device), _) => device.clone(),
-        (None, Some(accelerator)) => accelerator.of_this_rank().device()?,
-        (None, None) => module.devices().into_iter().next().unwrap_or_else(Device::flex),
-    };
-    Ok(device.inner())
-}
-
-/// Moves a module to its device and initializes its parameters.
-///
-/// With a seed they are initialized on the CPU. Each backend generates different random numbers, but one seed should
-/// give one model.
-pub(crate) fn place<M: Module>(module: M, device: &Device, seed: Option<u64>) -> M {
-    let module = match seed {
-        Some(seed) => {
-            let module = move_to(module, &Device::flex());
-            initialise_with(&module, seed);
-            module
-        }
-        None => module,
-    };
-    let module = move_to(module, device);
-    initialise(&module);
-    module
-}
-
-fn move_to<M: Module>(module: M, device: &Device) -> M {
-    if module.devices().iter().all(|own| own == device) { module } else { module.fork(device) }
 }
 
 /// The number of batches to take from a loader, which was returned by the hook `of`.

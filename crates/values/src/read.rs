@@ -171,11 +171,16 @@ impl Drop for SetAside {
 /// A function of several values (shape `[n]`) that returns one element (shape `[1]`).
 pub type Reduce = fn(Tensor<1>) -> Tensor<1>;
 
-/// Applies the function on the CPU in `f64`.
+/// Applies the function on the CPU in `f64`. NaN, with a message, if it does not return one element.
 pub fn reduce_on_host(values: &[f64], reduce: Reduce) -> f64 {
     let all = Tensor::from_data(TensorData::from(values), (&Device::flex(), DType::F64));
-    let data = reduce(all).try_into_data();
-    data.ok().and_then(|data| data.iter::<f64>().next()).unwrap_or(f64::NAN)
+    let reduced = reduce(all);
+    let count = reduced.shape().num_elements();
+    let number = reduced.try_into_data().ok().filter(|_| count == 1).and_then(|data| data.iter::<f64>().next());
+    number.unwrap_or_else(|| {
+        tracing::error!("the function of a `reduce_fx` returned {count} elements instead of one, so the value becomes NaN");
+        f64::NAN
+    })
 }
 
 /// Reads scalars in one transaction. Does not access the device if all are on the host.
@@ -247,7 +252,11 @@ impl Tensors {
             return Err(ReadError { count, reason: "the loop must not read the device here".into() });
         }
         READS.set(READS.get() + 1);
-        transaction.try_execute().map_err(|e| ReadError { count, reason: e.to_string() })
+        let data = transaction.try_execute().map_err(|e| ReadError { count, reason: e.to_string() })?;
+        if data.len() != count {
+            return Err(ReadError { count, reason: format!("it returned {}", data.len()) });
+        }
+        Ok(data)
     }
 }
 
@@ -273,6 +282,12 @@ mod tests {
         assert_eq!(device_reads() - before, 1);
         assert_eq!(read(&[Scalar::Host(4.0)]).unwrap(), [4.0]);
         assert_eq!(device_reads() - before, 1);
+    }
+
+    #[test]
+    fn a_function_of_several_elements_gives_nan() {
+        assert!((reduce_on_host(&[1.0, 2.0], Tensor::sum) - 3.0).abs() < 1e-12);
+        assert!(reduce_on_host(&[1.0, 2.0], |all| all).is_nan());
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn media(events: &mut TensorBoardLogger, seed: u32) -> Result<()> {
 fn checkpoint(run: &Path, epoch: u64, score: f64, rate: f64) -> Result<()> {
     let (step, name) = (epoch * 300, |epoch: u64| format!("checkpoints/epoch={epoch}-step={}.ckpt", epoch * 300));
     let state = json!({
-        "best_model_path": run.join(name(epoch)), "best_k_models": [{"path": run.join(name(epoch)), "score": score}],
+        "monitor": "val_loss", "best_model_path": run.join(name(epoch)), "best_k_models": [{"path": run.join(name(epoch)), "score": score}],
     });
     let manifest = json!({
         "format_version": 1, "stormfire_version": "0.1.0", "burn_version": "0.22.1", "saved_at": format!("2026-11-29T13:1{epoch}:00Z"),

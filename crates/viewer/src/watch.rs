@@ -39,7 +39,13 @@ pub enum WatchError {
     NoTerminal,
     /// The terminal failed.
     #[error("the terminal cannot be used: {0}")]
-    Terminal(#[from] std::io::Error),
+    Terminal(std::io::Error),
+}
+
+impl From<std::io::Error> for WatchError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Terminal(error)
+    }
 }
 
 impl WatchError {

@@ -73,12 +73,12 @@ fn a_mean_over_batches_of_unknown_size_is_refused() {
     let probe = Probe::at(Hook::TrainingStep, || drop(log("x", 1).on_epoch(true)));
     assert_snapshot!(refused(probe, unsized_batches()), @"
     the batch size for the mean of `x` in `training_step` is unknown
-      hint: give it with `.batch_size(n)`, implement `LightningModule::batch_size`, or tell the loader with `items_per_batch`
+      hint: give it with `.batch_size(n)`, implement `LightningModule::batch_size`, or set `items_per_batch` of the loader
     ");
     let probe = Probe::at(Hook::ValidationStep, || drop(log("x", 1)));
     assert_snapshot!(refused(probe, (line_data(4, 4), unsized_batches())), @"
     the batch size for the mean of `x` in `validation_step` is unknown
-      hint: give it with `.batch_size(n)`, implement `LightningModule::batch_size`, or tell the loader with `items_per_batch`
+      hint: give it with `.batch_size(n)`, implement `LightningModule::batch_size`, or set `items_per_batch` of the loader
     ");
 }
 

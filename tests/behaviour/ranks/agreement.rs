@@ -47,6 +47,8 @@ enum Does {
     SkipAtStart,
     StopInValidation,
     Fail,
+    /// Its time is up.
+    TimeOut,
     /// Validation is due by its clock.
     Wait,
     Nothing,
@@ -75,6 +77,7 @@ impl Callback<Line> for Acts {
             Does::SkipEpoch => ctx.skip_epoch(),
             Does::Fail => return Err(Error::other("the lamp fell over")),
             Does::Wait => clock::advance(Duration::from_hours(2)),
+            Does::TimeOut => clock::advance(Duration::from_hours(6)),
             _ => {}
         }
         Ok(())
@@ -100,7 +103,7 @@ fn two_ranks(acting: usize, does: Does, every: Every) -> [Ended; 2] {
         let acts = Acts { does: if rank == acting { does } else { Does::Nothing }, validations: Arc::clone(&validations[rank]) };
         let mut trainer = Trainer::new().max_epochs(2).no_logger().enable_checkpointing(false).enable_progress_bar(false);
         trainer = trainer.enable_model_summary(false).num_sanity_val_steps(0).handle_signals(false);
-        trainer = trainer.val_check_interval(every).callback(acts);
+        trainer = trainer.val_check_interval(every).callback(acts).max_time(Duration::from_hours(5));
         let batches = |count| Loader::from_batches(vec![Tensor::<2>::ones([2, 1], &device); count]);
         let fit = trainer.fit(Line { layer: LinearConfig::new(1, 1).init(&device) }, (batches(20), batches(4)))?;
         Ok::<_, Error>((fit.stop, fit.progress))
@@ -113,9 +116,14 @@ fn two_ranks(acting: usize, does: Does, every: Every) -> [Ended; 2] {
 #[test]
 fn both_ranks_end_at_the_same_step() {
     for acting in [0, 1] {
-        for (does, steps) in
-            [(Does::Stop, 5), (Does::SkipEpoch, 15), (Does::SkipAtStart, 14), (Does::StopInValidation, 10), (Does::Nothing, 20)]
-        {
+        for (does, steps) in [
+            (Does::Stop, 5),
+            (Does::TimeOut, 5),
+            (Does::SkipEpoch, 15),
+            (Does::SkipAtStart, 14),
+            (Does::StopInValidation, 10),
+            (Does::Nothing, 20),
+        ] {
             let ended = two_ranks(acting, does, Every::Epochs(1));
             let what = format!("rank {acting}: {does:?}");
             let progress = ended.each_ref().map(|(ended, _)| ended.clone().unwrap().1);
@@ -124,10 +132,36 @@ fn both_ranks_end_at_the_same_step() {
             assert_eq!(ended[0].1, ended[1].1, "{what}: validations");
             if matches!(does, Does::Stop | Does::StopInValidation) {
                 let stops = ended.map(|(ended, _)| ended.unwrap().0);
-                assert_eq!(stops[acting], Stop::Requested("enough".into()), "{what}");
-                assert_eq!(stops[1 - acting], Stop::Requested("another rank requested it".into()), "{what}");
+                assert_eq!(stops, [(); 2].map(|()| Stop::Requested("enough".into())), "{what}");
             }
         }
+    }
+}
+
+/// A checkpoint of rank 0 has the author of the stop, also if another rank requested it.
+#[test]
+fn a_stop_of_any_rank_survives_a_resume() {
+    for acting in [0, 1] {
+        let folder = tempfile::tempdir().unwrap();
+        let fit = |does, from: Option<&str>| {
+            let ended = threads::run(2, |rank| {
+                let device = Device::flex();
+                let does = if rank == acting { does } else { Does::Nothing };
+                let saving = ModelCheckpoint::new().dirpath(folder.path()).filename("end").save_on_train_epoch_end(true);
+                let mut trainer = Trainer::new().max_epochs(2).no_logger().enable_progress_bar(false).enable_model_summary(false);
+                trainer = trainer.handle_signals(false).callback(Acts { does, validations: Arc::default() }).callback(saving);
+                if let Some(from) = from {
+                    trainer = trainer.ckpt_path(folder.path().join(from));
+                }
+                let batches = Loader::from_batches(vec![Tensor::<2>::ones([2, 1], &device); 20]);
+                let fit = trainer.fit(Line { layer: LinearConfig::new(1, 1).init(&device) }, batches)?;
+                Ok::<_, Error>((fit.stop, fit.progress.global_step))
+            });
+            ended.into_iter().map(Result::unwrap).collect::<Vec<_>>()
+        };
+        let stopped = vec![(Stop::Requested("enough".into()), 5); 2];
+        assert_eq!(fit(Does::Stop, None), stopped, "rank {acting}");
+        assert_eq!(fit(Does::Nothing, Some("end.ckpt")), stopped, "rank {acting}, resumed");
     }
 }
 

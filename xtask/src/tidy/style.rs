@@ -1,9 +1,10 @@
-//! Rules of `STYLE.md` that need no judgement: words of the list that are always wrong here, and the width of comments.
+//! Rules of `STYLE.md` that need no judgement: words of the list that are always wrong here, and the width of comments
+//! and Markdown.
 
 use super::Finding;
 
 /// The words, in lower case, and what to write instead.
-const WORDS: [(&str, &str); 20] = [
+const WORDS: [(&str, &str); 27] = [
     ("whoever", "the subject"),
     ("nobody", "the subject, or the passive"),
     ("somebody", "the subject"),
@@ -14,21 +15,30 @@ const WORDS: [(&str, &str); 20] = [
     ("goes on", "`continues`"),
     ("go on", "`continue`"),
     ("went on", "`continued`"),
+    ("takes up", "`continues` or `resumes`"),
     ("of one's own", "`your own` or `custom`"),
     ("of yours", "`your` or `your own`"),
     ("under way", "`active` or `running`"),
     ("in good order", "`cleanly`"),
     ("anew", "`again` or `from scratch`"),
+    ("begins again", "`starts from scratch`"),
+    ("begin again", "`start from scratch`"),
     ("any more", "`no longer`"),
     ("unbroken", "`uninterrupted`"),
     ("no time at all", "`zero`"),
     ("is cut back", "`is truncated`"),
     ("is taken back", "`is rolled back`"),
+    ("is gone", "`was deleted`, `is missing` or `has died`"),
+    ("is away", "`is unreachable`"),
+    ("is told", "`is reported`"),
+    ("lies in", "`is in`"),
 ];
 /// `STYLE.md` shows the words. This file lists them.
 const SHOW_THE_WORDS: [&str; 2] = ["STYLE.md", "xtask/src/tidy/style.rs"];
 const WRITTEN_BY_US: [&str; 4] = ["rs", "md", "py", "toml"];
 const NOT_OURS: &str = "data/";
+/// It has one line for each entry.
+const ONE_LINE_AN_ENTRY: &str = "CHANGELOG.md";
 
 const COLUMNS: usize = 120;
 
@@ -45,9 +55,12 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
             findings.push(Finding::at(path, number, format!("write {instead} instead of `{word}` (see STYLE.md)")));
         }
     }
-    if ending == "rs" {
-        findings.extend(wide_comments(text).map(|number| Finding::at(path, number, format!("wrap comments at {COLUMNS} columns"))));
-    }
+    let (prose, marker) = match ending {
+        "rs" => ("comments", "//"),
+        "md" if path != ONE_LINE_AN_ENTRY => ("Markdown", ""),
+        _ => return findings,
+    };
+    findings.extend(wide_prose(text, marker).map(|number| Finding::at(path, number, format!("wrap {prose} at {COLUMNS} columns"))));
     findings
 }
 
@@ -60,16 +73,31 @@ fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// The numbers of the lines of comments that are too wide, without those of tables and code.
-fn wide_comments(text: &str) -> impl Iterator<Item = usize> {
+/// The numbers of the lines that are too wide, without those of headings, tables and code. Lines of prose start with the
+/// marker.
+fn wide_prose(text: &str, marker: &str) -> impl Iterator<Item = usize> {
     let mut in_code = false;
     (1..).zip(text.lines()).filter_map(move |(number, line)| {
-        let comment = line.trim_start().strip_prefix("//")?.trim_start_matches(['/', '!']).trim_start();
-        if comment.starts_with("```") {
+        let prose = line.trim_start().strip_prefix(marker)?.trim_start_matches(['/', '!']).trim_start();
+        if prose.starts_with("```") {
             in_code = !in_code;
         }
-        let may_be_wide = in_code || comment.starts_with('|');
+        let may_be_wide = in_code || prose.starts_with(['|', '#']) || is_one_piece(prose);
         (!may_be_wide && line.chars().count() > COLUMNS).then_some(number)
+    })
+}
+
+/// Whether the line is a single word, code or link, which cannot be wrapped. It may be an item of a list.
+fn is_one_piece(line: &str) -> bool {
+    let (mut is_code, mut depth) = (false, 0_usize);
+    line.trim_start_matches("* ").chars().all(|c| {
+        match c {
+            '`' => is_code = !is_code,
+            '[' | '(' => depth += 1,
+            ']' | ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c != ' ' || is_code || depth > 0
     })
 }
 
@@ -99,10 +127,13 @@ mod tests {
     }
 
     #[test]
-    fn wide_comments_are_found() {
+    fn wide_lines_are_found() {
         let wide = "x ".repeat(60);
         let text = format!("/// {wide}\n/// | {wide}\n/// ```\n/// {wide}\n/// ```\nlet x = {wide};\n    // {wide}\n");
         assert_eq!(messages("a.rs", &text), ["a.rs:1: wrap comments at 120 columns", "a.rs:7: wrap comments at 120 columns"]);
-        assert!(messages("a.md", &text).is_empty());
+        let text = format!("{wide}x\n| {wide}\n```\n{wide}x\n```\n# {wide}\n  * [{wide}](x): `{wide}`\n![{wide}](x)\n");
+        assert_eq!(messages("a.md", &text), ["a.md:1: wrap Markdown at 120 columns", "a.md:7: wrap Markdown at 120 columns"]);
+        assert!(messages("a.md", &format!("* [{wide}](x)\n`{wide}`.\n")).is_empty());
+        assert!(messages("CHANGELOG.md", &text).is_empty());
     }
 }

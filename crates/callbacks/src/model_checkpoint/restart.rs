@@ -13,6 +13,9 @@ use super::{ModelCheckpoint, top_k::Kept};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct State {
+    /// The metric, for programs that show the scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) monitor: Option<String>,
     pub(super) dirpath: Option<PathBuf>,
     pub(super) best_k_models: Kept,
     pub(super) best_model_path: Option<PathBuf>,

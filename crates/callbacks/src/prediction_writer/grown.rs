@@ -52,7 +52,7 @@ impl Grown {
         let known = Progress::read(&note).filter(|known| known.identity == identity && known.bytes <= len);
         if known.is_none() && len > 0 {
             tracing::warn!(
-                "`{}` is of a prediction with other weights, data or options, or it is damaged: the prediction begins again",
+                "`{}` is of a prediction with other weights, data or options, or it is damaged: the prediction starts from scratch",
                 part.display()
             );
         }

@@ -94,7 +94,7 @@ fn a_killed_prediction_continues_without_a_torn_or_repeated_row() {
 }
 
 #[test]
-fn another_prediction_begins_again_and_says_so() {
+fn another_prediction_starts_from_scratch_with_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let (path, killed) = (folder.path().join("a/p.csv"), folder.path().join("b"));
     predict(&mut csv(&path), "old weights", |batch| {
@@ -105,7 +105,7 @@ fn another_prediction_begins_again_and_says_so() {
     .unwrap();
     let again = killed.join("p.csv");
     let lines = told(|| assert_eq!(predict(&mut csv(&again), "new weights", |_| {}).unwrap(), [0, 1, 2, 3]));
-    assert!(lines.iter().any(|line| line.contains("begins again")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("starts from scratch")), "{lines:?}");
     assert_eq!(fs::read(&again).unwrap(), fs::read(&path).unwrap());
     // A complete file is not continued. It stays until the new one is complete.
     predict(&mut csv(&path), "old weights", |_| assert!(path.exists())).unwrap();
@@ -298,7 +298,7 @@ fn columns_of_a_table_have_one_type() {
 }
 
 #[test]
-fn another_format_or_other_columns_begin_again() {
+fn another_format_or_other_columns_start_from_scratch() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a/p");
     let lines = || PredictionWriter::json_lines(&path, |items: &Vec<usize>| Ok(items.iter().map(|&item| row(item)).collect::<Vec<_>>()));

@@ -104,7 +104,7 @@ fn weights_are_zero_and_stay_trained_shared_and_themselves() {
 }
 
 #[test]
-fn the_state_survives_a_restart_and_a_second_fit_begins_again() {
+fn the_state_survives_a_restart_and_a_second_fit_starts_from_scratch() {
     let mut net = net();
     let mut pruning = ModelPruning::new(0.5);
     pruning.prune(&mut net, PruningAmount::Share(0.5)).unwrap();

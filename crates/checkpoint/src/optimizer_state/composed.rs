@@ -171,16 +171,16 @@ impl<U: Update + 'static> Optimizer for Open<U> {
     }
 }
 
-/// Where an algorithm goes.
+/// Where an algorithm is put.
 pub enum Destination {
-    /// Into an optimizer of its own.
+    /// The algorithm becomes a separate optimizer.
     Own,
-    /// Into a parameter group of this optimizer, with this clipping.
+    /// The algorithm is added to a parameter group of this optimizer, with this clipping.
     Group(Box<ModuleOptimizer>, ParamGroup, Option<GradientClipping>),
 }
 
 impl Destination {
-    /// Puts it there.
+    /// Returns the optimizer that has the algorithm.
     pub fn put(self, algorithm: impl Optimizer) -> ModuleOptimizer {
         match self {
             Self::Own => algorithm.into(),

@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
                 Event::StreamStart | Event::DocumentEnd => {}
                 Event::DocumentStart(..) if found.is_none() => {}
                 Event::DocumentStart(..) => {
-                    let problem = Problem::new(&at, "a second document begins here");
+                    let problem = Problem::new(&at, "a second document starts here");
                     return Err(problem.help("give each document in a file, with `-c` for each".to_owned()).into());
                 }
                 node => found = Some(self.node(node, at)?),

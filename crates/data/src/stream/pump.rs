@@ -41,7 +41,7 @@ impl Pump {
                     self.next_own += self.share.world;
                     self.kept.insert(number, Ok(records));
                 }
-                // Of another rank.
+                // The batch belongs to another rank.
                 Ok(_) => {}
                 Err(error) => {
                     self.is_at_end = true;

@@ -261,7 +261,7 @@ impl Exact {
                 if self.ignore_index.is_some_and(|index| (index as f64 - target).abs() < 0.5) {
                     continue;
                 }
-                wrong += usize::from(score.is_nan() || target < 0.0 || target >= limit);
+                wrong += usize::from(score.is_nan() || !(0.0..limit).contains(&target));
                 pairs.push((*score, if self.one_of { target as usize == class } else { target > 0.5 }));
             }
         }

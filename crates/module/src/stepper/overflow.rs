@@ -11,7 +11,7 @@ use crate::{
     loss_scale::LossScale,
 };
 
-/// What of the gradients is not finite. One device read. The losses are checked later, if at all.
+/// Names the gradients that are not finite, with one device read. The losses are checked later, if at all.
 pub(super) fn what_has_overflowed<M: Module>(gradients: &GradientsParams, norm: Option<&Tensor<1>>, module: &M) -> Result<Option<String>> {
     let total = norm.cloned().or_else(|| gradients::total(gradients, module));
     Evidence { losses: None, gradients: total.map(Scalar::from) }.what_is_not_finite(gradients, module)

@@ -150,7 +150,7 @@ impl Control {
         }
     }
 
-    /// Looks for ranks that are gone.
+    /// Looks for ranks that have died.
     fn watch(&mut self, now: Instant) {
         if let Some(silent) = self.peers.iter().find(|peer| peer.ended.is_none() && peer.is_silent(now, self.silence)) {
             let rank = silent.rank;
@@ -166,7 +166,7 @@ impl Control {
             return;
         }
         let rank = *rank;
-        // What it said last tells more than that it is gone.
+        // Its last message may say more than its death.
         self.read(now);
         let has_ended = self.peers.iter().any(|peer| peer.rank == rank && peer.ended.is_some());
         if self.failure.is_none() && !has_ended {

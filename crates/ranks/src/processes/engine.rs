@@ -108,7 +108,7 @@ impl Engine {
         }
     }
 
-    /// Waits until all requests are complete. Does not return if another rank is gone.
+    /// Waits until all requests are complete. Does not return if another rank has died.
     pub(super) fn wait<D: ?Sized>(&mut self, requests: &mut RequestCollection<'_, D>) {
         let (mut waiting, mut finished) = (Waiting::new(self.patience), Vec::new());
         while requests.incomplete() > 0 {

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 
 /// How often a waiting thread looks.
 const LOOK: Duration = Duration::from_millis(100);
-/// The looks without a pulse after which the thread looks for ranks that are gone. The launcher kills this process
+/// The looks without a pulse after which the thread looks for ranks that have died. The launcher kills this process
 /// about a second after such a rank.
 const SUSPICIOUS: u32 = 3;
 
@@ -85,7 +85,7 @@ impl Watch {
             return Err(Error::gone(*rank));
         }
         if LOOK * looks > self.silence {
-            return Err(Error::Engine(format!("it has not returned for {:?}; another rank is probably gone", self.silence)));
+            return Err(Error::Engine(format!("it has not returned for {:?}; another rank has probably died", self.silence)));
         }
         Ok(())
     }

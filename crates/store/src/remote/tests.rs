@@ -132,9 +132,9 @@ fn a_writer_that_fails_takes_its_parts_back() {
     let path = Path::new("memory://writer/a.ckpt");
     let failed = object(path).write(LEN as u64, |out| {
         out.write_all(&vec![1; LEN / 2])?;
-        Err(io::Error::other("the device is gone"))
+        Err(io::Error::other("the device is unreachable"))
     });
-    assert!(failed.unwrap_err().to_string().ends_with("the device is gone"));
+    assert!(failed.unwrap_err().to_string().ends_with("the device is unreachable"));
     assert_eq!((aborted.load(Ordering::Relaxed), object(path).exists().unwrap()), (1, false));
 }
 

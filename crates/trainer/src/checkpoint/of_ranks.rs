@@ -1,8 +1,8 @@
-//! The parts of a checkpoint that each rank has of its own: the logged values of an unfinished epoch, and the gradients
-//! of an open window.
+//! The parts of a checkpoint that differ between ranks: the logged values of an unfinished epoch, and the gradients of
+//! an open window.
 //!
-//! A checkpoint contains those of all ranks together, as a single rank would have them, and beside them those of each
-//! rank alone. A run that resumes with the same number of ranks continues exactly. With another number, rank 0 takes
+//! A checkpoint contains them twice: merged over all ranks, as a single rank would have them, and separately for each
+//! rank. A run that resumes with the same number of ranks continues exactly. With another number, rank 0 takes
 //! all.
 
 use std::collections::{BTreeMap, HashMap};

@@ -1,15 +1,12 @@
 //! Agreement of the ranks between two batches.
 
-use stormfire_module::{Error, LightningModule, Result, for_trainer::ChangeRequests as _};
+use stormfire_module::{Error, LightningModule, Result, for_trainer::ChangeRequests as _, requests::StopRequest};
 
 use super::{Engine, over_ranks::of_zero};
 use crate::{
     flags::Flags,
     signals::{Signal, SignalWatch},
 };
-
-/// The author of a stop that another rank requested.
-const OTHER_RANK: &str = "another rank";
 
 impl<M: LightningModule> Engine<M> {
     /// After this call, stops, skipped epochs, signals, requested checkpoints and validations that are due by the clock
@@ -20,17 +17,18 @@ impl<M: LightningModule> Engine<M> {
             return Ok(more);
         }
         let place = &self.run.place;
+        let stops = place.requests.stop().is_some();
         let said = more
-            .and_if(place.requests.stop().is_some(), Flags::STOP)
+            .and(if stops { Flags::STOP } else { Flags::NO_STOP })
             .and_if(place.requests.skip_epoch, Flags::SKIP_EPOCH)
             .and_if(place.validation_is_due, Flags::VALIDATE)
             .and_if(!place.requests.saves.is_empty(), Flags::SAVE)
             .and(self.signal_here().map(Flags::signal).unwrap_or_default());
         let agreed = Flags(self.frame.ranks.agree(said.0)?);
-        let place = &mut self.run.place;
-        if agreed.has(Flags::STOP) && place.requests.stop().is_none() {
-            place.requests.ask_to_stop(OTHER_RANK, "another rank requested it".into());
+        if agreed.has(Flags::STOP.and(Flags::NO_STOP)) {
+            self.share_stop()?;
         }
+        let place = &mut self.run.place;
         place.requests.skip_epoch |= agreed.has(Flags::SKIP_EPOCH);
         place.validation_is_due |= agreed.has(Flags::VALIDATE);
         self.books.some_rank_saves = agreed.has(Flags::SAVE);
@@ -38,6 +36,19 @@ impl<M: LightningModule> Engine<M> {
         let requeue = self.frame.signals.as_ref().and_then(SignalWatch::requeue);
         self.books.signal = requeue.into_iter().chain(Signal::ALL).find(|signal| agreed.has(Flags::signal(*signal)));
         Ok(agreed)
+    }
+
+    /// A rank without a stop gets that of the first rank with one. Its author is in the checkpoints of rank 0, where a
+    /// continued fit looks for it.
+    fn share_stop(&mut self) -> Result<()> {
+        let own = self.run.place.requests.stop().cloned();
+        let others = self.gathered(&own)?.unwrap_or_default();
+        let first = own.iter().cloned().chain(others.into_iter().flatten()).next();
+        let StopRequest { by, reason } = of_zero(&self.frame.ranks, first.unwrap_or_default())?;
+        if own.is_none() {
+            self.run.place.requests.ask_to_stop(&by, reason);
+        }
+        Ok(())
     }
 
     /// The signal that requested the run to end. With several ranks, the one that they have agreed on.

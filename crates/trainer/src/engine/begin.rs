@@ -16,6 +16,7 @@ use stormfire_module::{
 use super::Engine;
 use crate::{
     config::TrainerConfig,
+    logger_step,
     run_id::{new_run_id, owner_of},
 };
 
@@ -29,8 +30,8 @@ impl<M: LightningModule> Engine<M> {
             self.books = books.of_evaluation();
             let Place { progress, learning_rates, .. } = before.place;
             self.run.id = before.id;
-            self.run.place.logger_step = progress.global_step;
             (self.run.place.progress, self.run.place.learning_rates) = (progress, learning_rates);
+            logger_step::set_to_next(&mut self.run.place);
         }
         self.take_rank();
         self.store.clear();

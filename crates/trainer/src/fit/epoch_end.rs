@@ -4,13 +4,13 @@ use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, for_
 use stormfire_optim::for_trainer::DriveOptimizers as _;
 
 use super::{FitLoop, end};
-use crate::{engine::RandomPart, log_store::Sent};
+use crate::{engine::RandomPart, log_store::Sent, logger_step};
 
 impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn end_epoch(&mut self) -> Result<()> {
         let engine = &mut *self.engine;
         engine.run.place.validation_is_due = false;
-        engine.run.place.logger_step = engine.run.place.progress.global_step.saturating_sub(1);
+        logger_step::set_to_last(&mut engine.run.place);
         self.finite.watch_epoch(engine, self.module);
         engine.store.reach_epoch_end(RunningStage::Train)?;
         engine.sync_values(Sent::Epoch(RunningStage::Train))?;

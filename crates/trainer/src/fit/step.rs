@@ -15,6 +15,7 @@ use stormfire_optim::{
 
 use self::on_copy::StepReport;
 use super::FitLoop;
+use crate::logger_step;
 
 /// The result of the module's `training_batch`.
 pub(super) struct BatchOutcome {
@@ -52,7 +53,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
     fn close_window(&mut self) -> Result<()> {
         let window = Window { opens: false, closes: true, size: self.engine.run.place.window.size };
         let engine = &mut *self.engine;
-        engine.run.place.logger_step = engine.run.place.progress.global_step;
+        logger_step::set_to_next(&mut engine.run.place);
         engine.run.place.logs_this_step = engine.logs_step(engine.run.place.logger_step);
         let BatchOutcome { has_stepped, skipped, evidence, .. } = self.without_batch(window)?;
         let round = self.round();

@@ -12,7 +12,7 @@ use stormfire_optim::for_trainer::DriveOptimizers as _;
 use stormfire_values::Every;
 
 use super::FitLoop;
-use crate::{evaluate::evaluate, in_force::InForce};
+use crate::{evaluate::evaluate, guard::guard, in_force::InForce};
 
 impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn sanity_check(&mut self) -> Result<()> {
@@ -59,8 +59,16 @@ impl<M: LightningModule> FitLoop<'_, M> {
         let started = self.engine.frame.profiler.start();
         let given = self.engine.given_weights(self.module)?;
         self.engine.books.in_force.enter(self.module, given);
-        let result = evaluate(self.engine, self.module, &mut self.val, stage);
-        let trained = self.engine.books.in_force.leave(self.module, result.is_ok())?;
+        // A panic in a step must not leave the weights in force in the module either.
+        let result = guard(|| evaluate(self.engine, self.module, &mut self.val, stage));
+        let trained = match (self.engine.books.in_force.leave(self.module, result.is_ok()), &result) {
+            (Err(late), Err(_)) => {
+                // The first error is the one to report.
+                tracing::error!("after the validation had failed: {late}");
+                None
+            }
+            (left, _) => left?,
+        };
         *self.module = in_training(trained.unwrap_or_else(|| self.module.clone()), self.engine.frame.checkpointing);
         self.engine.stop_time(started, "validation");
         self.engine.run.place.last_validation = Stopwatch::default();

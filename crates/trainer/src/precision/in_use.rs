@@ -49,7 +49,7 @@ impl<B> InUse<B> {
         precision.prepare(device)?;
         let Some(dtype) = precision.of_steps() else { return Ok(()) };
         let Some(caster) = caster else {
-            let reason = format!("`{precision}` casts the batches, but this Trainer was not told how to cast one");
+            let reason = format!("`{precision}` casts the batches, but this Trainer has no function that casts them");
             return Err(Error::config("precision", reason, "call `Trainer::precision` in the program: it takes the value of a file, too"));
         };
         refuse_unfit(module, &precision.to_string())?;
@@ -97,9 +97,7 @@ impl<B> InUse<B> {
         let Some(precision) = self.given else { return error };
         let dtype = precision.of_steps().unwrap_or_else(|| precision.of_parameters());
         match (explained(message, &precision.to_string(), dtype), *hook) {
-            (Some(explained), Some(step)) if step.name().ends_with("_step") => {
-                in_hook(explained, step, &Callback::<M>::name(&ModuleHooks), *moment)
-            }
+            (Some(explained), Some(step)) if step.is_step() => in_hook(explained, step, &Callback::<M>::name(&ModuleHooks), *moment),
             (Some(explained), _) => explained,
             (None, _) => error,
         }

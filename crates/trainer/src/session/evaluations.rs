@@ -12,9 +12,11 @@ use crate::{
     evaluate::{Evaluated, evaluate},
     flags::Flags,
     in_force::is_same,
+    logger_step,
+    move_module::{choose_device, move_module},
     predict::predict,
     results_table::results_table,
-    setup::{choose_device, draw_seed, limits_of, place},
+    setup::{draw_seed, limits_of},
     training::Training,
 };
 
@@ -34,7 +36,7 @@ impl<M: LightningModule> Session<M> {
         let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.place.progress, at));
         let results = self.run(stage, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, stage)?;
-            on_ranks::require_same(engine, || on_ranks::facts_of(engine, module))?;
+            on_ranks::require_same(engine, || on_ranks::facts_of(engine, module, on_ranks::must_be_the_same))?;
             on_ranks::share_weights(engine, module)?;
             let config = &engine.frame.config;
             let (hook, limit, option) = if is_test {
@@ -54,7 +56,7 @@ impl<M: LightningModule> Session<M> {
             on_ranks::require_same(engine, || Ok(on_ranks::facts_of_data(&loaders.iter().cloned().collect::<Vec<_>>(), &limits)))?;
             let known = &mut engine.run.limits;
             if is_test { &mut known.test_batches } else { &mut known.val_batches }.clone_from(&limits);
-            engine.run.place.logger_step = engine.run.place.progress.global_step;
+            logger_step::set_to_next(&mut engine.run.place);
             engine.begin_logs()?;
             let mut data = Evaluated::new(loaders, limits);
             let metrics = evaluate(engine, module, &mut data, running)?;
@@ -85,13 +87,13 @@ impl<M: LightningModule> Session<M> {
         let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.place.progress, at));
         let predictions = self.run(Stage::Predict, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, Stage::Predict)?;
-            on_ranks::require_same(engine, || on_ranks::facts_of(engine, module))?;
+            on_ranks::require_same(engine, || on_ranks::facts_of(engine, module, on_ranks::must_be_the_same))?;
             on_ranks::share_weights(engine, module)?;
             if engine.frame.config.limit_predict_batches.is_none() {
                 engine.begin_logs()?;
                 return Ok(());
             }
-            engine.run.place.logger_step = engine.run.place.progress.global_step;
+            logger_step::set_to_next(&mut engine.run.place);
             let loaders = of_data(engine, Hook::PredictDataloader, || data.predict_dataloader())?;
             require(&loaders, Stage::Predict)?;
             let loaders = seeded(engine, &loaders)?;
@@ -140,7 +142,7 @@ impl<M: LightningModule> Session<M> {
         let (engine, caster) = (&mut self.engine, self.given.caster);
         engine.precision.begin(engine.frame.config.precision, &engine.frame.device, module, caster)?;
         // Clones share uninitialized parameters, and a fit of the same module may follow.
-        let module = place(module.clone(), &engine.frame.device, engine.frame.config.seed).valid();
+        let module = move_module(module.clone(), &engine.frame.device, engine.frame.config.seed).valid();
         let module = engine.precision.parameters(module);
         self.start_threads(&module, false)?;
         Ok(module)
@@ -165,10 +167,8 @@ fn facts_of_prediction<M: LightningModule>(
     limits: &[Option<usize>],
 ) -> Result<String> {
     let loaders: Vec<_> = loaders.iter().cloned().collect();
-    let mut facts = on_ranks::facts_of(engine, module)?;
     // No other option changes a prediction.
-    let matters = ["option `accelerator`", "option `precision`", "option `seed`"];
-    facts.retain(|(name, _)| !name.starts_with("option") || matters.contains(&name.as_str()));
+    let mut facts = on_ranks::facts_of(engine, module, |option| ["accelerator", "precision", "seed"].contains(&option))?;
     facts.extend(on_ranks::facts_of_data(&loaders, limits));
     facts.push(("number of ranks".to_owned(), engine.world().to_string()));
     Ok(facts.into_iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("; "))

@@ -36,12 +36,17 @@ impl<M: LightningModule> Session<M> {
 
     /// The final state of the newest fit, to continue from.
     pub(crate) fn newest_fit(&mut self, module: &M) -> Result<Resume> {
-        let ended = self.ended.as_ref().map(|ended| ended.state.clone()).ok_or_else(|| {
-            let hint = "call it after a `Trainer::fit` that has returned a module, or resume from a checkpoint with `set_ckpt_path`";
-            Error::config("fit_further", "no fit has completed", hint)
-        })?;
+        let ended = self.end_of_newest_fit("fit_further", "resume from a checkpoint with `set_ckpt_path`")?;
         let (manifest, tensors) = checkpoint::in_memory(&mut self.engine, &mut module.clone(), &self.training, ended)?;
         Resume::in_memory(manifest, tensors)
+    }
+
+    /// The final state of the newest fit. A fit that failed has none. `method` needs it, `instead` is another way.
+    pub(super) fn end_of_newest_fit(&self, method: &str, instead: &str) -> Result<RunState> {
+        self.ended.as_ref().map(|ended| ended.state.clone()).ok_or_else(|| {
+            let hint = format!("call it after a `Trainer::fit` that has returned a module, or {instead}");
+            Error::config(method, "no fit has completed", hint)
+        })
     }
 
     /// Sets new limits for later runs.

@@ -26,20 +26,25 @@ pub(super) struct Start {
 /// Properties that must be the same on every rank, by name.
 pub(super) type Facts = Vec<(String, String)>;
 
-pub(super) fn facts_of<M: LightningModule>(engine: &Engine<M>, module: &M) -> Result<Facts> {
+/// `matters`: which options.
+pub(super) fn facts_of<M: LightningModule>(engine: &Engine<M>, module: &M, matters: impl Fn(&str) -> bool) -> Result<Facts> {
     let mut facts = vec![
         ("version of Stormfire".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("module".to_owned(), std::any::type_name::<M>().to_owned()),
     ];
     let config: Value = state::save(engine.frame.config.as_ref())?;
     if let Value::Object(options) = config {
-        // A folder may be mounted elsewhere on another machine.
-        let options = options.into_iter().filter(|(name, _)| name != "default_root_dir");
+        let options = options.into_iter().filter(|(name, _)| matters(name));
         facts.extend(options.map(|(name, value)| (format!("option `{name}`"), value.to_string())));
     }
     facts.push(("number of parameters".to_owned(), module.num_params().to_string()));
     facts.push(("list of trained parameters".to_owned(), gradients::trained(module).join(", ")));
     Ok(facts)
+}
+
+/// Whether the ranks must have the same value of an option. A folder may be mounted elsewhere on another machine.
+pub(super) fn must_be_the_same(option: &str) -> bool {
+    option != "default_root_dir"
 }
 
 /// Refuses facts that differ from rank to rank.
@@ -69,7 +74,7 @@ pub(super) fn require_same<M: LightningModule>(engine: &Engine<M>, facts: impl F
 /// # Errors
 /// Another program, or other options, on one of the ranks.
 pub(super) fn start<M: LightningModule>(engine: &Engine<M>, module: &M, seed: u64, log_dir: Option<PathBuf>) -> Result<Start> {
-    require_same(engine, || facts_of(engine, module))?;
+    require_same(engine, || facts_of(engine, module, must_be_the_same))?;
     of_zero(&engine.frame.ranks, Start { seed, log_dir, is_logged: !engine.run.loggers.is_empty() })
 }
 

@@ -14,11 +14,12 @@ use crate::{
     gradient_checkpointing::strategy,
     limit::Limit,
     logger_choice::LoggerChoice,
+    move_module::choose_device,
     new_rates::RateSweep,
     non_finite::NonFinite,
     requeue_signal::RequeueSignal,
     seed::{initialise, initialise_on},
-    setup::{choose_device, complete_callbacks, draw_seed},
+    setup::{complete_callbacks, draw_seed},
 };
 
 /// What a tuner does with a Trainer. Nothing of it changes a later fit.

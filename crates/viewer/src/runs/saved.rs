@@ -163,9 +163,9 @@ fn about(header: &Header) -> About {
     About { facts, hparams: header.hparams.clone() }
 }
 
-/// The state of a `ModelCheckpoint`.
+/// The state of a `ModelCheckpoint` with a metric.
 struct State<'a> {
-    /// The monitored metric, or the name of the callback.
+    /// The metric.
     monitor: &'a str,
     best: Option<&'a str>,
     scores: Vec<(&'a str, f64)>,
@@ -179,13 +179,10 @@ impl State<'_> {
 
 fn states(callbacks: &Map<String, Value>) -> Vec<State<'_>> {
     let mut all = Vec::new();
-    for (key, state) in callbacks {
-        let Some(inner) = key.strip_prefix("ModelCheckpoint{").and_then(|rest| rest.strip_suffix('}')) else { continue };
-        let monitor = inner.strip_prefix("monitor: ").and_then(|rest| rest.rsplit_once(", mode: ")).map_or(inner, |(name, _)| name);
-        let scores = state["best_k_models"].as_array().into_iter().flatten();
-        let scores = scores.filter_map(|one| Some((one["path"].as_str()?, float(&one["score"])?))).collect();
-        let has_scores = monitor != "none";
-        all.push(State { monitor, best: state["best_model_path"].as_str().filter(|_| has_scores), scores });
+    for state in callbacks.values() {
+        let (Some(monitor), Some(models)) = (state["monitor"].as_str(), state["best_k_models"].as_array()) else { continue };
+        let scores = models.iter().filter_map(|one| Some((one["path"].as_str()?, float(&one["score"])?))).collect();
+        all.push(State { monitor, best: state["best_model_path"].as_str(), scores });
     }
     all
 }

@@ -319,12 +319,19 @@ fn checkpoints_have_their_scores_also_in_a_moved_folder() {
     };
     let place = |name: &str| format!("/elsewhere/run/checkpoints/{name}");
     let best = serde_json::json!({
-        "best_model_path": place("val/b.ckpt"),
+        "monitor": "val/loss, mode: x", "best_model_path": place("val/b.ckpt"),
         "best_k_models": [{"path": place("val/a.ckpt"), "score": 0.5}, {"path": place("val/b.ckpt"), "score": 0.25}],
     });
     let at = |name: &str| folder.path().join("checkpoints").join(name);
     checkpoint(&at("val/a.ckpt"), &saved(10, 0.5.into(), serde_json::json!({})));
-    checkpoint(&at("val/b.ckpt"), &saved(20, 0.25.into(), serde_json::json!({"best_model_path": place("val/a.ckpt")})));
+    checkpoint(
+        &at("val/b.ckpt"),
+        &saved(
+            20,
+            0.25.into(),
+            serde_json::json!({"monitor": "val/loss, mode: x", "best_model_path": place("val/a.ckpt"), "best_k_models": []}),
+        ),
+    );
     checkpoint(&at("last.ckpt"), &saved(30, "NaN".into(), best));
     write(at("torn.ckpt"), "x").unwrap();
     write(folder.path().join("metrics.csv"), "step,a\n0,1\n").unwrap();

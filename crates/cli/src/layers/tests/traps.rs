@@ -7,7 +7,7 @@ use crate::{node::Tree, print::inline};
 fn a_text_without_a_value_is_no_null() {
     for text in ["", " ", "# none", "---"] {
         let error = flags(&[("model.crop", text)]).unwrap_err().to_string();
-        assert_eq!(error, "model.crop: the option `model.crop` has no value\n  help: `null` is no value", "{text:?}");
+        assert_eq!(error, "model.crop: the option `model.crop` has no value\n  help: for no value, write `null`", "{text:?}");
     }
     for text in ["null", "~"] {
         assert_eq!(flags(&[("model.crop", text)]).unwrap().model.crop, None);

@@ -137,7 +137,7 @@ fn a_continued_run_is_the_same_run_and_has_nothing_twice() {
     }
     // Three cases of what came after the checkpoint: the server has it or not, and the spool exists or not (a new
     // machine).
-    for (reached, spool_is_gone) in [(true, false), (false, false), (true, true)] {
+    for (reached, is_spool_missing) in [(true, false), (false, false), (true, true)] {
         let trackio = Trackio::default();
         let (server, folder) = (trackio.start(), tempfile::tempdir().unwrap());
         let mut killed = logger(&server, folder.path());
@@ -155,7 +155,7 @@ fn a_continued_run_is_the_same_run_and_has_nothing_twice() {
         }
         drop(killed);
         server.up();
-        if spool_is_gone {
+        if is_spool_missing {
             fs_err::remove_dir_all(folder.path().join(".stormfire")).unwrap();
         }
 
@@ -166,7 +166,7 @@ fn a_continued_run_is_the_same_run_and_has_nothing_twice() {
         continued.log_hyperparams(&params("lr", 0.1), &Metrics::new()).unwrap();
         log(&mut continued, 11..30);
         continued.finalize(Status::Success).unwrap();
-        assert_eq!(trackio.rows(), uninterrupted.rows(), "reached: {reached}, spool is gone: {spool_is_gone}");
+        assert_eq!(trackio.rows(), uninterrupted.rows(), "reached: {reached}, spool is missing: {is_spool_missing}");
         let ids: HashSet<String> = server.received().iter().flat_map(|request| run_ids(&request.json())).collect();
         assert_eq!(ids.len(), 1);
     }

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_svg_is_refused() {
+    fn an_invalid_svg_is_refused() {
         let error = Figure::svg("<html/>").to_png().unwrap_err();
         assert!(error.to_string().starts_with("invalid figure: "), "{error}");
     }

@@ -16,7 +16,7 @@ fn row(line: u64) -> Posted {
 }
 
 #[test]
-fn a_server_that_is_away_gets_everything_when_it_is_back() {
+fn an_unreachable_server_gets_all_rows_when_it_is_back() {
     let (folder, wandb) = (tempfile::tempdir().unwrap(), Wandb::start());
     wandb.server.down();
     let mut first = logger(folder.path()).base_url(&wandb.server.address).api_key(KEY);
