@@ -2,10 +2,7 @@
 //!
 //! It writes each call as a line of JSON. The task is to fit a line, which takes a moment.
 
-use std::{
-    io::{BufWriter, Write as _},
-    path::PathBuf,
-};
+use std::{io::Write as _, path::PathBuf};
 
 use burn::{
     nn::{Linear, LinearConfig},
@@ -13,7 +10,7 @@ use burn::{
     prelude::*,
     tensor::Distribution,
 };
-use fs_err::File;
+use fs_err::OpenOptions;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -26,11 +23,13 @@ use stormfire::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-struct JsonLines(BufWriter<File>);
+struct JsonLines(PathBuf);
 
 impl JsonLines {
+    /// The file exists from the first line on: `--print-config` makes a logger, too.
     fn line(&mut self, line: &Value) -> LogResult<()> {
-        Ok(writeln!(self.0, "{line}")?)
+        let mut file = OpenOptions::new().create(true).append(true).open(&self.0)?;
+        Ok(writeln!(file, "{line}")?)
     }
 }
 
@@ -52,14 +51,10 @@ impl Logger for JsonLines {
         self.line(&json!({ "hparams": params }))
     }
 
-    // The Trainer calls the logger on a separate thread, and this method whenever the logger is idle.
-    fn save(&mut self) -> LogResult<()> {
-        Ok(self.0.flush()?)
-    }
-
+    // The Trainer calls these methods on a separate thread. A logger with a buffer writes it in `save`, which is called
+    // whenever the logger is idle.
     fn finalize(&mut self, status: Status) -> LogResult<()> {
-        self.line(&json!({ "status": format!("{status:?}") }))?;
-        self.save()
+        self.line(&json!({ "status": format!("{status:?}") }))
     }
 }
 
@@ -140,9 +135,8 @@ fn main() -> Result<Stop> {
         .trainer_defaults(TrainerConfig { max_steps: Some(300), log_every_n_steps: 20, ..TrainerConfig::default() })
         .section("lines", |lines: LinesConfig, trainer| {
             let root = trainer.config().default_root_dir.clone();
-            fs_err::create_dir_all(&root)?;
-            let file = File::create(lines.file.unwrap_or_else(|| root.join("metrics.jsonl")))?;
-            Ok(trainer.logger(JsonLines(BufWriter::new(file))).logger(CsvLogger::new(root)))
+            let file = lines.file.unwrap_or_else(|| root.join("metrics.jsonl"));
+            Ok(trainer.logger(JsonLines(file)).logger(CsvLogger::new(root)))
         })
         .run()
 }

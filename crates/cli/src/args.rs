@@ -148,8 +148,8 @@ pub(crate) fn check_combination(line: &Line, schema: &Schema) -> Result<()> {
         let help = "`sweep` itself runs the program with several values".to_owned();
         return Err(Problem::general("`--multirun` cannot be combined with `sweep`").help(help).into());
     }
-    let is_divided = |text: &String| !matches!(values::of(text), Ok(Values::Each(values)) if values.len() == 1);
-    let is_varied = |option: &&Assignment| is_secret(&option.path, schema) && option.text.as_ref().is_some_and(is_divided);
+    let has = |option: &Assignment| is_secret(&option.path, schema) || has_secret(option, schema);
+    let is_varied = |option: &&Assignment| values::is_divided(option.text.as_deref()) && has(option);
     if let Some(option) = line.options.iter().filter(|_| line.multirun || sweeps).find(is_varied) {
         return Err(Problem::of_varied_secret(&option.path, &option.source).into());
     }

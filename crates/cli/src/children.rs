@@ -42,18 +42,22 @@ pub(crate) struct Job<'a> {
     pub(crate) folder: PathBuf,
     /// Whether the output goes into a file: several progress bars on one screen tear each other.
     pub(crate) is_quiet: bool,
+    /// Whether the run writes nothing.
+    pub(crate) is_dry: bool,
     pub(crate) trial: Option<&'a TrialTask>,
 }
 
 impl Job<'_> {
     /// Runs the process to its end.
     pub(crate) fn run(&self, watch: &SignalWatch) -> io::Result<ExitStatus> {
-        fs_err::create_dir_all(&self.folder)?;
+        if !self.is_dry {
+            fs_err::create_dir_all(&self.folder)?;
+        }
         let task = Task { parent: std::process::id(), trial: self.trial.cloned() };
         let mut command = Command::new(self.program);
         command.args(&self.words).arg(format!("--{ROOT}={}", self.folder.display()));
         command.env(VARIABLE, serde_json::to_string(&task)?).stdin(Stdio::piped());
-        if self.is_quiet {
+        if self.is_quiet && !self.is_dry {
             let log = fs_err::OpenOptions::new().create(true).append(true).open(self.output())?;
             command.stderr(log.try_clone()?.into_parts().0).stdout(log.into_parts().0);
         }

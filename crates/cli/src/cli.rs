@@ -205,7 +205,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
 
     /// Adds a section of options, such as for a callback of the program: with `.section("stop", |stop: StopConfig,
     /// trainer| Ok(trainer.callback(GoodEnough::new(stop))))`, the flag `--stop.threshold=0.9` is known. It is called
-    /// before the functions of [`trainer`](Self::trainer).
+    /// before the functions of [`trainer`](Self::trainer). `--print-config` and `--dry-run` call it, too, so it must not
+    /// write a file: a logger opens its file with the first value.
     pub fn section<C: Section>(mut self, name: &'static str, add: impl FnOnce(C, Trainer<M>) -> Result<Trainer<M>> + 'static) -> Self {
         self.parts = self.parts.and_then(|mut parts| {
             if parts.iter().any(|part| part.name == name) || ["trainer", sweep::SECTION, tune::SECTION].contains(&name) {
@@ -235,7 +236,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     }
 
     /// A logger that files can name in `trainer.loggers`. The function also gets the Trainer with its options, such as
-    /// `default_root_dir`.
+    /// `default_root_dir`. As in a [`section`](Self::section), it must not write a file.
     pub fn register_logger<C, T>(mut self, name: &str, make: impl Fn(C, &Trainer<M>) -> Result<T> + 'static) -> Self
     where
         C: DeserializeOwned + JsonSchema,

@@ -27,6 +27,19 @@ pub(crate) struct Plan {
     runs: Vec<Vec<String>>,
     jobs: usize,
     root: PathBuf,
+    /// Whether the runs write nothing.
+    is_dry: bool,
+}
+
+/// The options of a line without those that a later one of the same name replaces.
+pub(crate) fn in_force(options: &[Assignment]) -> impl Iterator<Item = &Assignment> {
+    let is_last = |(index, option): &(usize, &Assignment)| options[index + 1..].iter().all(|later| later.path != option.path);
+    options.iter().enumerate().filter(is_last).map(|(_, option)| option)
+}
+
+/// Whether an option has several values.
+pub(crate) fn is_varied(option: &Assignment) -> bool {
+    values::is_divided(option.text.as_deref())
 }
 
 /// Every combination of the values in a line. The last option changes fastest.
@@ -38,7 +51,7 @@ pub(crate) fn plan(line: &Line, root: PathBuf) -> Result<Plan> {
     common.extend(common_words(line));
     let mut runs: Vec<Vec<String>> = vec![Vec::new()];
     let mut varied = Vec::new();
-    for option in &line.options {
+    for option in in_force(&line.options) {
         let words = match &option.text {
             None => vec![format!("--{}", option.path)],
             Some(text) => {
@@ -66,7 +79,7 @@ pub(crate) fn plan(line: &Line, root: PathBuf) -> Result<Plan> {
     if varied.contains(&ROOT) {
         return Err(Problem::general(format!("`--multirun`: each run has a folder of its own, so {} has one value", any_of([ROOT]))).into());
     }
-    Ok(Plan { common, runs, jobs: line.jobs.unwrap_or(1).max(1), root })
+    Ok(Plan { common, runs, jobs: line.jobs.unwrap_or(1).max(1), root, is_dry: line.dry_run })
 }
 
 impl Plan {
@@ -84,14 +97,14 @@ impl Plan {
     /// Runs them in child processes. Returns a table, and whether all have ended well.
     pub(crate) fn run(&self, program: &Path) -> Result<(String, bool), stormfire_module::Error> {
         let watch = SignalWatch::install(None);
-        let folder = new_folder(&self.root, "multirun")?;
+        let folder = if self.is_dry { self.root.join("multirun") } else { new_folder(&self.root, "multirun")? };
         let left = Mutex::new(0..self.runs.len());
         let ends = Mutex::new(vec!["not started".to_owned(); self.runs.len()]);
         let next = || Ok(left.lock().unwrap_or_else(PoisonError::into_inner).next().filter(|_| watch.received().is_none()));
         let work = |number: usize| {
             let words = self.common.iter().chain(&self.runs[number]).cloned().collect();
             let folder = folder.join(format!("job_{number}"));
-            let job = Job { program, words, folder, is_quiet: self.jobs > 1, trial: None };
+            let job = Job { program, words, folder, is_quiet: self.jobs > 1, is_dry: self.is_dry, trial: None };
             let end = match job.run(&watch)?.code() {
                 Some(0) => GOOD.to_owned(),
                 Some(code) => format!("exit code {code}"),
@@ -100,7 +113,7 @@ impl Plan {
             ends.lock().unwrap_or_else(PoisonError::into_inner)[number] = end;
             Ok(())
         };
-        work_off(self.jobs, next, work)?;
+        work_off(self.jobs.min(self.runs.len()), next, work)?;
         let ends = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut table = format!("{} runs in {}\n", self.runs.len(), folder.display());
         for (number, (words, end)) in self.runs.iter().zip(&ends).enumerate() {

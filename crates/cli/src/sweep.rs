@@ -22,6 +22,7 @@ use crate::{
     children::{Job, ROOT, common_words},
     error::{Error as Mistake, Problem, Result},
     layers::Layers,
+    multirun::in_force,
     node::{Node, Tree},
     print::print_config,
     read,
@@ -58,7 +59,7 @@ pub(crate) struct Plan {
 /// `sweep.space`.
 pub(crate) fn divide(options: &[Assignment]) -> Result<(Vec<Assignment>, Option<Node>)> {
     let (mut plain, mut layer) = (Vec::new(), None);
-    for option in options {
+    for option in in_force(options) {
         let is_own = option.path == SECTION || option.path.starts_with("sweep.") || option.path.starts_with("tune.");
         let Some(text) = option.text.as_ref().filter(|_| !is_own) else {
             plain.push(option.clone());
@@ -73,19 +74,20 @@ pub(crate) fn divide(options: &[Assignment]) -> Result<(Vec<Assignment>, Option<
         }
         let layer = layer.get_or_insert_with(|| Node::empty(source));
         if let Some(fields) = layer.fields_mut() {
-            // The last one counts, as of all flags.
-            fields.shift_remove(&option.path);
             fields.insert(option.path.clone(), Node::new(Tree::Text(text.clone()), source));
         }
     }
     Ok((plain, layer))
 }
 
-/// Completes the section `sweep.space` of a configuration with the values in a line. Its names become paths.
-pub(crate) fn with_space(mut config: Node, of_line: Option<&Node>) -> Node {
+/// Completes the section `sweep.space` of a configuration with the values in a line. Its names become paths. An option
+/// with one value in the line has that value in all trials, also if a file has several.
+pub(crate) fn with_space(mut config: Node, of_line: Option<&Node>, fixed: &[Assignment]) -> Node {
     let source = config.source.clone();
     let Some(space) = config.fields_mut().and_then(|fields| fields.get_mut(SECTION)?.fields_mut()?.get_mut("space")) else { return config };
-    let flat = space::flattened(space, of_line);
+    let mut flat = space::flattened(space, of_line);
+    let in_line = |path: &String| of_line.and_then(Node::fields).is_some_and(|fields| fields.contains_key(path));
+    flat.retain(|path, _| in_line(path) || !fixed.iter().any(|option| option.path == *path));
     *space = Node::new(Tree::Map(flat), &source);
     config
 }
@@ -105,6 +107,10 @@ pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str) ->
     };
     let given = section.get(["folder"]).filter(|_| options.folder.is_some()).or(root);
     check_on_disk(&folder, given, "sweep.folder")?;
+    if options.trials == Some(0) {
+        let source = section.get(["trials"]).map_or(&section.source, |node| &node.source);
+        return Err(Problem::new(source, "`sweep.trials`: a sweep has at least one trial").into());
+    }
     let sweep = options.sweep(&dimensions, &folder).map_err(|reason| Problem::new(&section.source, reason))?;
     let mut words = vec!["fit".to_owned()];
     words.extend(common_words(line));
@@ -181,7 +187,7 @@ impl Plan {
         let result = run_in_processes(&self.sweep, self.jobs, |task| {
             let options = task.params().iter().map(|(path, value)| format!("--{path}={}", flag_text(path, value, &self.schema)));
             let words = self.common.iter().cloned().chain(options).collect();
-            let job = Job { program, words, folder: task.folder(), is_quiet: self.jobs > 1, trial: Some(task) };
+            let job = Job { program, words, folder: task.folder(), is_quiet: self.jobs > 1, is_dry: false, trial: Some(task) };
             let status = job.run(&watch)?;
             if let Some(signal) = watch.received() {
                 return Err(signal.into());

@@ -46,8 +46,12 @@ impl Default for TuneConfig {
 impl TuneConfig {
     /// The options to find: those of the learning rate and of the batch size.
     pub(crate) fn options(&self, config: &Node, schema: &Schema) -> Result<(Option<String>, Option<String>)> {
-        let lr = wanted(self.lr.as_deref(), "lr", ("model", &["lr", "learning_rate"]), config, schema)?;
-        let batch_size = wanted(self.batch_size.as_deref(), "batch_size", ("data", &["batch_size"]), config, schema)?;
+        if self.lr.is_none() && self.batch_size.is_none() {
+            let message = "`tune` has nothing to find: `tune.lr` and `tune.batch_size` are null";
+            return Err(Problem::general(message).help("leave one of them out".to_owned()).into());
+        }
+        let lr = wanted(self.lr.as_deref(), ("lr", &Tree::Float(0.5)), ("model", &["lr", "learning_rate"]), config, schema)?;
+        let batch_size = wanted(self.batch_size.as_deref(), ("batch_size", &Tree::UInt(1)), ("data", &["batch_size"]), config, schema)?;
         if lr.is_none() && batch_size.is_none() {
             let message = "`tune` has nothing to find: the program has no option for a learning rate or a batch size";
             return Err(Problem::general(message).help("name one: `--tune.lr=model.OPTION`".to_owned()).into());
@@ -68,12 +72,18 @@ impl TuneConfig {
     }
 }
 
-/// The path of an option, if it is to be found.
-fn wanted(given: Option<&str>, name: &str, (section, usual): (&str, &[&str]), config: &Node, schema: &Schema) -> Result<Option<String>> {
+/// The path of an option, if it is to be found. `example`: a value that it must take.
+fn wanted(
+    given: Option<&str>,
+    (name, example): (&str, &Tree),
+    (section, usual): (&str, &[&str]),
+    config: &Node,
+    schema: &Schema,
+) -> Result<Option<String>> {
     let setting = format!("{SECTION}.{name}");
     let source = || config.get(setting.split('.')).map_or_else(Source::default_value, |node| node.source.clone());
     let is_number = |path: &str| {
-        let leaf = schema.leaf(path).filter(|leaf| leaf.kinds.has(&Tree::UInt(1)));
+        let leaf = schema.leaf(path).filter(|leaf| leaf.kinds.has(example));
         leaf.is_some() && config.get(path.split('.')).is_some()
     };
     match given {
@@ -97,7 +107,8 @@ fn wanted(given: Option<&str>, name: &str, (section, usual): (&str, &[&str]), co
         Some(path) if is_number(path) => Ok(Some(path.to_owned())),
         Some(path) => {
             let known: Vec<&str> = schema.leaves().map(|leaf| leaf.path.as_str()).filter(|path| is_number(path)).collect();
-            let message = format!("`{setting}`: there is no option `{path}` with a number");
+            let kind = if matches!(example, Tree::Float(_)) { "a number" } else { "a whole number" };
+            let message = format!("`{setting}`: there is no option `{path}` that takes {kind}");
             Err(Problem::new(&source(), message).help(did_you_mean(path, known)).into())
         }
     }

@@ -13,6 +13,11 @@ pub(crate) enum Values {
     Int(i64, i64),
 }
 
+/// Whether the text of an option has several values.
+pub(crate) fn is_divided(text: Option<&str>) -> bool {
+    text.is_some_and(|text| !matches!(of(text), Ok(Values::Each(values)) if values.len() == 1))
+}
+
 /// `1e-3,1e-2`, `choice(a, b)`, `range(1, 5)` or `range(1, 9, 2)`, and `uniform(0, 1)`, `log_uniform(1e-5, 1e-1)` and
 /// `int(16, 256)`. Commas in brackets or quotes divide nothing.
 pub(crate) fn of(text: &str) -> Result<Values, String> {

@@ -152,6 +152,11 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         }
         layers = layers.env(&self.prefix, variables)?;
         if line.multirun {
+            let mut line = line;
+            if line.ckpt_path.is_some() {
+                // The runs have other folders.
+                line.ckpt_path = self.checkpoint_of_runs(&line, &layers)?.map(|path| path.display().to_string());
+            }
             // Its own value, unless a flag has another one.
             let root = layers.clone().flags(line.options.iter().filter(|option| option.path == ROOT).cloned()).merged()?;
             let given = root.get(ROOT.split('.'));
@@ -184,20 +189,15 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             layers.checked()?;
         }
         let merged = layers.merged()?;
-        let trainer = merged.get(["trainer"]).cloned().unwrap_or_else(|| Node::empty(&Source::default_value()));
         // All but the model, which the checkpoint may change.
         let mut others = merged.clone();
         others.fields_mut().map(|fields| fields.shift_remove("model"));
         Error::all(crate::check::check(&others, &schema)).map_err(|error| secret::redacted(error, &merged, &schema))?;
-        let mut options = trainer.clone();
-        if let Some(fields) = options.fields_mut() {
-            fields.retain(|name, _| !Kind::ALL.iter().any(|kind| kind.option() == name));
-        }
-        let given: TrainerConfig = typed::read(&options, "trainer")?;
+        let given = trainer_options(&merged)?;
         given.check().map_err(|error| in_source(error, &merged, &schema, "trainer"))?;
         let trainer = self.trainer_of(&given, &merged, &schema).map_err(|ended| ended.hide(&secret::of(&merged, &schema)))?;
         let checkpoint = match &line.ckpt_path {
-            Some(path) => trainer.find_checkpoint(&CkptPath::from(path.as_str())).map_err(|error| of_ckpt_path(&error))?,
+            Some(path) => found(&trainer, path, command)?,
             None => None,
         };
         let saved = checkpoint.as_deref().map(|path| of_checkpoint(path, &schema)).transpose().map_err(|error| of_ckpt_path(&error))?;
@@ -220,7 +220,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         }
         let header = header(program, &self.version, &line.shown);
         if command == Command::Sweep {
-            config = sweep::with_space(config, space.as_ref());
+            config = sweep::with_space(config, space.as_ref(), layers.given_flags());
             if line.print.is_none() {
                 let plan = sweep::plan(line, &layers, &config, &header)?;
                 if !line.dry_run {
@@ -248,6 +248,16 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         };
         let trainer = trainer.callback(saved_config);
         Ok(Prepared { command, dry_run: line.dry_run, trainer, config, schema, secrets, checkpoint, saved, header })
+    }
+
+    /// The checkpoint from which all runs of a line start. Each of them has a folder in which there is none.
+    fn checkpoint_of_runs(&mut self, line: &Line, layers: &Layers) -> Result<Option<PathBuf>, Ended> {
+        let Some(path) = &line.ckpt_path else { return Ok(None) };
+        let common = multirun::in_force(&line.options).filter(|option| !multirun::is_varied(option));
+        let layers = layers.clone().flags(common.cloned());
+        let (schema, merged) = (layers.schema().clone(), layers.merged()?);
+        let trainer = self.trainer_of(&trainer_options(&merged)?, &merged, &schema);
+        found(&trainer.map_err(|ended| ended.hide(&secret::of(&merged, &schema)))?, path, line.command.unwrap_or_default())
     }
 
     /// The Trainer with its options, and with what the program adds in code.
@@ -348,6 +358,27 @@ fn check_runs(plan: &multirun::Plan, line: &Line, layers: &Layers) -> Result<()>
 
 fn option_values(config: &TrainerConfig) -> Result<Value, Ended> {
     serde_json::to_value(config).map_err(|error| Ended::Usage(Problem::general(error.to_string()).into()))
+}
+
+/// The options of the Trainer in a configuration, without its callbacks and loggers.
+fn trainer_options(config: &Node) -> Result<TrainerConfig> {
+    let mut options = config.get(["trainer"]).cloned().unwrap_or_else(|| Node::empty(&Source::default_value()));
+    if let Some(fields) = options.fields_mut() {
+        fields.retain(|name, _| !Kind::ALL.iter().any(|kind| kind.option() == name));
+    }
+    typed::read(&options, "trainer")
+}
+
+/// The checkpoint of `--ckpt-path`. Only a fit may start without it: a job that a scheduler starts again has the same
+/// line each time.
+fn found<M: LightningModule>(trainer: &Trainer<M>, path: &str, command: Command) -> Result<Option<PathBuf>, Ended> {
+    let found = trainer.find_checkpoint(&CkptPath::from(path)).map_err(|error| of_ckpt_path(&error))?;
+    if found.is_none() && command != Command::Fit {
+        let message = format!("there is no checkpoint in `{}`", trainer.config().default_root_dir.display());
+        let problem = Problem::new(&Origin::Flag("--ckpt-path".into()).into(), message);
+        return Err(problem.help("train first, or give the path of a file".to_owned()).into_ended());
+    }
+    Ok(found)
 }
 
 /// A checkpoint that cannot be used is a mistake on the command line.

@@ -49,3 +49,22 @@ fn each_run_is_a_process_with_a_folder() {
         assert_eq!(words(2), "--a=2\n");
     }
 }
+
+#[test]
+fn the_last_of_several_flags_counts() {
+    let plan = plan(&line(&[("a", "1,2"), ("b", "x"), ("a", "3,4"), ("b", "y")]), "root".into()).unwrap();
+    assert_eq!((plan.common, plan.runs), (vec!["--b=y".to_owned()], vec![vec!["--a=3".to_owned()], vec!["--a=4".to_owned()]]));
+    let error = super::plan(&line(&[("a", "1,2"), ("a", "5")]), "root".into()).unwrap_err().to_string();
+    assert!(error.contains("no option has several values"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_dry_run_makes_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    for jobs in [1, 2] {
+        let given = Line { dry_run: true, jobs: Some(jobs), ..line(&[("a", "1,2")]) };
+        let (_, is_good) = plan(&given, folder.path().into()).unwrap().run(Path::new("/bin/true")).unwrap();
+        assert!(is_good && fs_err::read_dir(folder.path()).unwrap().next().is_none());
+    }
+}

@@ -18,7 +18,7 @@ pub(crate) struct SweepConfig {
     /// and `tpe` for ranges.
     search: Option<Search>,
     /// The number of trials of `random` and `tpe`. Default: 20.
-    trials: Option<usize>,
+    pub(super) trials: Option<usize>,
     /// The metric to be optimized.
     monitor: String,
     /// Whether a lower or a higher value is better.

@@ -12,6 +12,7 @@ use crate::{
     node::{Node, Tree},
     print::inline,
     schema::{Schema, join},
+    secret,
     source::Source,
     values::{self, Values},
 };
@@ -102,6 +103,9 @@ fn dimension(path: &str, node: &Node, schema: &Schema) -> Result<Dimension> {
                     Values::Int(low, high) => vec![low.to_string(), high.to_string()],
                     Values::Each(_) => Vec::new(),
                 };
+                if let Some(reason) = wrong_range(&range) {
+                    return Err(Problem::new(source, format!("`{path}`: {reason}")).into());
+                }
                 return Ok(Dimension { path: path.to_owned(), source: source.clone(), values: Among::Range(range), examples });
             }
         },
@@ -109,11 +113,26 @@ fn dimension(path: &str, node: &Node, schema: &Schema) -> Result<Dimension> {
     };
     let value = |text: &String| {
         let layer = Assignment { path: path.to_owned(), text: Some(text.clone()), source: source.clone() }.layer(schema)?;
+        if secret::has(&layer, schema) {
+            return Err(Problem::of_varied_secret(path, source).into());
+        }
         let value = layer.get(path.split('.')).unwrap_or(&layer);
         json::to_value(value).map_err(|error| Error::from(Problem::new(source, error.to_string())))
     };
     let values = texts.iter().map(value).collect::<Result<Vec<_>>>()?;
     Ok(Dimension { path: path.to_owned(), source: source.clone(), values: Among::Each(values), examples: texts })
+}
+
+/// What is wrong with a range.
+fn wrong_range(range: &Values) -> Option<String> {
+    match range {
+        Values::Uniform(low, high) if !(low.is_finite() && high.is_finite() && low < high) => Some(format!("{low}..{high} is not a range")),
+        Values::LogUniform(low, high) if !(*low > 0.0 && high.is_finite() && low < high) => {
+            Some(format!("{low}..{high} is not a range of positive numbers"))
+        }
+        Values::Int(low, high) if low > high => Some(format!("{low}..={high} is empty")),
+        _ => None,
+    }
 }
 
 /// Whether it is a name in a map with any names.

@@ -365,7 +365,7 @@ fn tune_writes_a_file_with_what_it_has_found() {
     let Outcome::Tuned(tuned) = tune(&["tune.lr=null", "tune.scale_batch_size.max=4"]).unwrap() else { panic!("not tuned") };
     assert!(tuned.learning_rate.is_none() && tuned.config.ends_with("tune_1/config.yaml"));
     insta::assert_snapshot!(tune(&["tune.lr=model.lrr"]).unwrap_err().to_string(), @r"
-    tune.lr: `tune.lr`: there is no option `model.lrr` with a number
+    tune.lr: `tune.lr`: there is no option `model.lrr` that takes a number
       help: did you mean `model.lr`?
     ");
     insta::assert_snapshot!(tune(&["tune.lr=null", "tune.batch_size=null"]).unwrap_err().to_string(), @r"
@@ -381,4 +381,38 @@ fn tune_writes_a_file_with_what_it_has_found() {
 
 fn inline_float(value: f64) -> String {
     crate::print::inline(&Node::new(crate::node::Tree::Float(value), &crate::source::Source::default_value()))
+}
+
+#[test]
+fn a_space_that_cannot_be_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    for (word, expected) in [
+        ("model.lr=uniform(2,1)", "model.lr: `model.lr`: 2..1 is not a range"),
+        ("model.lr=log_uniform(0,1)", "model.lr: `model.lr`: 0..1 is not a range of positive numbers"),
+        ("model.hidden=int(5,1)", "model.hidden: `model.hidden`: 5..=1 is empty"),
+        ("--sweep.trials=0", "--sweep.trials: `sweep.trials`: a sweep has at least one trial"),
+    ] {
+        let root = format!("--{}={}", crate::children::ROOT, folder.path().display());
+        assert_eq!(refusal(&["sweep", &root, "data.batch_size=int(1,2)", word]), expected);
+        assert!(fs_err::read_dir(folder.path()).unwrap().next().is_none(), "{word}");
+    }
+}
+
+/// A flag wins over a file.
+#[test]
+fn a_value_of_the_line_replaces_the_space_of_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sweep.yaml");
+    fs_err::write(&file, "sweep:\n  space:\n    model.lr: [0.1, 0.2]\n    model.hidden: [1, 2]\n").unwrap();
+    let words = ["sweep", "-c", file.to_str().unwrap(), "model.lr=0.5", "--print-config=values"];
+    let Ended::Printed(text) = ended(&words) else { panic!("nothing was printed") };
+    assert!(text.contains("  lr: 0.5\n") && text.contains("  space:\n    model.hidden: [1, 2]\n"), "{text}");
+}
+
+#[test]
+fn tune_finds_values_that_their_options_take() {
+    let error = refusal(&["tune", "--tune.lr=model.hidden"]);
+    assert!(error.starts_with("--tune.lr: `tune.lr`: there is no option `model.hidden` that takes a number"), "{error}");
+    let error = refusal(&["tune", "--tune.lr=null", "--tune.batch_size=null"]);
+    assert!(error.contains("`tune.lr` and `tune.batch_size` are null"), "{error}");
 }

@@ -114,4 +114,14 @@ fn a_secret_has_one_value_in_several_runs() {
         );
         assert_open(&error);
     }
+    // Also if it is within a list.
+    for words in [
+        &["-m", "notify.servers=[{url: a, token: geheim}],[]"][..],
+        &["sweep", "notify.servers=[{url: a, token: geheim}],[]"],
+        &["sweep", "sweep.space={notify.servers: [[{url: a, token: geheim}], []]}"],
+    ] {
+        let error = told(words);
+        assert!(error.contains("`notify.servers` is a secret, and the values of several runs are shown"), "{error}");
+        assert_open(&error);
+    }
 }

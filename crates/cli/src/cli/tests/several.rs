@@ -61,3 +61,37 @@ fn several_runs_are_refused_under_a_launcher() {
         assert_eq!(told, [Err(expected.to_owned()), Err(expected.to_owned())], "{command}");
     }
 }
+
+/// Each run has a folder in which there is no checkpoint.
+#[cfg(unix)]
+#[test]
+fn several_runs_start_from_the_checkpoint_of_the_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let words = |command: &[&str]| in_folder(root.to_str().unwrap(), command).into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let test = words(&["-m", "test", "--ckpt-path=last", "model.lr=1,2"]);
+    let error = match program_of(1).execute("program", &test, Vec::new()) {
+        Err(prepare::Ended::Usage(error)) => error.to_string(),
+        _ => panic!("there is no checkpoint yet"),
+    };
+    assert!(error.starts_with("--ckpt-path: there is no checkpoint in `"), "{error}");
+    run(program_of(1), root, &[]).unwrap();
+    let Err(prepare::Ended::Several(runs)) = program_of(1).execute("program", &test, Vec::new()) else { panic!("one run") };
+    let script = root.join("program.sh");
+    fs_err::write(&script, "#!/bin/sh\nfor word; do case $word in --ckpt-path=*) test -f \"${word#--ckpt-path=}\" || exit 1; esac; done\n")
+        .unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (table, is_good) = runs.run(&script).unwrap();
+    assert!(is_good, "{table}");
+}
+
+#[test]
+fn an_evaluation_without_its_checkpoint_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in ["test", "validate"] {
+        let error = run(program_of(1), folder.path(), &[command, "--ckpt-path=last"]).unwrap_err().to_string();
+        assert!(error.contains("there is no checkpoint in"), "{command}: {error}");
+    }
+    // A job that is started again has the same line each time.
+    run(program_of(1), folder.path(), &["--ckpt-path=last"]).unwrap();
+}
