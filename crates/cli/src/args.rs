@@ -12,6 +12,7 @@ use crate::{
     assign::Assignment,
     error::{Problem, Result},
     nearest::{any_of, did_you_mean, nearest},
+    quote,
     schema::Schema,
     secret,
     source::{Origin, Source},
@@ -213,16 +214,17 @@ impl<'a> Parser<'a> {
     }
 
     fn command(&mut self, word: &str) -> Result<()> {
+        let shown = quote::name(word);
         let as_option =
-            (word.contains('.') || self.schema.leaf(word).is_some()).then(|| format!("write `{word}=VALUE` or `--{word} VALUE`"));
+            (word.contains('.') || self.schema.leaf(word).is_some()).then(|| format!("write `{shown}=VALUE` or `--{shown} VALUE`"));
         if !self.words.has_runs {
             let help = as_option.unwrap_or_else(|| "`--help` lists the options".to_owned());
-            return Err(Problem::general(format!("`{word}` is not an option with a value")).help(help).into());
+            return Err(Problem::general(format!("`{shown}` is not an option with a value")).help(help).into());
         }
         let names = Command::ALL.map(Command::name);
         let Some(command) = Command::ALL.into_iter().find(|command| command.name() == word) else {
             let help = did_you_mean(word, names).or(as_option).unwrap_or_else(|| format!("the commands are {}", any_of(names)));
-            return Err(Problem::general(format!("there is no command `{word}`")).help(help).into());
+            return Err(Problem::general(format!("there is no command `{shown}`")).help(help).into());
         };
         if let Some(other) = self.line.command.filter(|other| *other != command) {
             let message = format!("two commands: `{}` and `{}`", other.name(), command.name());
@@ -268,7 +270,7 @@ impl<'a> Parser<'a> {
             self.schema.leaves().find(|leaf| last(&leaf.path) == near).map(|leaf| leaf.path.clone())
         });
         let help = near.map_or_else(|| "`--help` lists the options".to_owned(), |near| format!("did you mean `--{near}`?"));
-        Problem::general(format!("there is no flag `{word}`")).help(help)
+        Problem::general(format!("there is no flag `{}`", quote::name(word))).help(help)
     }
 
     fn own(&mut self, own: &Own, word: &str, attached: Option<&str>) -> Result<()> {
@@ -293,7 +295,7 @@ impl<'a> Parser<'a> {
             "jobs" => {
                 let text = needed(value)?;
                 let jobs = text.parse().ok().filter(|jobs| *jobs > 0);
-                let refused = || Problem::general(format!("`--jobs {text}`: expected a whole number of at least 1"));
+                let refused = || Problem::general(format!("`--jobs {}`: expected a whole number of at least 1", quote::value(&text)));
                 self.line.jobs = Some(jobs.ok_or_else(refused)?);
             }
             "print-schema" => self.ask(Print::Schema),
@@ -356,7 +358,7 @@ impl Problem {
 }
 
 fn choose<const N: usize>(flag: &str, given: &str, values: [&str; N]) -> Problem {
-    let message = format!("`--{flag}={given}`: expected {}, or no value", any_of(values));
+    let message = format!("`--{flag}={}`: expected {}, or no value", quote::value(given), any_of(values));
     Problem::general(message).help(did_you_mean(given, values))
 }
 

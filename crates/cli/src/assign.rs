@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 use crate::{
     error::{Error, Problem, Result},
     node::{Node, Tree},
+    quote,
     read::yaml,
     schema::{Leaf, Schema},
     source::Source,
@@ -29,7 +30,7 @@ impl Assignment {
         let value = match &self.text {
             Some(text) => self.value_of(text, leaf)?,
             None if leaf.is_some_and(|leaf| leaf.kinds.is_flag()) => Node::new(Tree::Bool(true), &self.source),
-            None => return Err(self.without_value(format!("write `--{}=VALUE`", self.path))),
+            None => return Err(self.without_value(format!("write `--{}=VALUE`", quote::name(&self.path)))),
         };
         let names: Vec<&str> = self.path.split('.').collect();
         if names.len() > DEEPEST {
@@ -79,6 +80,12 @@ impl Assignment {
     }
 
     fn without_value(&self, help: String) -> Error {
-        Problem::new(&self.source, format!("the option `{}` has no value", self.path)).help(help).into()
+        Problem::new(&self.source, format!("the option `{}` has no value", quote::name(&self.path))).help(help).into()
     }
+}
+
+/// The options of a line without those that a later one of the same name replaces.
+pub(crate) fn last_of_each(options: &[Assignment]) -> impl Iterator<Item = &Assignment> {
+    let is_last = |(index, option): &(usize, &Assignment)| options[index + 1..].iter().all(|later| later.path != option.path);
+    options.iter().enumerate().filter(is_last).map(|(_, option)| option)
 }

@@ -5,28 +5,23 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::{
-    error::Problem,
+    error::{Problem, Problems, Result},
     nearest::{any_of, did_you_mean},
     node::{Node, Tree},
+    quote,
     schema::{Kinds, Schema, follow, join, patterns, properties, variants},
 };
 
-/// The number of mistakes that are reported at once.
-const MOST: usize = 10;
-
 /// Finds unknown options, missing ones, and values of another kind. What only the type itself knows is left to it.
-pub(crate) fn check(node: &Node, schema: &Schema) -> Vec<Problem> {
-    let mut checker = Checker { schema, problems: Vec::new() };
+pub(crate) fn check(node: &Node, schema: &Schema) -> Result<()> {
+    let mut checker = Checker { schema, problems: Problems::default() };
     checker.node(node, schema.json(), "", false);
-    let mut problems = checker.problems;
-    // Those of a file in the order of its lines.
-    problems.sort_by_key(|problem| problem.source.as_ref().and_then(crate::source::Source::position));
-    problems
+    checker.problems.into_result()
 }
 
 struct Checker<'a> {
     schema: &'a Schema,
-    problems: Vec<Problem>,
+    problems: Problems,
 }
 
 /// What the variants of a schema allow in a section.
@@ -75,9 +70,6 @@ impl<'a> Fields<'a> {
 impl<'a> Checker<'a> {
     /// `is_closed`: a section without named options takes none.
     fn node(&mut self, node: &Node, schema: &'a Value, path: &str, is_secret: bool) {
-        if self.problems.len() >= MOST {
-            return;
-        }
         let root = self.schema.json();
         let is_secret = is_secret || schema["writeOnly"] == true || follow(root, schema)["writeOnly"] == true;
         let schema = follow(root, schema);
@@ -92,12 +84,15 @@ impl<'a> Checker<'a> {
                     return;
                 }
                 for (name, value) in fields {
+                    if self.problems.is_full() {
+                        return;
+                    }
                     let is_number = |may_be_negative: bool| {
                         let digits = name.strip_prefix('-').filter(|_| may_be_negative).unwrap_or(name);
                         !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
                     };
                     if allowed.numbered.is_some_and(|may_be_negative| !is_number(may_be_negative)) {
-                        let message = format!("{}: expected whole numbers as names, not `{name}`", option(path));
+                        let message = format!("{}: expected whole numbers as names, not `{}`", option(path), quote::name(name));
                         self.problems.push(Problem::new(&value.source, message));
                         continue;
                     }
@@ -110,7 +105,7 @@ impl<'a> Checker<'a> {
                 let is_missing = |name: &str| !fields.contains_key(name) && (fields.is_empty() || !self.is_variant(path, name));
                 let missing: Vec<&str> = allowed.required.iter().copied().filter(|name| is_missing(name)).collect();
                 for name in missing {
-                    let message = format!("the option `{}` is missing", join(path, name));
+                    let message = format!("the option `{}` is missing", quote::name(&join(path, name)));
                     self.problems.push(Problem::new(&node.source, message));
                 }
             }
@@ -180,13 +175,14 @@ impl<'a> Checker<'a> {
         let names: Vec<&str> = sections.iter().filter_map(|variant| const_of(variant, tag)).collect();
         let given = node.fields().and_then(|fields| fields.get(tag));
         let Some(given) = given else {
-            let message = format!("the option `{}` is missing", join(path, tag));
+            let message = format!("the option `{}` is missing", quote::name(&join(path, tag)));
             self.problems.push(Problem::new(&node.source, message).help(format!("it is {}", any_of(names))));
             return None;
         };
         let chosen = sections.iter().find(|variant| const_of(variant, tag).is_some_and(|name| given.text() == Some(name)));
         let Some(chosen) = chosen else {
-            let message = format!("`{}`: expected {}, not {}", join(path, tag), any_of(names.iter().copied()), given.value.described());
+            let expected = any_of(names.iter().copied());
+            let message = format!("{}: expected {expected}, not {}", option(&join(path, tag)), given.value.described());
             let help = given.text().and_then(|text| did_you_mean(text, names));
             self.problems.push(Problem::new(&given.source, message).help(help));
             return None;
@@ -215,7 +211,8 @@ impl<'a> Checker<'a> {
         if self.schema.leaf(&full).is_some() {
             let tag = self.schema.leaf(path).and_then(|leaf| leaf.tag.as_deref()).unwrap_or("name");
             let message = format!("there is no option `{full}` with this `{}`", join(path, tag));
-            let help = format!("it has {}", any_of(known.filter(|name| *name != tag)));
+            let others: Vec<&str> = known.filter(|name| *name != tag).collect();
+            let help = (!others.is_empty()).then(|| format!("it has {}", any_of(others)));
             self.problems.push(Problem::new(&value.source, message).help(help));
             return;
         }
@@ -229,9 +226,9 @@ impl<'a> Checker<'a> {
         };
         let help = near
             .or_else(elsewhere)
-            .map(|near| format!("did you mean `{near}`?"))
+            .map(|near| format!("did you mean `{}`?", quote::name(&near)))
             .or_else(|| (here.len() <= 12 && !here.is_empty()).then(|| format!("{} has {}", section(path), any_of(here.iter().copied()))));
-        self.problems.push(Problem::new(&value.source, format!("there is no option `{full}`")).help(help));
+        self.problems.push(Problem::new(&value.source, format!("there is no option `{}`", quote::name(&full))).help(help));
     }
 
     fn wrong_kind(&mut self, node: &Node, schema: &Value, path: &str, is_secret: bool) {
@@ -252,10 +249,14 @@ impl<'a> Checker<'a> {
                 (Some(least), None) => format!("a list of at least {least}"),
                 (_, most) => format!("a list of at most {}", most.unwrap_or_default()),
             };
-            self.problems.push(Problem::new(&node.source, format!("`{path}`: expected {expected}, not {}", node.value.described())));
+            let message = format!("{}: expected {expected}, not {}", option(path), node.value.described());
+            self.problems.push(Problem::new(&node.source, message));
             return;
         }
         for (index, item) in items.iter().enumerate() {
+            if self.problems.is_full() {
+                return;
+            }
             let own = list.get("prefixItems").and_then(|own| own.get(index)).or_else(|| list.get("items"));
             if let Some(schema) = own {
                 self.node(item, schema, &format!("{path}[{index}]"), is_secret);
@@ -279,7 +280,7 @@ impl<'a> Checker<'a> {
                     let found = if is_secret { "another value".into() } else { node.value.described() };
                     let message = format!("{}: expected {}, not {found}", option(path), any_of(values.iter().copied()));
                     let help = if self.is_variant(path, text) {
-                        Some(format!("`{text}` has options: write `{path}: {{{text}: …}}`"))
+                        Some(format!("`{text}` has options: write `{}: {{{text}: …}}`", quote::name(path)))
                     } else {
                         did_you_mean(text, values.into_iter().chain(self.named_variants(path).iter().map(String::as_str)))
                     };
@@ -352,9 +353,9 @@ fn is_equal(json: &Value, value: &Tree) -> bool {
 }
 
 fn option(path: &str) -> String {
-    if path.is_empty() { "the configuration".into() } else { format!("`{path}`") }
+    if path.is_empty() { "the configuration".into() } else { format!("`{}`", quote::name(path)) }
 }
 
 fn section(path: &str) -> String {
-    if path.is_empty() { "the program".into() } else { format!("`{path}`") }
+    if path.is_empty() { "the program".into() } else { format!("`{}`", quote::name(path)) }
 }

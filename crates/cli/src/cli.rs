@@ -205,8 +205,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
 
     /// Adds a section of options, such as for a callback of the program: with `.section("stop", |stop: StopConfig,
     /// trainer| Ok(trainer.callback(GoodEnough::new(stop))))`, the flag `--stop.threshold=0.9` is known. It is called
-    /// before the functions of [`trainer`](Self::trainer). `--print-config` and `--dry-run` call it, too, so it must not
-    /// write a file: a logger opens its file with the first value.
+    /// before the functions of [`trainer`](Self::trainer). `--print-config` and `--dry-run` also call it, so it must
+    /// not write a file: a logger opens its file with the first value.
     pub fn section<C: Section>(mut self, name: &'static str, add: impl FnOnce(C, Trainer<M>) -> Result<Trainer<M>> + 'static) -> Self {
         self.parts = self.parts.and_then(|mut parts| {
             if parts.iter().any(|part| part.name == name) || ["trainer", sweep::SECTION, tune::SECTION].contains(&name) {

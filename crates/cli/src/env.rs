@@ -2,8 +2,9 @@
 
 use crate::{
     assign::Assignment,
-    error::{Error, Problem, Result},
+    error::{Problem, Problems, Result},
     nearest::did_you_mean,
+    quote,
     schema::Schema,
     source::{Origin, Source},
 };
@@ -27,9 +28,12 @@ pub(crate) fn assignments(prefix: &str, variables: impl IntoIterator<Item = (Str
         variables.into_iter().filter(|(name, _)| name.starts_with(&start) || (name.starts_with(prefix) && meant(name))).collect();
     // The system has them in any order.
     given.sort();
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     let mut found = Vec::new();
     for (name, text) in given {
+        if problems.is_full() {
+            break;
+        }
         let source = Source::from(Origin::Env(name.clone()));
         let leaf = schema.leaves().find(|leaf| variable(prefix, &leaf.path) == name).map(|leaf| leaf.path.clone());
         if let Some(path) = leaf.or_else(|| below_a_map(&name, prefix, schema)) {
@@ -39,9 +43,9 @@ pub(crate) fn assignments(prefix: &str, variables: impl IntoIterator<Item = (Str
         let path = name.trim_start_matches(prefix).trim_start_matches('_').replace("__", ".").to_lowercase();
         let known: Vec<String> = schema.leaves().map(|leaf| variable(prefix, &leaf.path)).collect();
         let help = did_you_mean(&name, known.iter().map(String::as_str));
-        problems.push(Problem::new(&source, format!("there is no option `{path}`")).help(help));
+        problems.push(Problem::new(&source, format!("there is no option `{}`", quote::name(&path))).help(help));
     }
-    Error::all(problems).map(|()| found)
+    problems.into_result().map(|()| found)
 }
 
 /// The option of a map with names of any kind, which are lower-case here.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::source::Source;
+use crate::{quote, source::Source};
 
 /// A result with an error of the configuration by default.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -48,9 +48,46 @@ impl Error {
     pub(crate) fn map(self, change: impl FnMut(Problem) -> Problem) -> Self {
         Self { problems: self.problems.into_iter().map(change).collect() }
     }
+}
 
-    pub(crate) fn all(problems: Vec<Problem>) -> Result<()> {
-        if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
+/// The number of mistakes that are reported at once.
+const MOST: usize = 10;
+
+/// Mistakes in any order.
+#[derive(Debug, Default)]
+pub(crate) struct Problems {
+    /// [`MOST`] at most.
+    first: Vec<Problem>,
+    /// One more.
+    next: Option<Problem>,
+}
+
+impl Problems {
+    pub(crate) fn push(&mut self, problem: Problem) {
+        if self.first.len() < MOST {
+            self.first.push(problem);
+        } else {
+            self.next.get_or_insert(problem);
+        }
+    }
+
+    /// Adds the mistakes of an error.
+    pub(crate) fn push_all(&mut self, error: Error) {
+        error.problems.into_iter().for_each(|problem| self.push(problem));
+    }
+
+    /// Whether further mistakes change nothing. A file may have any number of them.
+    pub(crate) fn is_full(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// The mistakes as one error. Those of a file are in the order of its lines.
+    pub(crate) fn into_result(self) -> Result<()> {
+        let mut problems = self.first;
+        problems.sort_by_key(|problem| problem.source.as_ref().and_then(Source::position));
+        let message = format!("more mistakes follow, only {MOST} are shown");
+        problems.extend(self.next.map(|next| Problem { message, help: None, ..next }));
+        if problems.is_empty() { Ok(()) } else { Err(Error { problems }) }
     }
 }
 
@@ -65,8 +102,9 @@ impl fmt::Display for Problem {
         if let Some(source) = &self.source {
             write!(f, "{source}: ")?;
         }
-        f.write_str(&self.message)?;
-        self.help.as_ref().map_or(Ok(()), |help| write!(f, "\n  help: {help}"))
+        // The program's functions and other crates may have put a text of the user into it.
+        f.write_str(&quote::lines(&self.message))?;
+        self.help.as_ref().map_or(Ok(()), |help| write!(f, "\n  help: {}", quote::lines(help)))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     check::check,
     complete::complete,
     env,
-    error::{Error, Problem, Result},
+    error::{Problem, Problems, Result},
     merge::merge,
     node::{Node, Tree},
     read,
@@ -156,27 +156,30 @@ impl Layers {
         for layer in self.checkpoint.iter().chain(&self.files) {
             merge(&mut result, layer.clone(), "", &self.schema);
         }
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         for assignments in [&self.env, &self.flags] {
             let mut ordered = in_force(assignments, &self.schema);
             ordered.sort_by_key(|assignment| assignment.precedence(&self.schema));
             for assignment in ordered {
+                if problems.is_full() {
+                    break;
+                }
                 match assignment.layer(&self.schema) {
                     Ok(layer) => merge(&mut result, layer, "", &self.schema),
-                    Err(error) => problems.extend(error.problems().iter().cloned()),
+                    Err(error) => problems.push_all(error),
                 }
             }
         }
-        Error::all(problems).map(|()| result)
+        problems.into_result().map(|()| result)
     }
 
     /// All layers as one value that fits the schema.
     ///
     /// # Errors
-    /// With all mistakes: unknown and missing options, and values of a wrong kind.
+    /// With all mistakes up to ten: unknown and missing options, and values of a wrong kind.
     pub fn checked(&self) -> Result<Node> {
         let mut node = self.merged()?;
-        Error::all(check(&node, &self.schema)).map_err(|error| secret::redacted(error, &node, &self.schema))?;
+        check(&node, &self.schema).map_err(|error| secret::redacted(error, &node, &self.schema))?;
         complete(&mut node, &self.schema);
         Ok(node)
     }

@@ -21,6 +21,7 @@ mod node;
 mod parse;
 mod print;
 mod process;
+mod quote;
 mod read;
 mod registry;
 mod saved_config;

@@ -11,10 +11,11 @@ use stormfire_tuner::for_cli::work_off;
 
 use crate::{
     args::Line,
-    assign::Assignment,
+    assign::{Assignment, last_of_each},
     children::{Job, ROOT, common_words, new_folder},
     error::{Problem, Result},
     nearest::any_of,
+    quote,
     values::{self, MOST, Values},
 };
 
@@ -31,12 +32,6 @@ pub(crate) struct Plan {
     is_dry: bool,
 }
 
-/// The options of a line without those that a later one of the same name replaces.
-pub(crate) fn in_force(options: &[Assignment]) -> impl Iterator<Item = &Assignment> {
-    let is_last = |(index, option): &(usize, &Assignment)| options[index + 1..].iter().all(|later| later.path != option.path);
-    options.iter().enumerate().filter(is_last).map(|(_, option)| option)
-}
-
 /// Whether an option has several values.
 pub(crate) fn is_varied(option: &Assignment) -> bool {
     values::is_divided(option.text.as_deref())
@@ -51,13 +46,14 @@ pub(crate) fn plan(line: &Line, root: PathBuf) -> Result<Plan> {
     common.extend(common_words(line));
     let mut runs: Vec<Vec<String>> = vec![Vec::new()];
     let mut varied = Vec::new();
-    for option in in_force(&line.options) {
+    for option in last_of_each(&line.options) {
         let words = match &option.text {
             None => vec![format!("--{}", option.path)],
             Some(text) => {
                 let Values::Each(values) = values::of(text).map_err(|reason| Problem::new(&option.source, reason))? else {
                     let help = "`--multirun` needs a list; the command `sweep` draws from a range".to_owned();
-                    return Err(Problem::new(&option.source, format!("`{text}` has any number of values")).help(help).into());
+                    let message = format!("`{}` has any number of values", quote::value(text));
+                    return Err(Problem::new(&option.source, message).help(help).into());
                 };
                 values.into_iter().map(|value| format!("--{}={value}", option.path)).collect()
             }

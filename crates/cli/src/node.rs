@@ -9,7 +9,7 @@ use serde::{
 };
 use stormfire_loggers::json;
 
-use crate::source::Source;
+use crate::{quote, source::Source};
 
 /// A value with its source.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,20 +47,16 @@ impl Tree {
         u64::try_from(value).map_or(Self::Int(value), Self::UInt)
     }
 
-    /// The kind of the value and the value itself, for an error: `` the string `many` ``.
+    /// The kind of the value and the value itself, for an error: `` the string `many` ``. A long string is cut, and
+    /// `[secret]` replaces the password and the query of an address.
     pub fn described(&self) -> String {
-        const LONGEST: usize = 60;
-        let short = |text: &str| {
-            let cut: String = text.chars().take(LONGEST).collect();
-            if cut.len() < text.len() { format!("{cut}…") } else { cut }
-        };
         match self {
             Self::Null => "null".into(),
             Self::Bool(value) => format!("`{value}`"),
             Self::Int(value) => format!("the number `{value}`"),
             Self::UInt(value) => format!("the number `{value}`"),
             Self::Float(value) => format!("the number `{value:?}`"),
-            Self::Text(text) => format!("the string `{}`", short(text)),
+            Self::Text(text) => format!("the string `{}`", quote::value(text)),
             Self::List(items) => format!("a list of {}", items.len()),
             Self::Map(_) => "a section".into(),
         }

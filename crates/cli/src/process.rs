@@ -4,7 +4,7 @@ use std::{ffi::OsString, io::Write as _, path::PathBuf};
 
 use stormfire_trainer::Accelerator;
 
-use crate::{error::Error, help};
+use crate::{error::Error, help, quote};
 
 /// What a process was started with.
 pub(crate) struct Process {
@@ -35,7 +35,7 @@ impl Process {
 
 /// A word that is not UTF-8 cannot be stored in a configuration.
 fn text(arg: OsString) -> String {
-    arg.into_string().unwrap_or_else(|arg| end_with(&format!("`{}` is not UTF-8", arg.to_string_lossy()), 2))
+    arg.into_string().unwrap_or_else(|arg| end_with(&format!("`{}` is not UTF-8", quote::value(&arg.to_string_lossy())), 2))
 }
 
 /// Ends the process, because its command line or a file is wrong.

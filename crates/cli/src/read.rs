@@ -4,23 +4,25 @@ mod json;
 mod toml;
 pub(crate) mod yaml;
 
-use std::path::Path;
+use std::{io::Read as _, path::Path};
 
 use crate::{
     error::{Problem, Result},
-    nearest::any_of,
+    nearest::{any_of, nearest},
     node::{Node, Tree},
+    quote,
     source::{Origin, Source},
 };
 
 /// The largest file that is read.
 const MOST_BYTES: u64 = 2 << 20;
 
-/// The largest number of values in a YAML file or flag, with those behind aliases. A long string counts as several.
-pub(crate) const MOST_VALUES: usize = 100_000;
+/// The largest number of values in a file or flag, with those behind aliases. In YAML a long string counts as several,
+/// because aliases repeat it.
+const MOST_VALUES: usize = 100_000;
 
 /// The deepest nesting of sections and lists.
-pub(crate) const DEEPEST: usize = 64;
+const DEEPEST: usize = 64;
 
 const ENDINGS: [&str; 4] = ["*.yaml", "*.yml", "*.toml", "*.json"];
 
@@ -28,11 +30,18 @@ const ENDINGS: [&str; 4] = ["*.yaml", "*.yml", "*.toml", "*.json"];
 pub(crate) fn file(path: &Path) -> Result<Node> {
     let source = Source::from(Origin::File(path.to_owned()));
     let refuse = |message: String| Problem::new(&source, message);
-    let size = fs_err::metadata(path).map_err(|error| missing(path, &source, &error))?.len();
+    let unread = |error: std::io::Error| missing(path, &source, &error);
+    let file = fs_err::File::open(path).map_err(unread)?;
+    let size = file.metadata().map_err(unread)?.len();
     if size > MOST_BYTES {
         return Err(refuse(format!("the file has {size} bytes, and a configuration at most {MOST_BYTES}")).into());
     }
-    let bytes = fs_err::read(path).map_err(|error| missing(path, &source, &error))?;
+    // The size of a pipe or device is 0.
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(unread)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(refuse(format!("it has more than {MOST_BYTES} bytes, the most of a configuration")).into());
+    }
     let text = String::from_utf8(bytes).map_err(|error| {
         refuse(format!("it is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
             .help("save it as UTF-8; a checkpoint is given with `--ckpt-path`".to_owned())
@@ -61,27 +70,65 @@ fn missing(path: &Path, source: &Source, error: &std::io::Error) -> Problem {
     let names = fs_err::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let names: Vec<String> = names.collect();
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let near = crate::nearest::did_you_mean(name, names.iter().map(String::as_str));
-    Problem::new(source, "the file does not exist").help(near)
+    let near = nearest(name, names.iter().map(String::as_str));
+    // With its folder, to be copied.
+    let help = near.map(|near| format!("did you mean `{}`?", quote::line(&path.with_file_name(near).to_string_lossy())));
+    Problem::new(source, "the file does not exist").help(help)
+}
+
+/// Counts values up to [`MOST_VALUES`].
+#[derive(Default)]
+struct Count(usize);
+
+impl Count {
+    fn add(&mut self, at: &Source) -> Result<()> {
+        self.0 += 1;
+        if self.0 > MOST_VALUES { Err(Problem::new(at, format!("it has more than {MOST_VALUES} values")).into()) } else { Ok(()) }
+    }
 }
 
 /// Line and column, from 1, of a byte in a text.
-struct Lines {
+struct Lines<'a> {
+    text: &'a str,
+    /// The first byte of each line.
     starts: Vec<usize>,
+    /// The number of characters before each block. A file may be one long line, and each of its values has a column.
+    chars: Vec<usize>,
 }
 
-impl Lines {
-    fn of(text: &str) -> Self {
+/// The number of bytes in a block of a text.
+const BLOCK: usize = 256;
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Self { starts: std::iter::once(0).chain(ends).collect() }
+        let mut chars = vec![0];
+        let mut before = 0;
+        for block in text.as_bytes().chunks(BLOCK) {
+            before += chars_in(block);
+            chars.push(before);
+        }
+        Self { text, starts: std::iter::once(0).chain(ends).collect(), chars }
     }
 
-    fn at(&self, source: &Source, text: &str, byte: usize) -> Source {
+    fn at(&self, source: &Source, byte: usize) -> Source {
         let line = self.starts.partition_point(|start| *start <= byte).saturating_sub(1);
         let start = self.starts.get(line).copied().unwrap_or(0);
-        let column = text.get(start..byte).map_or(byte - start, |before| before.chars().count());
+        let column = self.chars_before(byte).saturating_sub(self.chars_before(start));
         source.at(line + 1, column + 1)
     }
+
+    fn chars_before(&self, byte: usize) -> usize {
+        let byte = byte.min(self.text.len());
+        let block = byte / BLOCK;
+        let rest = self.text.as_bytes().get(block * BLOCK..byte).unwrap_or_default();
+        self.chars.get(block).copied().unwrap_or_default() + chars_in(rest)
+    }
+}
+
+/// The number of characters that start in these bytes of UTF-8.
+fn chars_in(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xC0 != 0x80).count()
 }
 
 #[cfg(test)]

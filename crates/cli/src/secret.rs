@@ -7,6 +7,7 @@ use stormfire_module::secrets::Secrets;
 use crate::{
     error::{Error, Problem},
     node::{Node, Tree},
+    quote,
     schema::{Schema, Within, is_secret, parts},
     source::Source,
 };
@@ -16,7 +17,12 @@ pub(crate) const ADDRESS: &str = "x-address";
 
 /// The secrets of a configuration.
 pub(crate) fn of(node: &Node, schema: &Schema) -> Secrets {
-    Secrets::new(all(node, schema))
+    let mut found = all(node, schema);
+    // A message has a long value in another form.
+    let shown = found.iter().map(|(name, text)| (name.clone(), quote::value(text)));
+    let changed: Vec<_> = shown.zip(&found).filter(|(shown, plain)| shown != *plain).map(|(shown, _)| shown).collect();
+    found.extend(changed);
+    Secrets::new(found)
 }
 
 /// Whether a configuration has a secret.

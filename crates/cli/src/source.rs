@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use crate::quote;
+
 /// Where a value of the configuration comes from: a file with line and column, a variable, a flag. Its `Display` is the
 /// start of an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,15 +67,13 @@ impl From<Origin> for Source {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = |f: &mut fmt::Formatter<'_>, path: &Path| match self.at {
-            Some((line, column)) => write!(f, "{}:{line}:{column}", path.display()),
-            None => write!(f, "{}", path.display()),
-        };
-        match &*self.origin {
-            Origin::Default => f.write_str("default"),
-            Origin::Checkpoint(path) => write!(f, "checkpoint {}", path.display()),
-            Origin::File(path) => place(f, path),
-            Origin::Env(name) | Origin::Flag(name) => f.write_str(name),
+        let safe = |path: &Path| quote::line(&path.to_string_lossy());
+        match (&*self.origin, self.at) {
+            (Origin::Default, _) => f.write_str("default"),
+            (Origin::Checkpoint(path), _) => write!(f, "checkpoint {}", safe(path)),
+            (Origin::File(path), Some((line, column))) => write!(f, "{}:{line}:{column}", safe(path)),
+            (Origin::File(path), None) => f.write_str(&safe(path)),
+            (Origin::Env(name) | Origin::Flag(name), _) => f.write_str(&quote::name(name)),
         }
     }
 }

@@ -18,11 +18,10 @@ use stormfire_tuner::{
 
 use crate::{
     args::Line,
-    assign::Assignment,
+    assign::{Assignment, last_of_each},
     children::{Job, ROOT, common_words},
     error::{Error as Mistake, Problem, Result},
     layers::Layers,
-    multirun::in_force,
     node::{Node, Tree},
     print::print_config,
     read,
@@ -59,7 +58,7 @@ pub(crate) struct Plan {
 /// `sweep.space`.
 pub(crate) fn divide(options: &[Assignment]) -> Result<(Vec<Assignment>, Option<Node>)> {
     let (mut plain, mut layer) = (Vec::new(), None);
-    for option in in_force(options) {
+    for option in last_of_each(options) {
         let is_own = option.path == SECTION || option.path.starts_with("sweep.") || option.path.starts_with("tune.");
         let Some(text) = option.text.as_ref().filter(|_| !is_own) else {
             plain.push(option.clone());

@@ -10,6 +10,7 @@ use crate::{
     error::{Problem, Result},
     nearest::{any_of, did_you_mean},
     node::{Node, Tree},
+    quote,
     schema::Schema,
     source::Source,
 };
@@ -108,7 +109,7 @@ fn wanted(
         Some(path) => {
             let known: Vec<&str> = schema.leaves().map(|leaf| leaf.path.as_str()).filter(|path| is_number(path)).collect();
             let kind = if matches!(example, Tree::Float(_)) { "a number" } else { "a whole number" };
-            let message = format!("`{setting}`: there is no option `{path}` that takes {kind}");
+            let message = format!("`{setting}`: there is no option `{}` that takes {kind}", quote::name(path));
             Err(Problem::new(&source(), message).help(did_you_mean(path, known)).into())
         }
     }

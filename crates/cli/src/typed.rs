@@ -6,8 +6,9 @@ use indexmap::map;
 use serde::{
     Deserializer,
     de::{
-        DeserializeOwned, DeserializeSeed, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess,
-        Visitor, value::StrDeserializer,
+        DeserializeOwned, DeserializeSeed, EnumAccess, Error as _, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
+        VariantAccess, Visitor,
+        value::{self, StrDeserializer},
     },
     forward_to_deserialize_any,
 };
@@ -15,6 +16,7 @@ use serde::{
 use crate::{
     error::{Problem, Result},
     node::{Node, Tree},
+    quote,
     schema::join,
     source::Source,
 };
@@ -27,7 +29,7 @@ pub(crate) fn read<T: DeserializeOwned>(node: &Node, path: &str) -> Result<T> {
             Step::Name(name) => join(&path, name),
             Step::Index(index) => format!("{path}[{index}]"),
         });
-        let message = if at.is_empty() { error.message } else { format!("`{at}`: {}", error.message) };
+        let message = if at.is_empty() { error.message } else { format!("`{}`: {}", quote::name(&at), error.message) };
         Problem::new(source, message).into()
     })
 }
@@ -57,6 +59,28 @@ impl std::error::Error for Failure {}
 impl serde::de::Error for Failure {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self { message: message.to_string(), path: Vec::new(), source: None }
+    }
+
+    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        match unexpected {
+            Unexpected::Str(text) => Self::custom(value::Error::invalid_type(Unexpected::Str(&quote::short(text)), expected)),
+            other => Self::custom(value::Error::invalid_type(other, expected)),
+        }
+    }
+
+    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        match unexpected {
+            Unexpected::Str(text) => Self::custom(value::Error::invalid_value(Unexpected::Str(&quote::short(text)), expected)),
+            other => Self::custom(value::Error::invalid_value(other, expected)),
+        }
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        Self::custom(value::Error::unknown_variant(&quote::name(variant), expected))
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        Self::custom(value::Error::unknown_field(&quote::name(field), expected))
     }
 }
 

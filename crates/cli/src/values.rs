@@ -1,5 +1,7 @@
 //! Several values of an option, in a line or a file of several runs.
 
+use crate::quote;
+
 /// What an option is to have in several runs.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Values {
@@ -27,13 +29,13 @@ pub(crate) fn of(text: &str) -> Result<Values, String> {
         return match ends.as_deref() {
             Some([low, high]) if name == "uniform" => Ok(Values::Uniform(*low, *high)),
             Some([low, high]) => Ok(Values::LogUniform(*low, *high)),
-            _ => Err(format!("`{text}`: expected two numbers, such as `{name}(1e-5, 1e-1)`")),
+            _ => Err(format!("`{}`: expected two numbers, such as `{name}(1e-5, 1e-1)`", quote::value(text))),
         };
     }
     if let Some(inner) = call(text, "int") {
         return match whole(inner).as_deref() {
             Some([low, high]) => Ok(Values::Int(*low, *high)),
-            _ => Err(format!("`{text}`: expected two whole numbers, such as `int(16, 256)`")),
+            _ => Err(format!("`{}`: expected two whole numbers, such as `int(16, 256)`", quote::value(text))),
         };
     }
     if let Some(inner) = call(text, "choice") {
@@ -43,11 +45,14 @@ pub(crate) fn of(text: &str) -> Result<Values, String> {
     let (start, end, step) = match whole(inner).as_deref() {
         Some([start, end]) => (*start, *end, 1),
         Some([start, end, step]) if *step > 0 => (*start, *end, *step),
-        _ => return Err(format!("`{text}`: a range has a start, an end and possibly a step above 0, in whole numbers")),
+        _ => {
+            let text = quote::value(text);
+            return Err(format!("`{text}`: a range has a start, an end and possibly a step above 0, in whole numbers"));
+        }
     };
     let step = usize::try_from(step).unwrap_or(usize::MAX);
     let values: Vec<String> = (start..end).step_by(step).take(MOST + 1).map(|value| value.to_string()).collect();
-    if values.is_empty() { Err(format!("`{text}`: the range is empty")) } else { Ok(Values::Each(values)) }
+    if values.is_empty() { Err(format!("`{}`: the range is empty", quote::value(text))) } else { Ok(Values::Each(values)) }
 }
 
 /// The most runs of one line.

@@ -6,10 +6,11 @@ use stormfire_module::Error;
 use super::prepare::Ended;
 use crate::{
     args::Command,
-    error::{Error as Mistake, Problem},
+    error::{Error as Mistake, Problem, Problems},
     nearest::{any_of, did_you_mean},
     node::{Node, Tree},
     print::inline,
+    quote,
     schema::join,
     source::Origin,
 };
@@ -62,12 +63,13 @@ pub(super) fn check_monitors(command: Command, config: &Node, metrics: &Metrics)
     let of_sweep = config.get(["sweep", "monitor"]).filter(|_| command == Command::Sweep);
     let monitors = callbacks.iter().enumerate().filter_map(of_callback);
     let names: Vec<&str> = metrics.iter().map(|(name, _)| name).collect();
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     for (path, node) in monitors.chain(of_sweep.map(|node| ("sweep.monitor".to_owned(), node.clone()))) {
         let Some(name) = node.text().filter(|name| !names.contains(name)) else { continue };
         let help = did_you_mean(name, names.iter().copied())
             .or_else(|| (!names.is_empty()).then(|| format!("there are {}", any_of(names.iter().copied()))));
-        problems.push(Problem::new(&node.source, format!("`{path}`: a batch of each loader has logged no metric `{name}`")).help(help));
+        let message = format!("`{path}`: a batch of each loader has logged no metric `{}`", quote::name(name));
+        problems.push(Problem::new(&node.source, message).help(help));
     }
-    Mistake::all(problems)
+    problems.into_result()
 }

@@ -11,6 +11,7 @@ use stormfire_trainer::{CkptPath, Trainer, TrainerConfig};
 use super::Cli;
 use crate::{
     args::{self, Command, Line, Print, Words},
+    assign,
     children::ROOT,
     completion,
     error::{Error, Problem, Result},
@@ -192,7 +193,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         // All but the model, which the checkpoint may change.
         let mut others = merged.clone();
         others.fields_mut().map(|fields| fields.shift_remove("model"));
-        Error::all(crate::check::check(&others, &schema)).map_err(|error| secret::redacted(error, &merged, &schema))?;
+        crate::check::check(&others, &schema).map_err(|error| secret::redacted(error, &merged, &schema))?;
         let given = trainer_options(&merged)?;
         given.check().map_err(|error| in_source(error, &merged, &schema, "trainer"))?;
         let trainer = self.trainer_of(&given, &merged, &schema).map_err(|ended| ended.hide(&secret::of(&merged, &schema)))?;
@@ -253,7 +254,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     /// The checkpoint from which all runs of a line start. Each of them has a folder in which there is none.
     fn checkpoint_of_runs(&mut self, line: &Line, layers: &Layers) -> Result<Option<PathBuf>, Ended> {
         let Some(path) = &line.ckpt_path else { return Ok(None) };
-        let common = multirun::in_force(&line.options).filter(|option| !multirun::is_varied(option));
+        let common = assign::last_of_each(&line.options).filter(|option| !multirun::is_varied(option));
         let layers = layers.clone().flags(common.cloned());
         let (schema, merged) = (layers.schema().clone(), layers.merged()?);
         let trainer = self.trainer_of(&trainer_options(&merged)?, &merged, &schema);

@@ -44,9 +44,10 @@ pub enum Outcome {
 impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, DC: DeserializeOwned> Cli<M, D, MC, DC> {
     /// Runs the program with the command line and the environment of the process. Return its result from `main`.
     ///
-    /// This serves the probe of drivers ([`Accelerator::serve_probe`]) and starts the console first. A page of help
-    /// goes to stdout and ends the process with the exit code 0. A mistake on the command line or in a file goes to
-    /// stderr and ends it with 2.
+    /// This serves the probe of drivers
+    /// ([`Accelerator::serve_probe`](stormfire_trainer::Accelerator::serve_probe)) and starts the console first. A page
+    /// of help goes to stdout and ends the process with the exit code 0. A mistake on the command line or in a file goes
+    /// to stderr and ends it with 2.
     ///
     /// # Errors
     /// As the runs of a [`Trainer`].

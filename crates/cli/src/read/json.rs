@@ -3,30 +3,33 @@
 use indexmap::IndexMap;
 use serde::de::IgnoredAny;
 
-use super::{DEEPEST, Lines, yaml};
+use super::{Count, DEEPEST, Lines, yaml};
 use crate::{
     error::{Problem, Result},
     node::{Node, Tree},
+    quote,
     source::Source,
 };
 
 /// Reads a file. Each value has its position.
 pub(crate) fn read(text: &str, source: &Source) -> Result<Node> {
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
-        let at = source.at(error.line(), error.column());
+        // The column is 0 in an empty file, and after a line break.
+        let at = source.at(error.line().max(1), error.column().max(1));
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or_default();
         return Err(Problem::new(&at, format!("not valid JSON: {message}")).into());
     }
-    Reader { text, source, lines: Lines::of(text), next: 0 }.node(0)
+    Reader { text, source, lines: Lines::of(text), next: 0, values: Count::default() }.node(0)
 }
 
 struct Reader<'a> {
     /// Valid JSON.
     text: &'a str,
     source: &'a Source,
-    lines: Lines,
+    lines: Lines<'a>,
     next: usize,
+    values: Count,
 }
 
 impl Reader<'_> {
@@ -37,7 +40,7 @@ impl Reader<'_> {
     }
 
     fn here(&self) -> Source {
-        self.lines.at(self.source, self.text, self.next)
+        self.lines.at(self.source, self.next)
     }
 
     /// The text of a string, number or word.
@@ -67,6 +70,7 @@ impl Reader<'_> {
     fn node(&mut self, depth: usize) -> Result<Node> {
         let first = self.byte();
         let at = self.here();
+        self.values.add(&at)?;
         if depth > DEEPEST {
             return Err(Problem::new(&at, format!("it is nested more than {DEEPEST} deep")).into());
         }
@@ -99,7 +103,7 @@ impl Reader<'_> {
             self.next += 1;
             let node = self.node(depth + 1)?;
             if fields.contains_key(&name) {
-                return Err(Problem::new(&at, format!("`{name}` is given twice in one section")).into());
+                return Err(Problem::new(&at, format!("`{}` is given twice in one section", quote::name(&name))).into());
             }
             fields.insert(name, Node { source: at, ..node });
             self.next += usize::from(self.byte() == b',');

@@ -50,6 +50,54 @@ fn aliases_have_a_limit() {
     assert!(yaml(&bomb).unwrap_err().to_string().contains("more than 100000 values"));
     let long = format!("a: &x {}\nb: [{}]", "y".repeat(1 << 20), vec!["*x"; 1000].join(", "));
     assert!(yaml(&long).unwrap_err().to_string().contains("more than 100000 values"));
+    // Each anchor has a copy.
+    let open = |level: usize| format!("&a{level} [");
+    let nested = format!("{}{}{}", (0..60).map(open).collect::<String>(), "1,".repeat(99_000), "]".repeat(60));
+    assert!(yaml(&nested).unwrap_err().to_string().contains("more than 100000 values"));
+    assert!(yaml(&format!("a: &a [{}]", "1,".repeat(90_000))).is_ok());
+}
+
+#[test]
+fn every_format_has_a_limit_of_values() {
+    let source = Source::default_value();
+    let list = format!("[{}1]", "1, ".repeat(MOST_VALUES));
+    for read in [yaml(&list), json::read(&list, &source), toml::read(&format!("a = {list}"), &source)] {
+        assert!(read.unwrap_err().to_string().contains("more than 100000 values"));
+    }
+}
+
+#[test]
+fn the_columns_of_a_long_line_count_characters() {
+    let source = Source::default_value();
+    let items = "\"ä\", ".repeat(1000);
+    let json = json::read(&format!("\n{{\"a\": [{items}1]}}"), &source).unwrap();
+    let toml = toml::read(&format!("\na = [{items}1]"), &source).unwrap();
+    for (node, first) in [(json, 8), (toml, 6)] {
+        let Tree::List(items) = &node.get(["a"]).unwrap().value else { panic!("{node:?}") };
+        for (index, item) in items.iter().enumerate() {
+            assert_eq!(item.source.position(), Some((2, first + 5 * index)));
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_device_has_a_limit_and_a_pipe_is_read() {
+    use std::{io::Write as _, os::fd::AsRawFd as _};
+
+    let folder = tempfile::tempdir().unwrap();
+    let link = |name: &str, to: &str| {
+        let path = folder.path().join(name);
+        fs_err::os::unix::fs::symlink(to, &path).unwrap();
+        path
+    };
+    let error = file(&link("zero.yaml", "/dev/zero")).unwrap_err().to_string();
+    assert!(error.ends_with("zero.yaml: it has more than 2097152 bytes, the most of a configuration"), "{error}");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"a: 1").unwrap();
+    drop(writer);
+    let node = file(&link("pipe.yaml", &format!("/dev/fd/{}", reader.as_raw_fd()))).unwrap();
+    assert_eq!(node.get(["a"]).unwrap().value, Tree::UInt(1));
 }
 
 #[test]

@@ -8,16 +8,17 @@ use ::toml::{
 };
 use indexmap::IndexMap;
 
-use super::{DEEPEST, Lines};
+use super::{Count, DEEPEST, Lines};
 use crate::{
     error::{Problem, Result},
     node::{Node, Tree},
+    quote,
     source::Source,
 };
 
 /// Reads a file. Each value has its position.
 pub(crate) fn read(text: &str, source: &Source) -> Result<Node> {
-    let reader = Reader { text, source, lines: Lines::of(text) };
+    let mut reader = Reader { source, lines: Lines::of(text), values: Count::default() };
     let table = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or_else(|| source.clone(), |span| reader.at(&span));
         Problem::new(&at, format!("not valid TOML: {}", error.message()))
@@ -27,18 +28,18 @@ pub(crate) fn read(text: &str, source: &Source) -> Result<Node> {
 }
 
 struct Reader<'a> {
-    text: &'a str,
     source: &'a Source,
-    lines: Lines,
+    lines: Lines<'a>,
+    values: Count,
 }
 
 impl Reader<'_> {
     fn at(&self, span: &Range<usize>) -> Source {
-        self.lines.at(self.source, self.text, span.start)
+        self.lines.at(self.source, span.start)
     }
 
     /// In the order of the file.
-    fn fields(&self, table: DeTable<'_>, depth: usize) -> Result<IndexMap<String, Node>> {
+    fn fields(&mut self, table: DeTable<'_>, depth: usize) -> Result<IndexMap<String, Node>> {
         let mut entries: Vec<_> = table.into_iter().collect();
         entries.sort_by_key(|(name, _)| name.span().start);
         let fields = entries.into_iter().map(|(name, value)| {
@@ -49,8 +50,9 @@ impl Reader<'_> {
         fields.collect()
     }
 
-    fn node(&self, value: Spanned<DeValue<'_>>, depth: usize) -> Result<Node> {
+    fn node(&mut self, value: Spanned<DeValue<'_>>, depth: usize) -> Result<Node> {
         let at = self.at(&value.span());
+        self.values.add(&at)?;
         let refuse = |message: String| Problem::new(&at, message);
         if depth > DEEPEST {
             return Err(refuse(format!("it is nested more than {DEEPEST} deep")).into());
@@ -62,11 +64,11 @@ impl Reader<'_> {
                 let digits = number.as_str();
                 let value = i64::from_str_radix(digits, number.radix()).map(Tree::int);
                 let value = value.or_else(|_| u64::from_str_radix(digits, number.radix()).map(Tree::UInt));
-                value.map_err(|_| refuse(format!("the number `{digits}` is too large")))?
+                value.map_err(|_| refuse(format!("the number `{}` is too large", quote::value(digits))))?
             }
             DeValue::Float(number) => match number.as_str().parse::<f64>() {
                 Ok(value) if value.is_finite() || number.as_str().contains(['n', 'N']) => Tree::Float(value),
-                _ => return Err(refuse(format!("the number `{}` is too large", number.as_str())).into()),
+                _ => return Err(refuse(format!("the number `{}` is too large", quote::value(number.as_str()))).into()),
             },
             DeValue::Datetime(time) => Tree::Text(time.to_string()),
             DeValue::Array(items) => {

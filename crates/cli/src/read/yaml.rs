@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 use indexmap::IndexMap;
 
-use super::{DEEPEST, MOST_VALUES};
+use super::{Count, DEEPEST, MOST_VALUES};
 use crate::{
     error::{Problem, Result},
     node::{Node, Tree},
+    quote,
     source::{Origin, Source},
 };
 
@@ -16,7 +17,7 @@ use crate::{
 pub(crate) fn read(text: &str, source: &Source) -> Result<Node> {
     let options = granit_parser::options! { flow_nesting_limit: DEEPEST, block_nesting_limit: DEEPEST };
     let parser = Parser::new_from_str_with_options(text, options);
-    let mut reader = Reader { parser, source, anchors: HashMap::new(), values: 0 };
+    let mut reader = Reader { parser, source, anchors: HashMap::new(), copied: 0, values: Count::default() };
     reader.document()
 }
 
@@ -42,7 +43,9 @@ struct Reader<'a> {
     source: &'a Source,
     /// What an alias stands for, and how many values that has.
     anchors: HashMap<usize, (Node, usize)>,
-    values: usize,
+    /// The number of values in all anchors. Nested ones have copies of one value.
+    copied: usize,
+    values: Count,
 }
 
 impl<'a> Reader<'a> {
@@ -86,15 +89,12 @@ impl<'a> Reader<'a> {
     }
 
     fn node(&mut self, event: Event<'a>, at: Source) -> Result<Node> {
-        self.values += 1;
-        if self.values > MOST_VALUES {
-            return Err(Problem::new(&at, format!("it has more than {MOST_VALUES} values")).into());
-        }
-        let before = self.values;
+        self.values.add(&at)?;
+        let before = self.values.0;
         let anchor = event.anchor_id();
         let node = match event {
             Event::Scalar(text, style, _, tag) => {
-                self.values += text.len() / 64;
+                self.values.0 += text.len() / 64;
                 Node::new(scalar(&text, style, tag.as_deref(), &at)?, &at)
             }
             Event::SequenceStart(_, _, tag) => {
@@ -117,7 +117,12 @@ impl<'a> Reader<'a> {
         };
         let node = Node { source: at, ..node };
         if let Some(id) = anchor {
-            self.anchors.insert(id, (node.clone(), self.values - before + 1));
+            let values = self.values.0 - before + 1;
+            self.copied = self.copied.saturating_add(values);
+            if self.copied > MOST_VALUES {
+                return Err(too_many_with_aliases(&node.source).into());
+            }
+            self.anchors.insert(id, (node.clone(), values));
         }
         Ok(node)
     }
@@ -136,7 +141,7 @@ impl<'a> Reader<'a> {
             // An error shows the option, not the value behind it.
             value.source = at.clone();
             if fields.contains_key(&name) {
-                return Err(Problem::new(&at, format!("`{name}` is given twice in one section")).into());
+                return Err(Problem::new(&at, format!("`{}` is given twice in one section", quote::name(&name))).into());
             }
             fields.insert(name, value);
         }
@@ -147,19 +152,26 @@ impl<'a> Reader<'a> {
             return Err(Problem::new(at, "an alias within its own value").into());
         };
         // A few lines of aliases of aliases would need more memory than any machine has.
-        self.values = self.values.saturating_add(*values);
-        if self.values > MOST_VALUES {
-            return Err(Problem::new(at, format!("with its aliases it has more than {MOST_VALUES} values")).into());
+        self.values.0 = self.values.0.saturating_add(*values);
+        if self.values.0 > MOST_VALUES {
+            return Err(too_many_with_aliases(at).into());
         }
         Ok(node.clone())
     }
+}
+
+fn too_many_with_aliases(at: &Source) -> Problem {
+    Problem::new(at, format!("with its aliases it has more than {MOST_VALUES} values"))
 }
 
 fn refuse_tag(tag: Option<&Tag>, allowed: &str, at: &Source) -> Result<()> {
     match tag.map(|tag| (tag, tag.core_suffix())) {
         None => Ok(()),
         Some((_, Some(known))) if known == allowed => Ok(()),
-        Some((tag, _)) => Err(Problem::new(at, format!("the YAML tag `{tag}` has no meaning here")).help("leave it out".to_owned()).into()),
+        Some((tag, _)) => {
+            let message = format!("the YAML tag `{}` has no meaning here", quote::name(&tag.to_string()));
+            Err(Problem::new(at, message).help("leave it out".to_owned()).into())
+        }
     }
 }
 
@@ -176,7 +188,10 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, at: &Source) -> Res
                 | (Some("null"), Tree::Null) => Ok(value),
                 (Some("float"), Tree::Int(whole)) => Ok(Tree::Float(*whole as f64)),
                 (Some("float"), Tree::UInt(whole)) => Ok(Tree::Float(*whole as f64)),
-                _ => Err(Problem::new(at, format!("the YAML tag `{tag}` does not suit {}", value.described())).into()),
+                _ => {
+                    let tag = quote::name(&tag.to_string());
+                    Err(Problem::new(at, format!("the YAML tag `{tag}` does not suit {}", value.described())).into())
+                }
             }
         }
     }
@@ -198,7 +213,7 @@ pub(crate) fn plain(text: &str) -> Result<Tree, String> {
 
 /// `None` for a string.
 fn number(text: &str) -> Result<Option<Tree>, String> {
-    let large = || format!("the number `{text}` is too large");
+    let large = || format!("the number `{}` is too large", quote::value(text));
     for (prefix, radix) in [("0x", 16), ("0o", 8)] {
         if let Some(digits) = text.strip_prefix(prefix)
             && !digits.is_empty()

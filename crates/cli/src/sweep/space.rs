@@ -7,10 +7,11 @@ use stormfire_tuner::Space;
 
 use crate::{
     assign::Assignment,
-    error::{Error, Problem, Result},
+    error::{Error, Problem, Problems, Result},
     nearest::did_you_mean,
     node::{Node, Tree},
     print::inline,
+    quote,
     schema::{Schema, join},
     secret,
     source::Source,
@@ -64,14 +65,17 @@ fn flatten(node: &Node, path: &str, flat: &mut IndexMap<String, Node>) {
 /// The dimensions of a flattened section.
 pub(super) fn dimensions(space: &Node, schema: &Schema) -> Result<Vec<Dimension>> {
     let mut found = Vec::new();
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     for (path, node) in space.fields().into_iter().flatten() {
+        if problems.is_full() {
+            break;
+        }
         match dimension(path, node, schema) {
             Ok(dimension) => found.push(dimension),
-            Err(error) => problems.extend(error.problems().iter().cloned()),
+            Err(error) => problems.push_all(error),
         }
     }
-    Error::all(problems)?;
+    problems.into_result()?;
     if found.is_empty() {
         let help = "give an option several values, such as `model.lr=log_uniform(1e-5,1e-1)`".to_owned();
         return Err(Problem::general("`sweep`: no option has several values").help(help).into());
@@ -84,7 +88,7 @@ fn dimension(path: &str, node: &Node, schema: &Schema) -> Result<Dimension> {
     let is_known = schema.leaf(path).is_some() || is_in_map(path, schema);
     if !is_known {
         let known = schema.leaves().map(|leaf| leaf.path.as_str());
-        return Err(Problem::new(source, format!("there is no option `{path}`")).help(did_you_mean(path, known)).into());
+        return Err(Problem::new(source, format!("there is no option `{}`", quote::name(path))).help(did_you_mean(path, known)).into());
     }
     if path == crate::children::ROOT || ["sweep", "tune"].contains(&path.split('.').next().unwrap_or_default()) {
         let message = format!("`{path}` has one value in a sweep: each trial has a folder of its own");

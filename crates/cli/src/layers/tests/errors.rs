@@ -83,3 +83,85 @@ fn a_line_without_a_program_has_options_and_files_alone() {
     }
     assert_snapshot!("errors_of_lines", table);
 }
+
+#[test]
+fn ten_mistakes_are_shown_at_once() {
+    let fields: Vec<String> = (0..20_000).map(|index| format!("\"n{index}\": 1")).collect();
+    let error = file_error(&format!("{{{}}}", fields.join(",")), "a.json");
+    assert_eq!(error.matches("there is no option").count(), 10);
+    assert!(error.ends_with("\na.json:1:82: more mistakes follow, only 10 are shown"), "{error}");
+    let error = file_error(&format!("model: {{layers: [{}]}}", "x, ".repeat(20_000)), "a.yaml");
+    assert_eq!(error.matches("expected a whole number").count(), 10);
+    assert!(error.ends_with(": more mistakes follow, only 10 are shown"), "{error}");
+    // Exactly as many as are shown.
+    let error = file_error(&format!("model: {{layers: [{}]}}", "x, ".repeat(10)), "a.yaml");
+    assert_eq!(error.lines().count(), 10);
+    let error = flags(&[("--model.crop", ""); 30]).unwrap_err();
+    assert_eq!((error.problems().len(), error.to_string().matches("has no value").count()), (11, 10));
+    let names = (0..30).map(|index| (format!("APP__N{index}"), "1".to_owned()));
+    assert_eq!(layers().env("APP", names).unwrap_err().problems().len(), 11);
+}
+
+#[test]
+fn a_file_with_a_similar_name_is_named_with_its_folder() {
+    let (folder, path) = file("", "base.yaml");
+    let error = layers().file(folder.path().join("bas.yaml")).unwrap_err().to_string();
+    assert!(error.ends_with(&format!("help: did you mean `{}`?", path.display())), "{error}");
+}
+
+#[test]
+fn an_empty_json_file_has_a_first_column() {
+    assert_eq!(file_error("", "a.json"), "a.json:1:1: not valid JSON: EOF while parsing a value");
+    assert_eq!(file_error("\n", "a.json"), "a.json:2:1: not valid JSON: EOF while parsing a value");
+}
+
+#[test]
+fn names_and_values_in_errors_are_short_and_on_one_line() {
+    assert_eq!(file_error("{\"model\": {\"\\u001b[31mx\\n\": 3}}", "a.json"), r"a.json:1:12: there is no option `model.\u{1b}[31mx\n`");
+    assert_eq!(
+        file_error("model: {hidden: \"\\e[31m\"}", "a.yaml"),
+        r"a.yaml:1:9: `model.hidden`: expected a whole number, not the string `\u{1b}[31m`"
+    );
+    let long = "x".repeat(900_000);
+    for text in [format!("{{\"{long}\": 1}}"), format!("{{\"model\": {{\"weights\": {{\"{long}\": \"{long}\"}}}}}}")] {
+        let error = file_error(&text, "a.json");
+        assert!(error.starts_with("a.json:1:") && error.len() < 1000, "{} bytes", error.len());
+    }
+    let error = flags(&[("--model.\u{1b}[31m", "1"), (&format!("--{long}.a"), "1")]).unwrap_err().to_string();
+    assert!(error.len() < 1000 && error.contains(r"--model.\u{1b}[31m: ") && !error.contains('\u{1b}'), "{error}");
+}
+
+#[test]
+fn a_login_is_hidden_where_no_address_is_expected() {
+    assert_eq!(
+        flags(&[("--model.layers", "http://me:PW@h")]).unwrap_err().to_string(),
+        "--model.layers: `model.layers`: expected a list, not the string `http://me:[secret]@h`"
+    );
+    // A long secret is cut.
+    let key = "geheim".repeat(20);
+    assert_eq!(
+        flags(&[("--model.key", &key), ("--model.hidden", &key)]).unwrap_err().to_string(),
+        "--model.hidden: `model.hidden`: expected a whole number, not the string `[secret]`"
+    );
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
+enum Pruner {
+    None,
+    Median { trials: usize },
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct Search {
+    pruner: Pruner,
+}
+
+#[test]
+fn a_variant_without_options_lists_none() {
+    let layers = Layers::of(&Search { pruner: Pruner::None }).unwrap().flag("--pruner.trials", "3");
+    assert_eq!(
+        layers.resolve::<Search>().unwrap_err().to_string(),
+        "--pruner.trials: there is no option `pruner.trials` with this `pruner.name`"
+    );
+}
