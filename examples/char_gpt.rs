@@ -22,12 +22,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[serde(default, deny_unknown_fields)]
 struct GptConfig {
     /// Width of a layer, a multiple of `heads`.
+    #[schemars(range(min = 1))]
     width: usize,
     /// Number of attention heads.
+    #[schemars(range(min = 1))]
     heads: usize,
     /// Number of layers.
     layers: usize,
     /// The probability with which an activation is dropped.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     dropout: f64,
     /// The learning rate.
     lr: f64,
@@ -46,24 +49,22 @@ struct Gpt {
     layers: Vec<TransformerLayer>,
     norm: LayerNorm,
     head: Linear,
-    context: usize,
     #[module(skip)]
     config: GptConfig,
 }
 
 impl Gpt {
-    fn new(config: GptConfig, data: &TextData, device: &Device) -> Self {
+    fn new(config: GptConfig, data: &TextData, device: &Device) -> Result<Self> {
         let (vocabulary, context) = (data.alphabet.size(), data.config.context);
         let layer = |_| TransformerLayer::new(config.width, config.heads, config.dropout, device);
-        Self {
+        Ok(Self {
             tokens: EmbeddingConfig::new(vocabulary, config.width).init(device),
             positions: EmbeddingConfig::new(context, config.width).init(device),
-            layers: (0..config.layers).map(layer).collect(),
+            layers: (0..config.layers).map(layer).collect::<Result<_>>()?,
             norm: LayerNormConfig::new(config.width).init(device),
             head: LinearConfig::new(config.width, vocabulary).with_bias(false).init(device),
-            context,
             config,
-        }
+        })
     }
 
     /// The logits `[batch, time, vocabulary]` of the next token, for tokens `[batch, time]`.
@@ -83,9 +84,9 @@ impl Gpt {
 
     /// Continues a text by its most probable characters.
     fn write(&self, alphabet: &Alphabet, begin: &str, count: usize) -> String {
-        let (mut tokens, device) = (alphabet.tokens(begin), self.norm.gamma.device());
+        let (mut tokens, device, [most, _]) = (alphabet.tokens(begin), self.norm.gamma.device(), self.positions.weight.dims());
         for _ in 0..count {
-            let context = &tokens[tokens.len().saturating_sub(self.context)..];
+            let context = &tokens[tokens.len().saturating_sub(most)..];
             let logits = self.forward(Tensor::<1, Int>::from_ints(context, &device).unsqueeze::<2>());
             let last = logits.slice([0..1, context.len() - 1..context.len()]).argmax(2);
             tokens.extend(last.into_data().iter::<i32>());
@@ -121,7 +122,7 @@ impl LightningModule for Gpt {
 }
 
 fn main() -> Result<Stop> {
-    Cli::linked(|model: GptConfig, data: &TextData, device: &Device| Ok(Gpt::new(model, data, device)), |data, _| Ok(TextData::new(data)?))
+    Cli::linked(Gpt::new, |data, _| Ok(TextData::new(data)?))
         .about("Trains a small transformer to write like Shakespeare.")
         .alias("epochs", "trainer.max_epochs")
         .alias("lr", "model.lr")

@@ -26,6 +26,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[serde(default, deny_unknown_fields)]
 struct MnistConfig {
     /// Units of the hidden layer.
+    #[schemars(range(min = 1))]
     hidden: usize,
     /// The learning rate of Adam.
     lr: f64,

@@ -65,6 +65,7 @@ fn evaluate(module: &Digits, loaders: &Loaders<MnistBatch>, device: &Device) -> 
 #[serde(default, deny_unknown_fields)]
 struct Options {
     /// The number of epochs, those of an earlier start included.
+    #[schemars(range(min = 1))]
     epochs: usize,
     /// The folder for logs and the checkpoint.
     root: PathBuf,

@@ -69,8 +69,10 @@ impl LightningModule for Digits {
 #[serde(default, deny_unknown_fields)]
 struct Options {
     /// The number of ranks in this process.
+    #[schemars(range(min = 1))]
     threads: usize,
     /// The number of batches in a step of each rank.
+    #[schemars(range(min = 1))]
     accumulate: usize,
     /// The folder for logs and checkpoints.
     root: PathBuf,
@@ -107,5 +109,5 @@ fn main() -> Result<Stop> {
         return train(&options);
     }
     let stops = ranks::threads::run(options.threads, |_rank| train(&options));
-    stops.into_iter().last().unwrap_or_else(|| Err(Error::other("`--threads 0` leaves no rank")))
+    stops.into_iter().last().unwrap_or_else(|| Err(Error::other("there is no rank")))
 }

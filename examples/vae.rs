@@ -29,8 +29,10 @@ const PIXELS: usize = 28 * 28;
 #[serde(default, deny_unknown_fields)]
 struct VaeConfig {
     /// Numbers that describe a digit.
+    #[schemars(range(min = 1))]
     latent: usize,
     /// Units of the hidden layers.
+    #[schemars(range(min = 1))]
     hidden: usize,
     /// The learning rate of Adam.
     lr: f64,

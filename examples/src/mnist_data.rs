@@ -73,6 +73,7 @@ pub struct MnistConfig {
     /// The folder with the idx files, gzipped or not.
     pub folder: PathBuf,
     /// Number of digits in a batch.
+    #[schemars(range(min = 1))]
     pub batch_size: usize,
 }
 

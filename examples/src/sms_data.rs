@@ -43,6 +43,7 @@ pub struct SmsConfig {
     /// Number of messages for training, validation and test together. `null` takes all 5,160.
     pub messages: Option<usize>,
     /// Messages in a batch.
+    #[schemars(range(min = 1))]
     pub batch_size: usize,
 }
 

@@ -85,8 +85,10 @@ pub struct TextConfig {
     /// The text to learn.
     pub file: PathBuf,
     /// Number of characters that the model sees.
+    #[schemars(range(min = 1))]
     pub context: usize,
     /// Number of pieces of text in a batch.
+    #[schemars(range(min = 1))]
     pub batch_size: usize,
 }
 

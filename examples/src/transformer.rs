@@ -5,6 +5,7 @@ use burn::{
     prelude::*,
     tensor::activation::{gelu, softmax},
 };
+use stormfire::prelude::{Error, Result};
 
 /// A transformer layer: attention to what is before, then two linear layers, each added to its input.
 #[derive(Module, Debug)]
@@ -19,10 +20,16 @@ pub struct TransformerLayer {
 }
 
 impl TransformerLayer {
-    /// A layer for `[batch, time, width]`. The width is a multiple of `heads`.
-    pub fn new(width: usize, heads: usize, dropout: f64, device: &Device) -> Self {
+    /// A layer for `[batch, time, width]`.
+    ///
+    /// # Errors
+    /// If the width is not a multiple of `heads`. On a command line, this is an error of the option `width`.
+    pub fn new(width: usize, heads: usize, dropout: f64, device: &Device) -> Result<Self> {
+        if !width.is_multiple_of(heads) {
+            return Err(Error::config("width", format!("{width} is not a multiple of the {heads} heads"), "change `heads`"));
+        }
         let linear = |from, to| LinearConfig::new(from, to).init(device);
-        Self {
+        Ok(Self {
             norms: [(); 2].map(|()| LayerNormConfig::new(width).init(device)),
             qkv: linear(width, 3 * width),
             project: linear(width, width),
@@ -30,7 +37,7 @@ impl TransformerLayer {
             down: linear(4 * width, width),
             dropout: DropoutConfig::new(dropout).init(),
             heads,
-        }
+        })
     }
 
     /// `x` has shape `[batch, time, width]`, as the result.

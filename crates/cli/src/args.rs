@@ -2,7 +2,7 @@
 
 mod own;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) use own::{OWN, Own};
 
@@ -40,6 +40,13 @@ pub enum Command {
 impl Command {
     /// All commands.
     pub const ALL: [Self; 6] = [Self::Fit, Self::Validate, Self::Test, Self::Predict, Self::Tune, Self::Sweep];
+
+    const WITHOUT_PREDICT: [Self; 5] = [Self::Fit, Self::Validate, Self::Test, Self::Tune, Self::Sweep];
+
+    /// Those of a program with a module.
+    pub(crate) fn of_program(can_predict: bool) -> &'static [Self] {
+        if can_predict { &Self::ALL } else { &Self::WITHOUT_PREDICT }
+    }
 
     /// The word on the command line.
     pub fn name(self) -> &'static str {
@@ -106,17 +113,22 @@ impl Line {
 #[derive(Clone, Copy)]
 pub(crate) struct Words<'a> {
     pub(crate) aliases: &'a [Alias],
-    /// Whether it has a module. Only then it has commands, and the flags of their runs.
-    pub(crate) has_runs: bool,
+    /// A program without a module has none.
+    pub(crate) commands: &'a [Command],
 }
 
 impl Words<'_> {
     /// A program without a module.
-    pub(crate) const PLAIN: Words<'static> = Words { aliases: &[], has_runs: false };
+    pub(crate) const PLAIN: Words<'static> = Words { aliases: &[], commands: &[] };
+
+    /// Whether the program has a module. Only then it has the flags of runs.
+    pub(crate) fn has_runs(self) -> bool {
+        !self.commands.is_empty()
+    }
 
     /// Its flags that are no options.
     pub(crate) fn own(self) -> impl Iterator<Item = &'static Own> {
-        OWN.iter().filter(move |own| self.has_runs || !own.is_of_runs)
+        OWN.iter().filter(move |own| self.has_runs() || !own.is_of_runs)
     }
 }
 
@@ -206,8 +218,11 @@ impl<'a> Parser<'a> {
             let attached = Some(short[1..].trim_start_matches('=')).filter(|rest| !rest.is_empty());
             return self.own(own, word, attached);
         }
-        if let Some((path, value)) = word.split_once('=') {
-            self.set(path, path, Some(value));
+        if let Some((name, value)) = word.split_once('=') {
+            if let Some(alias) = self.alias(name) {
+                return self.set_alias(alias, name, Some(value));
+            }
+            self.set(name, name, Some(value));
             return Ok(());
         }
         self.command(word)
@@ -215,15 +230,17 @@ impl<'a> Parser<'a> {
 
     fn command(&mut self, word: &str) -> Result<()> {
         let shown = quote::name(word);
+        let as_file = self.flag_of_file(word).map(|(flag, does)| format!("`{flag} {shown}` {does}"));
         let as_option =
             (word.contains('.') || self.schema.leaf(word).is_some()).then(|| format!("write `{shown}=VALUE` or `--{shown} VALUE`"));
-        if !self.words.has_runs {
-            let help = as_option.unwrap_or_else(|| "`--help` lists the options".to_owned());
+        if !self.words.has_runs() {
+            let help = as_file.or(as_option).unwrap_or_else(|| "`--help` lists the options".to_owned());
             return Err(Problem::general(format!("`{shown}` is not an option with a value")).help(help).into());
         }
-        let names = Command::ALL.map(Command::name);
-        let Some(command) = Command::ALL.into_iter().find(|command| command.name() == word) else {
-            let help = did_you_mean(word, names).or(as_option).unwrap_or_else(|| format!("the commands are {}", any_of(names)));
+        let Some(command) = self.command_of(word) else {
+            let names = || self.words.commands.iter().map(|command| command.name());
+            let near = as_file.or_else(|| did_you_mean(word, names())).or(as_option);
+            let help = near.unwrap_or_else(|| format!("the commands are {}", any_of(names())));
             return Err(Problem::general(format!("there is no command `{shown}`")).help(help).into());
         };
         if let Some(other) = self.line.command.filter(|other| *other != command) {
@@ -234,30 +251,50 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
+    /// A program that cannot predict has the word `predict`, too: it refuses the command with a reason.
+    fn command_of(&self, word: &str) -> Option<Command> {
+        Command::ALL.into_iter().find(|command| self.words.has_runs() && command.name() == word)
+    }
+
+    /// The flag of a file that was given without one, and what the flag does.
+    fn flag_of_file(&self, word: &str) -> Option<(&'static str, &'static str)> {
+        let ending = Path::new(word).extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
+        match ending.as_str() {
+            "yaml" | "yml" | "toml" | "json" => Some(("-c", "reads a file")),
+            "ckpt" if self.words.has_runs() => Some(("--ckpt-path", "starts from a checkpoint")),
+            _ => None,
+        }
+    }
+
     fn flag(&mut self, word: &str, name: &str, value: Option<&'a str>) -> Result<()> {
         if let Some(own) = self.words.own().find(|own| own.name == name.replace('_', "-")) {
             return self.own(own, word, value);
         }
-        if let Some(alias) = self.words.aliases.iter().find(|alias| alias.name == name) {
-            let typed = format!("--{name}");
-            match &alias.fixed {
-                Some(_) if value.is_some() => {
-                    let problem = Problem::new(&Origin::Flag(typed).into(), "the flag takes no value");
-                    return Err(problem.help(format!("write `--{}=VALUE`", alias.path)).into());
-                }
-                Some(fixed) => self.set(&typed, &alias.path, Some(fixed)),
-                None => {
-                    let value = self.value_of(&alias.path, value);
-                    self.set(&typed, &alias.path, value);
-                }
-            }
-            return Ok(());
+        if let Some(alias) = self.alias(name) {
+            return self.set_alias(alias, &format!("--{name}"), value);
         }
         if !name.contains('.') && self.schema.leaf(name).is_none() {
             return Err(self.unknown(word, name).into());
         }
         let value = self.value_of(name, value);
         self.set(&format!("--{name}"), name, value);
+        Ok(())
+    }
+
+    fn alias(&self, name: &str) -> Option<&'a Alias> {
+        self.words.aliases.iter().find(|alias| alias.name == name)
+    }
+
+    fn set_alias(&mut self, alias: &'a Alias, typed: &str, value: Option<&'a str>) -> Result<()> {
+        let value = match &alias.fixed {
+            Some(_) if value.is_some() => {
+                let problem = Problem::new(&Origin::Flag(typed.to_owned()).into(), "the flag takes no value");
+                return Err(problem.help(format!("write `--{}=VALUE`", alias.path)).into());
+            }
+            Some(fixed) => Some(fixed.as_str()),
+            None => self.value_of(&alias.path, value),
+        };
+        self.set(typed, &alias.path, value);
         Ok(())
     }
 
@@ -275,7 +312,7 @@ impl<'a> Parser<'a> {
 
     fn own(&mut self, own: &Own, word: &str, attached: Option<&str>) -> Result<()> {
         let value = match (own.value, attached) {
-            (None, Some(_)) if !own.may_have_value => {
+            (None, Some(_)) if own.choice.is_none() => {
                 let name = word.split('=').next().unwrap_or(word);
                 return Err(Problem::general(format!("the flag `{name}` takes no value")).into());
             }
@@ -287,6 +324,12 @@ impl<'a> Parser<'a> {
             let problem = || Problem::general(format!("the flag `{word}` has no value")).help(format!("write `--{} {name}`", own.name));
             value.ok_or_else(problem)
         };
+        if let (Some(choice), Some(given)) = (own.choice, &value)
+            && given != choice
+        {
+            let message = format!("`--{}={given}`: expected `{choice}`, or no value", own.name);
+            return Err(Problem::general(message).help(did_you_mean(given, [choice])).into());
+        }
         match own.name {
             "config" => self.line.files.push(needed(value)?.into()),
             "ckpt-path" => self.line.ckpt_path = Some(needed(value)?),
@@ -300,16 +343,8 @@ impl<'a> Parser<'a> {
             }
             "print-schema" => self.ask(Print::Schema),
             "completion" => self.ask(Print::Completion(needed(value)?)),
-            "print-config" => match value.as_deref() {
-                None => self.ask(Print::Config { docs: true }),
-                Some("values") => self.ask(Print::Config { docs: false }),
-                Some(other) => return Err(choose("print-config", other, ["values"]).into()),
-            },
-            _ => match value.as_deref() {
-                None => self.ask(Print::Help { all: false }),
-                Some("all") => self.ask(Print::Help { all: true }),
-                Some(other) => return Err(choose("help", other, ["all"]).into()),
-            },
+            "print-config" => self.ask(Print::Config { docs: value.is_none() }),
+            _ => self.ask(Print::Help { all: value.is_some() }),
         }
         Ok(())
     }
@@ -324,9 +359,10 @@ impl<'a> Parser<'a> {
             return attached;
         }
         let is_flag = self.schema.leaf(path).is_some_and(|leaf| leaf.kinds.is_flag());
-        let next = self.args.get(self.next).map(String::as_str);
-        // `--trainer.barebones fit` has no value, but a command.
-        if is_flag && !next.is_some_and(|next| matches!(next, "true" | "false" | "True" | "False" | "null")) {
+        let next = self.args.get(self.next)?;
+        // `--trainer.barebones fit` has no value, but a command. Of all other words, only the reader of values knows
+        // which are booleans: `--trainer.barebones 0` is refused as `--trainer.barebones=0` is.
+        if is_flag && (next.contains('=') || self.command_of(next).is_some()) {
             return None;
         }
         self.following()
@@ -355,11 +391,6 @@ impl Problem {
         let message = format!("`{path}` is a secret, and the values of several runs are shown");
         Self::new(source, message).help("give it in the environment".to_owned())
     }
-}
-
-fn choose<const N: usize>(flag: &str, given: &str, values: [&str; N]) -> Problem {
-    let message = format!("`--{flag}={}`: expected {}, or no value", quote::value(given), any_of(values));
-    Problem::general(message).help(did_you_mean(given, values))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::{
     node::{Node, Tree},
     quote,
     read::yaml,
-    schema::{Leaf, Schema},
+    schema::{Kinds, Leaf, Schema},
     source::Source,
 };
 
@@ -61,7 +61,7 @@ impl Assignment {
     fn value_of(&self, text: &str, leaf: Option<&Leaf>) -> Result<Node> {
         let source = &self.source;
         let verbatim = || Node::new(Tree::Text(text.to_owned()), source);
-        let is_null = ["null", "~"].contains(&text.trim());
+        let is_null = !text.trim().is_empty() && yaml::plain(text.trim()) == Ok(Tree::Null);
         if let Some(leaf) = leaf
             && leaf.kinds.is_text()
         {
@@ -71,7 +71,9 @@ impl Assignment {
         let has_text = leaf.is_some_and(|leaf| leaf.kinds.has_text());
         match yaml::value(text, source) {
             // YAML reads nothing and a comment as null, but an unset variable of a shell must not remove a limit.
-            Ok(node) if node.value == Tree::Null && !is_null && !has_text => Err(self.without_value("for no value, write `null`".into())),
+            Ok(node) if node.value == Tree::Null && !is_null && !has_text => {
+                Err(self.without_value(leaf.map(|leaf| instead_of_nothing(leaf.kinds))))
+            }
             Ok(node) if leaf.is_none_or(|leaf| leaf.kinds.has(&node.value)) || !has_text => Ok(node),
             Err(error) if !has_text => Err(error),
             // One of its kinds is a string.
@@ -79,9 +81,14 @@ impl Assignment {
         }
     }
 
-    fn without_value(&self, help: String) -> Error {
+    fn without_value(&self, help: impl Into<Option<String>>) -> Error {
         Problem::new(&self.source, format!("the option `{}` has no value", quote::name(&self.path))).help(help).into()
     }
+}
+
+/// What to write as the value.
+fn instead_of_nothing(kinds: Kinds) -> String {
+    if kinds.has_null() { "for no value, write `null`".to_owned() } else { format!("it takes {}", kinds.described()) }
 }
 
 /// The options of a line without those that a later one of the same name replaces.

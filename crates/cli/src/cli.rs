@@ -180,8 +180,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         self
     }
 
-    /// A shorter flag for an option: `.alias("epochs", "trainer.max_epochs")` makes `--epochs 3` possible. With a value
-    /// the flag takes none: `.alias("quiet", "trainer.enable_progress_bar=false")`.
+    /// A shorter name of an option: `.alias("epochs", "trainer.max_epochs")` makes `--epochs 3` and `epochs=3`
+    /// possible. With a value the flag takes none: `.alias("quiet", "trainer.enable_progress_bar=false")`.
     pub fn alias(mut self, name: impl Into<String>, option: impl Into<String>) -> Self {
         let option = option.into();
         let (path, fixed) = option.split_once('=').map_or((option.as_str(), None), |(path, value)| (path, Some(value.to_owned())));

@@ -14,6 +14,8 @@ const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 /// What follows a flag.
 enum Takes {
     Nothing,
+    /// Nothing, or this after `=`.
+    Choice(&'static str),
     /// One of these.
     Values(Vec<String>),
     /// Anything. It may be a file.
@@ -27,7 +29,7 @@ struct Word {
     about: String,
     takes: Takes,
     /// Whether it is also a word without hyphens: `a.b=1`.
-    is_option: bool,
+    is_bare: bool,
 }
 
 /// The script for a shell.
@@ -47,14 +49,14 @@ pub(crate) fn script(shell: &str, program: &str, commands: &[Command], words: Wo
 
 fn all(words: Words<'_>, schema: &Schema) -> Vec<Word> {
     let own = words.own().map(|own| Word {
-        is_option: false,
+        is_bare: false,
         flag: format!("--{}", own.name),
         short: own.short,
         about: own.about.into(),
         takes: match own.name {
             "completion" => Takes::Values(SHELLS.map(String::from).into()),
             _ if own.value.is_some() => Takes::Any,
-            _ => Takes::Nothing,
+            _ => own.choice.map_or(Takes::Nothing, Takes::Choice),
         },
     });
     let takes = |path: &str| match schema.leaf(path) {
@@ -63,14 +65,14 @@ fn all(words: Words<'_>, schema: &Schema) -> Vec<Word> {
         _ => Takes::Any,
     };
     let aliases = words.aliases.iter().map(|alias| Word {
-        is_option: false,
+        is_bare: alias.fixed.is_none(),
         flag: format!("--{}", alias.name),
         short: None,
         about: schema.leaf(&alias.path).map(|leaf| first_sentences(&leaf.doc)).unwrap_or_default(),
         takes: if alias.fixed.is_some() { Takes::Nothing } else { takes(&alias.path) },
     });
     let options = schema.leaves().filter(|leaf| !leaf.is_section).map(|leaf| Word {
-        is_option: true,
+        is_bare: true,
         flag: format!("--{}", leaf.path),
         short: None,
         about: first_sentences(&leaf.doc),
@@ -93,39 +95,48 @@ fn bash(program: &str, commands: &[&str], words: &[Word]) -> String {
     let name = function(program);
     let mut cases = String::new();
     for word in words {
-        let flags = word.short.map_or_else(|| word.flag.clone(), |short| format!("-{short}|{}", word.flag));
-        let _ = match &word.takes {
-            Takes::Nothing => Ok(()),
-            Takes::Values(values) => {
-                writeln!(cases, "    {flags}) COMPREPLY=($(compgen -W {} -- \"$cur\")); return ;;", quoted(&values.join(" ")))
-            }
+        let names: Vec<String> = word.short.map(|short| format!("-{short}")).into_iter().chain([word.flag.clone()]).collect();
+        let bare = word.is_bare.then(|| word.flag.trim_start_matches('-').to_owned());
+        let with_equals: Vec<String> = names.iter().cloned().chain(bare).map(|name| format!("{name}=")).collect();
+        let (names, values) = match &word.takes {
+            Takes::Nothing => continue,
             // Without a proposal, bash proposes files.
-            Takes::Any => writeln!(cases, "    {flags}) return ;;"),
+            Takes::Any => {
+                let _ = writeln!(cases, "    {}) return ;;", names.join("|"));
+                continue;
+            }
+            Takes::Choice(choice) => (with_equals, (*choice).to_owned()),
+            Takes::Values(values) => ([names, with_equals].concat(), values.join(" ")),
         };
+        let _ = writeln!(cases, "    {}) COMPREPLY=($(compgen -W {} -- \"$cur\")); return ;;", names.join("|"), quoted(&values));
     }
     let flags: Vec<&str> = words.iter().map(|word| word.flag.as_str()).collect();
-    let bare: Vec<&str> = words.iter().filter(|word| word.is_option).map(|word| word.flag.trim_start_matches('-')).collect();
-    let commands = if commands.is_empty() { &bare } else { commands };
-    // A `=` is a word of its own in bash.
+    let bare = words.iter().filter(|word| word.is_bare).map(|word| word.flag.trim_start_matches('-'));
+    let bare: Vec<String> = bare.map(|name| format!("{name}=")).collect();
+    let first = if commands.is_empty() { bare.join(" ") } else { commands.join(" ") };
+    // A `=` is a word of its own in bash. The only proposal gets a blank behind it, which may not follow `a.b=`.
+    // `compopt` is missing outside of a completion and in the bash of macOS.
     format!(
         "_{name}() {{
   local cur=\"${{COMP_WORDS[COMP_CWORD]}}\" prev=\"${{COMP_WORDS[COMP_CWORD-1]}}\" words
-  if [ \"$cur\" = = ]; then cur=; elif [ \"$prev\" = = ]; then prev=\"${{COMP_WORDS[COMP_CWORD-2]}}\"; fi
+  if [ \"$cur\" = = ]; then cur= prev=\"$prev=\"; elif [ \"$prev\" = = ]; then prev=\"${{COMP_WORDS[COMP_CWORD-2]}}=\"; fi
   COMPREPLY=()
   case \"$prev\" in
-{cases}  esac
+{cases}    *=) return ;;
+  esac
   case \"$cur\" in
     -*) words={} ;;
     *.*) words={} ;;
     *) words={} ;;
   esac
   COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))
+  if [ ${{#COMPREPLY[@]}} = 1 ] && [ \"$COMPREPLY\" != \"${{COMPREPLY%=}}\" ]; then compopt -o nospace 2> /dev/null; fi
 }}
 complete -o default -F _{name} {}
 ",
         quoted(&flags.join(" ")),
         quoted(&bare.join(" ")),
-        quoted(&commands.join(" ")),
+        quoted(&first),
         quoted(program),
     )
 }
@@ -136,6 +147,7 @@ fn zsh(program: &str, commands: &[&str], words: &[Word]) -> String {
     for word in words {
         let (equals, action) = match &word.takes {
             Takes::Nothing => ("", String::new()),
+            Takes::Choice(choice) => ("=-", format!("::value:({choice})")),
             Takes::Values(values) => ("=", format!(":value:({})", values.join(" "))),
             Takes::Any => ("=", ":value:_files".to_owned()),
         };
@@ -152,6 +164,7 @@ fn fish(program: &str, commands: &[&str], words: &[Word]) -> String {
     for word in words {
         let values = match &word.takes {
             Takes::Nothing => String::new(),
+            Takes::Choice(choice) => format!(" -f -a {}", quoted(choice)),
             Takes::Values(values) => format!(" -x -a {}", quoted(&values.join(" "))),
             Takes::Any => " -r -F".to_owned(),
         };

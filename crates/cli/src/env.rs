@@ -3,7 +3,7 @@
 use crate::{
     assign::Assignment,
     error::{Problem, Problems, Result},
-    nearest::did_you_mean,
+    nearest::nearest,
     quote,
     schema::Schema,
     source::{Origin, Source},
@@ -21,9 +21,12 @@ pub(crate) const PREFIX: &str = "STORMFIRE";
 pub(crate) fn assignments(prefix: &str, variables: impl IntoIterator<Item = (String, String)>, schema: &Schema) -> Result<Vec<Assignment>> {
     let start = format!("{prefix}__");
     // Variables of an option with one `_` where two belong are mistakes. Others with `PREFIX_` may belong to something
-    // else.
+    // else, also if the rest is the name of a section: `PREFIX_DATA`.
     let plain = |name: &str| name.replace("__", "_");
-    let meant = |name: &str| schema.leaves().any(|leaf| leaf.path.contains('.') && plain(&variable(prefix, &leaf.path)) == plain(name));
+    let meant = |name: &str| {
+        let mut options = schema.leaves().filter(|leaf| leaf.path.contains('.') || !leaf.is_section);
+        options.any(|leaf| plain(&variable(prefix, &leaf.path)) == plain(name))
+    };
     let mut given: Vec<(String, String)> =
         variables.into_iter().filter(|(name, _)| name.starts_with(&start) || (name.starts_with(prefix) && meant(name))).collect();
     // The system has them in any order.
@@ -40,12 +43,31 @@ pub(crate) fn assignments(prefix: &str, variables: impl IntoIterator<Item = (Str
             found.push(Assignment { path, text: Some(text), source });
             continue;
         }
-        let path = name.trim_start_matches(prefix).trim_start_matches('_').replace("__", ".").to_lowercase();
-        let known: Vec<String> = schema.leaves().map(|leaf| variable(prefix, &leaf.path)).collect();
-        let help = did_you_mean(&name, known.iter().map(String::as_str));
+        let path = name.strip_prefix(prefix).unwrap_or(&name).trim_start_matches('_').replace("__", ".").to_lowercase();
+        let help = near(&path, schema).map(|near| format!("did you mean `{}`?", variable(prefix, near)));
         problems.push(Problem::new(&source, format!("there is no option `{}`", quote::name(&path))).help(help));
     }
     problems.into_result().map(|()| found)
+}
+
+/// The option that a variable without its prefix may mean. With the prefix, which they share, all names are similar.
+fn near<'a>(path: &str, schema: &'a Schema) -> Option<&'a str> {
+    let known = || schema.leaves().map(|leaf| leaf.path.as_str());
+    // The section may be missing.
+    let is_within = |known: &&str| known.rsplit_once('.').is_some_and(|(_, name)| name.to_lowercase() == path);
+    nearest(path, known()).or_else(|| known().find(is_within))
+}
+
+/// Refuses variables with this prefix whose names or values are not UTF-8, of all such variables.
+pub(crate) fn check_text(prefix: &str, undecodable: &[String]) -> Result<()> {
+    let start = format!("{prefix}__");
+    let mut ours: Vec<&String> = undecodable.iter().filter(|name| name.starts_with(&start)).collect();
+    // The system has them in any order.
+    ours.sort();
+    let problem = |name: &String| Problem::new(&Origin::Env(name.clone()).into(), "the variable is not UTF-8");
+    let mut problems = Problems::default();
+    ours.into_iter().map(problem).for_each(|problem| problems.push(problem));
+    problems.into_result()
 }
 
 /// The option of a map with names of any kind, which are lower-case here.

@@ -63,7 +63,7 @@ impl Page<'_> {
             let _ = writeln!(out.text, "{line}");
         }
         let commands: Vec<&str> = self.commands.iter().map(|command| command.name()).collect();
-        let has_runs = self.words.has_runs;
+        let has_runs = self.words.has_runs();
         let words = if has_runs { format!("[{}] [-c FILE]... [--section.option=VALUE]...", commands.join("|")) } else { OPTIONS.into() };
         let _ = writeln!(out.text, "\nUsage: {} {words}\n", self.program);
         for own in self.words.own() {

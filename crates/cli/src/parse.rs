@@ -3,7 +3,7 @@
 use crate::{
     args::{self, Print, Words},
     completion,
-    env::PREFIX,
+    env::{self, PREFIX},
     error::{Problem, Result},
     help::{Page, WIDTH},
     layers::Layers,
@@ -23,6 +23,14 @@ use crate::{
 /// This also serves the probe of drivers and starts the console, as [`Cli::run`](crate::Cli::run) does. A page of help
 /// goes to stdout and ends the process with the exit code 0. A mistake goes to stderr and ends it with 2.
 ///
+/// A field may limit its values with `#[schemars(range(min = 1))]` or a type such as `NonZeroUsize`. A value outside of
+/// the range is a mistake like every other, and the error names its flag, variable or line.
+///
+/// A variable with the prefix `STORMFIRE__` that is not an option is a mistake, too: it would silently have no effect.
+/// If one is exported for another program, such as `STORMFIRE__TRAINER__MAX_EPOCHS`, start this program with
+/// `env -u STORMFIRE__TRAINER__MAX_EPOCHS`, or give the other one its own prefix with
+/// [`Cli::env_prefix`](crate::Cli::env_prefix).
+///
 /// ```no_run
 /// use schemars::JsonSchema;
 /// use serde::{Deserialize, Serialize};
@@ -31,6 +39,7 @@ use crate::{
 /// #[serde(default, deny_unknown_fields)]
 /// struct Options {
 ///     /// The number of epochs.
+///     #[schemars(range(min = 1))]
 ///     epochs: usize,
 /// }
 ///
@@ -44,7 +53,7 @@ use crate::{
 /// println!("{epochs}");
 /// ```
 pub fn parse<C: Section>(about: &str) -> C {
-    match read(about, &Process::start()) {
+    match read(about, &Process::start(), &process::undecodable()) {
         Ok(Parsed::Options(options)) => options,
         Ok(Parsed::Printed(text)) => process::printed(&text, 0),
         Err(error) => process::refused(&error),
@@ -68,10 +77,11 @@ pub enum Parsed<C> {
 pub fn try_parse<C: Section>(about: &str, args: &[&str], variables: &[(&str, &str)]) -> Result<Parsed<C>> {
     let args = args.iter().map(|arg| (*arg).to_owned()).collect();
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    read(about, &Process { program: "program".into(), args, variables, columns: WIDTH })
+    read(about, &Process { program: "program".into(), args, variables, columns: WIDTH }, &[])
 }
 
-fn read<C: Section>(about: &str, process: &Process) -> Result<Parsed<C>> {
+/// `undecodable` are the names of variables that are not UTF-8.
+fn read<C: Section>(about: &str, process: &Process, undecodable: &[String]) -> Result<Parsed<C>> {
     let Process { program, args, variables, columns } = process;
     let mut layers = Layers::of(&C::default())?;
     let schema = layers.schema().clone();
@@ -91,6 +101,7 @@ fn read<C: Section>(about: &str, process: &Process) -> Result<Parsed<C>> {
     for file in &line.files {
         layers = layers.file(file)?;
     }
+    env::check_text(PREFIX, undecodable)?;
     layers = layers.env(PREFIX, variables.iter().cloned())?.flags(line.options);
     if let Some(Print::Config { docs }) = line.print {
         return Ok(Parsed::Printed(print_config(&layers.checked()?, &schema, docs)));

@@ -27,10 +27,16 @@ impl Process {
         let program = args.next().map(PathBuf::from);
         let program = program.as_ref().and_then(|path| path.file_name()).map_or("program".into(), |name| name.to_string_lossy());
         let program = program.trim_end_matches(std::env::consts::EXE_SUFFIX).to_owned();
-        // A variable that is not UTF-8 is none of ours.
+        // `undecodable` has the names of the others.
         let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self { program, args: args.map(text).collect(), variables: variables.collect(), columns }
     }
+}
+
+/// The names of the variables that are not UTF-8. Those of other programs may be anything.
+pub(crate) fn undecodable() -> Vec<String> {
+    let others = std::env::vars_os().filter(|(name, value)| name.to_str().is_none() || value.to_str().is_none());
+    others.map(|(name, _)| name.to_string_lossy().into_owned()).collect()
 }
 
 /// A word that is not UTF-8 cannot be stored in a configuration.

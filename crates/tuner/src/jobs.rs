@@ -7,10 +7,14 @@ use std::{
 
 use stormfire_module::{Error, Result};
 
-/// Does jobs on `threads` threads until `next` has none. After the first error no thread starts another job.
+/// The most threads. More processes at a time than this are of no use on one machine, and each thread has memory.
+const MOST: usize = 256;
+
+/// Does jobs on `threads` threads, at most 256, until `next` has none. After the first error no thread starts another
+/// job.
 ///
 /// # Errors
-/// The first error of `next` or `work`, or if a thread panics.
+/// The first error of `next` or `work`, if a thread panics, or if the system starts no further thread.
 pub fn work_off<J>(threads: usize, next: impl Fn() -> Result<Option<J>> + Sync, work: impl Fn(J) -> Result<()> + Sync) -> Result<()> {
     let has_failed = AtomicBool::new(false);
     let all = || -> Result<()> {
@@ -26,12 +30,24 @@ pub fn work_off<J>(threads: usize, next: impl Fn() -> Result<Option<J>> + Sync, 
         has_failed.fetch_or(outcome.is_err(), Ordering::SeqCst);
         outcome
     };
-    let outcomes: Vec<Result<()>> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(noted)).collect();
+    thread::scope(|scope| {
+        let mut workers = Vec::new();
+        let mut outcome = Ok(());
+        for _ in 0..threads.clamp(1, MOST) {
+            match thread::Builder::new().spawn_scoped(scope, noted) {
+                Ok(worker) => workers.push(worker),
+                Err(error) => {
+                    has_failed.store(true, Ordering::SeqCst);
+                    outcome = Err(Error::other(format!("a thread that runs jobs cannot be started: {error}")));
+                    break;
+                }
+            }
+        }
         let panicked = |_| Err(Error::other("a thread that runs jobs has panicked"));
-        workers.into_iter().map(|worker| worker.join().unwrap_or_else(panicked)).collect()
-    });
-    outcomes.into_iter().collect()
+        // All of them end before the first error is returned.
+        let outcomes: Vec<Result<()>> = workers.into_iter().map(|worker| worker.join().unwrap_or_else(panicked)).collect();
+        outcomes.into_iter().collect::<Result<()>>().and(outcome)
+    })
 }
 
 #[cfg(test)]
@@ -58,7 +74,8 @@ mod tests {
 
     #[test]
     fn each_job_is_done_once() {
-        for threads in [0, 1, 3] {
+        // The system would not start as many threads as the last ones.
+        for threads in [0, 1, 3, 50_000, usize::MAX] {
             let (outcome, all) = done(threads, 10);
             assert!(outcome.is_ok() && all == (0..10).collect::<Vec<_>>(), "{all:?}");
         }

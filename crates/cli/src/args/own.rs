@@ -7,14 +7,14 @@ pub(crate) struct Own {
     pub(crate) short: Option<char>,
     /// What it takes.
     pub(crate) value: Option<&'static str>,
-    /// Whether it takes a value after `=`, too.
-    pub(crate) may_have_value: bool,
+    /// The one value that a flag takes after `=` that also stands alone.
+    pub(crate) choice: Option<&'static str>,
     /// Whether only a program with a module has it, whose runs it changes.
     pub(crate) is_of_runs: bool,
     pub(crate) about: &'static str,
 }
 
-const PLAIN: Own = Own { name: "", short: None, value: None, may_have_value: false, is_of_runs: false, about: "" };
+const PLAIN: Own = Own { name: "", short: None, value: None, choice: None, is_of_runs: false, about: "" };
 const OF_RUNS: Own = Own { is_of_runs: true, ..PLAIN };
 
 /// The only list of them.
@@ -46,7 +46,7 @@ pub(crate) const OWN: [Own; 9] = [
     },
     Own {
         name: "print-config",
-        may_have_value: true,
+        choice: Some("values"),
         about: "Print all options as YAML for `--config`. `=values` leaves the comments out.",
         ..PLAIN
     },
@@ -55,7 +55,7 @@ pub(crate) const OWN: [Own; 9] = [
     Own {
         name: "help",
         short: Some('h'),
-        may_have_value: true,
+        choice: Some("all"),
         about: "Print this page, or with `=all` a page with every option.",
         ..PLAIN
     },

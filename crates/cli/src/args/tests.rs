@@ -16,7 +16,7 @@ fn parsed(words: &[&str]) -> Result<Line> {
     let alias =
         |name: &str, path: &str, fixed: Option<&str>| Alias { name: name.into(), path: path.into(), fixed: fixed.map(String::from) };
     let aliases = [alias("lr", "model.lr", None), alias("no-bias", "model.bias", Some("false"))];
-    let line = parse(&args, &schema(), Words { aliases: &aliases, has_runs: true })?;
+    let line = parse(&args, &schema(), Words { aliases: &aliases, commands: Command::of_program(false) })?;
     check_combination(&line, &schema()).map(|()| line)
 }
 
@@ -26,7 +26,7 @@ fn options(words: &[&str]) -> Vec<(String, Option<String>)> {
 
 #[test]
 fn an_option_is_written_in_three_ways() {
-    for words in [&["--model.lr=1"][..], &["--model.lr", "1"], &["model.lr=1"], &["--lr", "1"], &["--lr=1"]] {
+    for words in [&["--model.lr=1"][..], &["--model.lr", "1"], &["model.lr=1"], &["--lr", "1"], &["--lr=1"], &["lr=1"]] {
         assert_eq!(options(words), [("model.lr".to_owned(), Some("1".to_owned()))], "{words:?}");
     }
     assert_eq!(options(&["--model.lr", "-1e3"]), [("model.lr".into(), Some("-1e3".into()))]);
@@ -46,6 +46,17 @@ fn the_command_is_anywhere() {
     assert_eq!((line.command, line.options[0].text.clone()), (Some(Command::Fit), None));
     assert_eq!(parsed(&["--model.bias", "false", "fit"]).unwrap().options[0].text.as_deref(), Some("false"));
     assert_eq!(parsed(&["--ckpt_path=last", "--dry_run"]).unwrap().ckpt_path.as_deref(), Some("last"));
+}
+
+#[test]
+fn the_word_after_a_boolean_is_its_value() {
+    for value in ["true", "True", "TRUE", "false", "False", "FALSE", "null", "~", "0", "-1", "yes", "true,false", "tset", ""] {
+        let joined = format!("--model.bias={value}");
+        assert_eq!(options(&["--model.bias", value]), options(&[joined.as_str()]), "{value}");
+    }
+    for word in ["test", "predict", "model.lr=1", "--lr=1"] {
+        assert_eq!(options(&["--model.bias", word])[0], ("model.bias".into(), None), "{word}");
+    }
 }
 
 #[test]
@@ -99,6 +110,26 @@ fn mistakes_are_explained() {
     assert_snapshot!(told(&["--no-bias=1"]), @r"
     --no-bias: the flag takes no value
       help: write `--model.bias=VALUE`
+    ");
+    assert_snapshot!(told(&["no-bias=1"]), @r"
+    no-bias: the flag takes no value
+      help: write `--model.bias=VALUE`
+    ");
+    assert_snapshot!(told(&["train"]), @r"
+    there is no command `train`
+      help: the commands are `fit`, `validate`, `test`, `tune` or `sweep`
+    ");
+    assert_snapshot!(told(&["-c", "a.yaml", "b.YML"]), @r"
+    there is no command `b.YML`
+      help: `-c b.YML` reads a file
+    ");
+    assert_snapshot!(told(&["test", "last.ckpt"]), @r"
+    there is no command `last.ckpt`
+      help: `--ckpt-path last.ckpt` starts from a checkpoint
+    ");
+    assert_snapshot!(told(&["--print-config=value"]), @r"
+    `--print-config=value`: expected `values`, or no value
+      help: did you mean `values`?
     ");
     assert_snapshot!(told(&["--help=al"]), @r"
     `--help=al`: expected `all`, or no value

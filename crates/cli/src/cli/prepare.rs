@@ -102,7 +102,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     }
 
     fn words(&self) -> Words<'_> {
-        Words { aliases: &self.aliases, has_runs: true }
+        Words { aliases: &self.aliases, commands: Command::of_program(self.predict.is_some()) }
     }
 
     /// `args` are without the name of the program.

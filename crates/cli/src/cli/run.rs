@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     args::Command,
-    children,
+    children, env,
     error::{Error, Problem},
     node::Node,
     print::print_config,
@@ -55,6 +55,9 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let Process { program, args, variables, columns } = Process::start();
         self.take_task();
         self.columns = columns;
+        if let Err(error) = env::check_text(&self.prefix, &process::undecodable()) {
+            process::refused(&error)
+        }
         match self.execute(&program, &args, variables) {
             Ok(Outcome::Fit(stop)) => Ok(stop),
             Ok(Outcome::Evaluated(_) | Outcome::Predicted) => Ok(Stop::Requested("the command is complete".into())),

@@ -348,7 +348,9 @@ fn bash_completes_flags_and_values() {
         let words: Vec<&str> = line.split(' ').collect();
         let words = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
         let count = line.split(' ').count() - 1;
-        let code = format!("{script}\nCOMP_WORDS=({words}); COMP_CWORD={count}; _program; echo \"${{COMPREPLY[@]}}\"");
+        // Outside of a completion, there is no `compopt`.
+        let option = "compopt() { echo -n \"$2 \"; }";
+        let code = format!("{script}\n{option}\nCOMP_WORDS=({words}); COMP_CWORD={count}; _program; echo \"${{COMPREPLY[@]}}\"");
         let output = std::process::Command::new("bash").args(["-c", &code]).output().unwrap();
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -357,8 +359,17 @@ fn bash_completes_flags_and_values() {
     assert_eq!(complete("program --model.in"), "--model.inputs");
     assert_eq!(complete("program --trainer.gradient_clip_algorithm "), "norm value");
     assert_eq!(complete("program --trainer.barebones = t"), "true");
-    assert_eq!(complete("program trainer.max_ep"), "trainer.max_epochs");
+    // The value follows without a blank.
+    assert_eq!(complete("program trainer.max_ep"), "nospace trainer.max_epochs=");
+    assert_eq!(complete("program trainer.max_"), "trainer.max_epochs= trainer.max_steps= trainer.max_time=");
+    for line in ["program trainer.barebones =", "program --trainer.barebones =", "program --trainer.barebones "] {
+        assert_eq!(complete(line), "true false", "{line}");
+    }
+    assert_eq!(complete("program trainer.barebones = f"), "false");
+    assert_eq!((complete("program --help ="), complete("program -h = a")), ("all".into(), "all".into()));
+    assert_eq!(complete("program --print-config = v"), "values");
     // Bash proposes files.
+    assert_eq!((complete("program model.lr ="), complete("program epochs = f")), (String::new(), String::new()));
     assert_eq!(complete("program -c "), "");
     assert_eq!(complete("program --trainer.default_root_dir "), "");
     for shell in ["zsh", "fish"] {

@@ -1,3 +1,5 @@
+use std::num::NonZeroUsize;
+
 use insta::assert_snapshot;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -113,4 +115,86 @@ fn errors_name_the_word() {
     ];
     let errors: Vec<String> = errors.iter().map(|words| format!("{}: {}", words.join(" "), run(words, &[]).unwrap_err())).collect();
     assert_snapshot!(errors.join("\n"));
+}
+
+#[test]
+fn a_file_without_its_flag_is_explained() {
+    let error = run(&["-c", "a.yaml", "b.json"], &[]).unwrap_err().to_string();
+    assert_eq!(error, "`b.json` is not an option with a value\n  help: `-c b.json` reads a file");
+    // There are no checkpoints of runs.
+    let error = run(&["last.ckpt"], &[]).unwrap_err().to_string();
+    assert_eq!(error, "`last.ckpt` is not an option with a value\n  help: write `last.ckpt=VALUE` or `--last.ckpt VALUE`");
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Ranges {
+    #[schemars(range(min = 1))]
+    threads: usize,
+    #[schemars(range(min = 1))]
+    most: Option<usize>,
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
+    dropout: f64,
+    batch: NonZeroUsize,
+}
+
+impl Default for Ranges {
+    fn default() -> Self {
+        Self { threads: 1, most: None, dropout: 0.0, batch: NonZeroUsize::MIN }
+    }
+}
+
+#[test]
+fn a_range_is_checked_with_the_source_of_the_value() {
+    let told = |words: &[&str], variables: &[(&str, &str)]| try_parse::<Ranges>("Trains.", words, variables).unwrap_err().to_string();
+    for name in ["threads", "most", "batch"] {
+        let flag = format!("--{name}=0");
+        let expected = format!("--{name}: `{name}`: expected a whole number of at least 1, not the number `0`");
+        assert_eq!(told(&[flag.as_str()], &[]), expected);
+    }
+    let expected = "dropout: `dropout`: expected a number of at least 0 and less than 1, not the number `1`";
+    assert_eq!(told(&["dropout=1"], &[]), expected);
+    let expected = "STORMFIRE__THREADS: `threads`: expected a whole number of at least 1, not the number `0`";
+    assert_eq!(told(&[], &[("STORMFIRE__THREADS", "0")]), expected);
+    let words = ["--threads=2", "--most=null", "--dropout=0.5", "--batch=3"];
+    assert!(matches!(try_parse::<Ranges>("Trains.", &words, &[]), Ok(Parsed::Options(Ranges { threads: 2, most: None, .. }))));
+}
+
+#[test]
+fn a_variable_with_one_underscore_too_few_is_an_error() {
+    let error = run(&[], &[("STORMFIRE_EPOCHS", "9")]).unwrap_err().to_string();
+    assert_eq!(error, "STORMFIRE_EPOCHS: there is no option `epochs`\n  help: did you mean `STORMFIRE__EPOCHS`?");
+    // It may belong to another program.
+    assert_eq!(options(&[], &[("STORMFIRE_HOME", "9"), ("STORMFIRE_OPTIMIZER", "9")]), Options::default());
+}
+
+#[test]
+fn a_variable_of_this_program_is_utf_8() {
+    let told = |args: &[&str], names: &[&str]| {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let process = Process { program: "program".into(), args, variables: Vec::new(), columns: WIDTH };
+        read::<Options>("Trains.", &process, &names).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(told(&[], &["HOME", "STORMFIRE_KEY"]), Ok(()));
+    let expected = "STORMFIRE__EPOCHS: the variable is not UTF-8\nSTORMFIRE__KEY: the variable is not UTF-8";
+    assert_eq!(told(&[], &["STORMFIRE__KEY", "HOME", "STORMFIRE__EPOCHS"]), Err(expected.to_owned()));
+    assert_eq!(told(&["--help"], &["STORMFIRE__KEY"]), Ok(()));
+}
+
+#[cfg(unix)]
+#[test]
+fn variables_that_are_not_utf_8_are_listed() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, process::Command};
+
+    const NAME: &str = "STORMFIRE__TEST_BYTES";
+    if std::env::var_os(NAME).is_some() {
+        // The process below.
+        assert!(process::undecodable().iter().any(|name| name == NAME));
+        return;
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "parse::tests::variables_that_are_not_utf_8_are_listed"]).env(NAME, OsStr::from_bytes(b"a\xff"));
+    let output = child.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

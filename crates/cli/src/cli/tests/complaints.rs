@@ -129,6 +129,8 @@ fn what_depends_on_the_data_is_plain_rust() {
 fn agents_write_options_in_both_forms() {
     let form = |words: &[&str]| printed(program_of(1).try_run(&[&["--print-config=values"], words].concat(), &[]));
     assert_eq!(form(&["--model.lr=0.01", "--model.inputs=2"]), form(&["model.lr=0.01", "model.inputs=2"]));
+    // Also with a short name.
+    assert_eq!(form(&["--epochs=3"]), form(&["epochs=3"]));
 }
 
 /// #12790: variables are unknown to the parser of a command.

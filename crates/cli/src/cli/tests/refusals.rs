@@ -26,6 +26,7 @@ fn mistakes_are_named_before_anything_runs() {
     this program cannot predict
       help: add `Cli::predict`
     ");
+    assert_snapshot!(told(&["--trainer.barebones", "0"]), @"--trainer.barebones: `trainer.barebones`: expected `true` or `false`, not the number `0`");
     assert_snapshot!(told(&["-c", "missing.yaml"]), @"missing.yaml: the file does not exist");
     assert!(!folder.path().join("lightning_logs").exists());
     let error = program_of(1).trainer(|trainer| trainer.max_epochs(7)).try_run(&["--epochs", "3"], &[]).unwrap_err();

@@ -369,8 +369,8 @@ fn tune_writes_a_file_with_what_it_has_found() {
       help: did you mean `model.lr`?
     ");
     insta::assert_snapshot!(tune(&["tune.lr=null", "tune.batch_size=null"]).unwrap_err().to_string(), @r"
-    `tune` has nothing to find: the program has no option for a learning rate or a batch size
-      help: name one: `--tune.lr=model.OPTION`
+    `tune` has nothing to find: `tune.lr` and `tune.batch_size` are null
+      help: leave one of them out
     ");
     insta::assert_snapshot!(tune(&["--ckpt-path=last"]).unwrap_err().to_string(), @r"
     `tune` starts from a new module, so `--ckpt-path` has no effect

@@ -295,7 +295,7 @@ proptest! {
     fn no_command_line_makes_the_parser_panic(words in proptest::collection::vec(word(), 0..8)) {
         let aliases = [("lr", "model.lr", None), ("slow", "fast", Some("false"))];
         let aliases = aliases.map(|(name, path, fixed): (&str, &str, Option<&str>)| args::Alias { name: name.into(), path: path.into(), fixed: fixed.map(Into::into) });
-        let line = args::parse(&words, layers().schema(), args::Words { aliases: &aliases, has_runs: true });
+        let line = args::parse(&words, layers().schema(), args::Words { aliases: &aliases, commands: &args::Command::ALL });
         // As a program does, an option has the same value as an assignment.
         if let Ok(line) = &line {
             prop_assert_eq!(line.shown.len(), words.len());

@@ -9,10 +9,28 @@ fn a_text_without_a_value_is_no_null() {
         let error = flags(&[("model.crop", text)]).unwrap_err().to_string();
         assert_eq!(error, "model.crop: the option `model.crop` has no value\n  help: for no value, write `null`", "{text:?}");
     }
-    for text in ["null", "~"] {
+    for text in ["null", "Null", "NULL", "~"] {
         assert_eq!(flags(&[("model.crop", text)]).unwrap().model.crop, None);
     }
     assert_eq!(flags(&[("model.note", "")]).unwrap().model.note, "");
+    // Without a null among its values.
+    let error = flags(&[("model.hidden", "")]).unwrap_err().to_string();
+    assert_eq!(error, "model.hidden: the option `model.hidden` has no value\n  help: it takes a whole number");
+    assert_eq!(flags(&[("model.hiden", "")]).unwrap_err().to_string(), "model.hiden: the option `model.hiden` has no value");
+}
+
+#[test]
+fn a_boolean_is_read_alike_after_a_blank_and_after_an_equals_sign() {
+    let fast = |words: &[&str]| layers().args(words).and_then(|layers| layers.resolve::<Config>()).map(|config| config.fast);
+    for (text, expected) in [("true", true), ("True", true), ("TRUE", true), ("false", false), ("False", false), ("FALSE", false)] {
+        let joined = format!("--fast={text}");
+        assert_eq!((fast(&["--fast", text]), fast(&[joined.as_str()])), (Ok(expected), Ok(expected)), "{text}");
+    }
+    assert_eq!((fast(&["--fast"]), fast(&["--fast", "model.note=x"])), (Ok(true), Ok(true)));
+    let told = |words: &[&str]| fast(words).unwrap_err().to_string();
+    let expected = "--fast: `fast`: expected `true` or `false`, not the number `0`";
+    assert_eq!((told(&["--fast", "0"]).as_str(), told(&["--fast=0"]).as_str()), (expected, expected));
+    assert_eq!(told(&["--fast", "fit"]), "--fast: `fast`: expected `true` or `false`, not the string `fit`");
 }
 
 #[test]
@@ -38,7 +56,17 @@ fn a_variable_with_one_underscore_too_few_is_an_error() {
         let error = of(name).unwrap_err().to_string();
         assert!(error.starts_with(name) && error.contains("did you mean `APP__MODEL__HIDDEN`?"), "{error}");
     }
-    assert_eq!(of("APP_HOME").unwrap(), Config::default());
+    assert_eq!(of("APP_FAST").unwrap_err().to_string(), "APP_FAST: there is no option `fast`\n  help: did you mean `APP__FAST`?");
+    for name in ["APP_HOME", "APP_MODEL", "APPMODEL__LR"] {
+        assert_eq!(of(name).unwrap(), Config::default(), "{name}");
+    }
+}
+
+#[test]
+fn the_prefix_of_a_variable_is_not_compared() {
+    let told = |name: &str| layers().env("STORMFIRE", [(name.to_owned(), "3".to_owned())]).unwrap_err().to_string();
+    assert_eq!(told("STORMFIRE__LR"), "STORMFIRE__LR: there is no option `lr`\n  help: did you mean `STORMFIRE__MODEL__LR`?");
+    assert_eq!(told("STORMFIRE__XYZ"), "STORMFIRE__XYZ: there is no option `xyz`");
 }
 
 #[test]
