@@ -38,6 +38,7 @@ impl Default for NetConfig {
 #[serde(default, deny_unknown_fields)]
 struct DataConfig {
     /// Number of items in a batch.
+    #[schemars(range(min = 1))]
     batch_size: usize,
 }
 

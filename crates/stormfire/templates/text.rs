@@ -36,6 +36,7 @@ struct NetConfig {
     /// The learning rate.
     lr: f64,
     /// Units of the hidden layer.
+    #[schemars(range(min = 1))]
     hidden: usize,
 }
 
@@ -50,6 +51,7 @@ impl Default for NetConfig {
 #[serde(default, deny_unknown_fields)]
 struct DataConfig {
     /// Number of items in a batch.
+    #[schemars(range(min = 1))]
     batch_size: usize,
 }
 

@@ -35,6 +35,7 @@ struct NetConfig {
     /// The learning rate.
     lr: f64,
     /// Channels of the first convolution. The second has twice as many.
+    #[schemars(range(min = 1))]
     channels: usize,
 }
 
@@ -49,6 +50,7 @@ impl Default for NetConfig {
 #[serde(default, deny_unknown_fields)]
 struct DataConfig {
     /// Number of items in a batch.
+    #[schemars(range(min = 1))]
     batch_size: usize,
 }
 

@@ -11,7 +11,9 @@ use super::module_uses::{Module, Source, Use, uses};
 use super::source;
 
 /// The crates that have a list.
-const CRATES: [&str; 15] = [
+const CRATES: [&str; 19] = [
+    "parquet",
+    "derive",
     "store",
     "values",
     "ranks",
@@ -26,6 +28,8 @@ const CRATES: [&str; 15] = [
     "trainer",
     "tuner",
     "cli",
+    "console",
+    "stormfire",
     "xtask",
 ];
 const LISTS: &str = "ARCHITECTURE.md";

@@ -1,4 +1,5 @@
-//! Rules for our Rust sources: small files, no panic in a library, and no read of the device in the loop.
+//! Rules for our Rust sources: small files, no panic in a library, no read of the device in the loop, and no error that
+//! says something twice.
 
 use super::Finding;
 
@@ -36,6 +37,7 @@ pub(super) fn check(path: &str, text: &str, test_modules: &[String]) -> Vec<Find
         return Vec::new();
     }
     let mut findings = Vec::from_iter(budget(path, text));
+    findings.extend(doubled(path, text));
     if path.contains("/src/") && !is_test_file(path, test_modules) {
         let code = without_tests(&code_only(text));
         findings.extend(find(path, &code, &PANICS, "ends the caller's process; return an error"));
@@ -90,6 +92,17 @@ fn find(path: &str, code: &str, needles: &[&str], why: &str) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// An error whose text contains that of its source: who prints the chain prints it twice.
+fn doubled(path: &str, text: &str) -> Vec<Finding> {
+    let pairs = (1..).zip(text.lines().zip(text.lines().skip(1)));
+    let is_doubled = |(_, (error, field)): &(usize, (&str, &str))| {
+        let is_source = ["#[from]", "#[source]"].iter().any(|mark| field.contains(mark));
+        error.trim_start().starts_with("#[error(\"") && error.contains("{0") && is_source
+    };
+    let why = "the text repeats that of the source: make it transparent, or convert without `#[from]`";
+    pairs.filter(is_doubled).map(|(number, _)| Finding::at(path, number, why.to_owned())).collect()
 }
 
 /// Whether the line contains the needle outside of a longer name.

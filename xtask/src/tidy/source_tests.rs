@@ -18,6 +18,20 @@ fn panics_are_found_with_their_line() {
 }
 
 #[test]
+fn a_text_that_repeats_its_source_is_found() {
+    let of = |text: &str| messages("crates/x/src/a.rs", text);
+    let expected = "crates/x/src/a.rs:1: the text repeats that of the source: make it transparent, or convert without `#[from]`";
+    assert_eq!(of("    #[error(\"it failed: {0}\")]\n    Io(#[from] io::Error),\n"), [expected]);
+    for text in [
+        "#[error(transparent)]\nIo(#[from] io::Error),",
+        "#[error(\"it failed: {0}\")]\nIo(String),",
+        "#[error(\"it failed\")]\nIo(#[from] io::Error),",
+    ] {
+        assert!(of(text).is_empty(), "{text}");
+    }
+}
+
+#[test]
 fn only_code_of_the_library_counts() {
     for text in [
         "/// let x = y.unwrap();\nfn f() {}\n",
