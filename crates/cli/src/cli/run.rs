@@ -45,9 +45,9 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     /// Runs the program with the command line and the environment of the process. Return its result from `main`.
     ///
     /// This serves the probe of drivers
-    /// ([`Accelerator::serve_probe`](stormfire_trainer::Accelerator::serve_probe)) and starts the console first. A page of
-    /// help goes to stdout and ends the process with the exit code 0. A mistake on the command line or in a file goes to
-    /// stderr and ends it with 2.
+    /// ([`Accelerator::serve_probe`](stormfire_trainer::Accelerator::serve_probe)) and starts the console first. A
+    /// page of help goes to stdout and ends the process with the exit code 0. A mistake on the command line or in a
+    /// file goes to stderr and ends it with 2.
     ///
     /// # Errors
     /// As the runs of a [`Trainer`].
