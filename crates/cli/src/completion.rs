@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    args::{Command, Words},
+    args::Words,
     error::{Problem, Result},
     nearest::{any_of, did_you_mean},
     schema::{Schema, first_sentences},
@@ -33,9 +33,9 @@ struct Word {
 }
 
 /// The script for a shell.
-pub(crate) fn script(shell: &str, program: &str, commands: &[Command], words: Words<'_>, schema: &Schema) -> Result<String> {
+pub(crate) fn script(shell: &str, program: &str, words: Words<'_>, schema: &Schema) -> Result<String> {
+    let commands: Vec<&str> = words.commands.iter().map(|command| command.name()).collect();
     let words = all(words, schema);
-    let commands: Vec<&str> = commands.iter().map(|command| command.name()).collect();
     match shell {
         "bash" => Ok(bash(program, &commands, &words)),
         "zsh" => Ok(zsh(program, &commands, &words)),

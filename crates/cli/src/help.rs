@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::{
-    args::{Command, Words},
+    args::Words,
     node::{Node, Tree},
     print::{inline, wrap},
     registry::Kind,
@@ -45,7 +45,6 @@ const OPTIONS: &str = "[-c FILE]... [--option=VALUE]...";
 pub(crate) struct Page<'a> {
     pub(crate) program: &'a str,
     pub(crate) about: &'a str,
-    pub(crate) commands: &'a [Command],
     pub(crate) words: Words<'a>,
     pub(crate) schema: &'a Schema,
     /// The values without flags.
@@ -62,7 +61,7 @@ impl Page<'_> {
         for line in wrap(self.about, out.width) {
             let _ = writeln!(out.text, "{line}");
         }
-        let commands: Vec<&str> = self.commands.iter().map(|command| command.name()).collect();
+        let commands: Vec<&str> = self.words.commands.iter().map(|command| command.name()).collect();
         let has_runs = self.words.has_runs();
         let words = if has_runs { format!("[{}] [-c FILE]... [--section.option=VALUE]...", commands.join("|")) } else { OPTIONS.into() };
         let _ = writeln!(out.text, "\nUsage: {} {words}\n", self.program);

@@ -32,11 +32,6 @@ pub(crate) struct Plan {
     is_dry: bool,
 }
 
-/// Whether an option has several values.
-pub(crate) fn is_varied(option: &Assignment) -> bool {
-    values::is_divided(option.text.as_deref())
-}
-
 /// Every combination of the values in a line. The last option changes fastest.
 pub(crate) fn plan(line: &Line, root: PathBuf) -> Result<Plan> {
     if line.print.is_some() {

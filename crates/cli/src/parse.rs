@@ -53,7 +53,7 @@ use crate::{
 /// println!("{epochs}");
 /// ```
 pub fn parse<C: Section>(about: &str) -> C {
-    match read(about, &Process::start(), &process::undecodable()) {
+    match read(about, &Process::start()) {
         Ok(Parsed::Options(options)) => options,
         Ok(Parsed::Printed(text)) => process::printed(&text, 0),
         Err(error) => process::refused(&error),
@@ -77,12 +77,11 @@ pub enum Parsed<C> {
 pub fn try_parse<C: Section>(about: &str, args: &[&str], variables: &[(&str, &str)]) -> Result<Parsed<C>> {
     let args = args.iter().map(|arg| (*arg).to_owned()).collect();
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    read(about, &Process { program: "program".into(), args, variables, columns: WIDTH }, &[])
+    read(about, &Process { program: "program".into(), args, variables, undecodable: Vec::new(), columns: WIDTH })
 }
 
-/// `undecodable` are the names of variables that are not UTF-8.
-fn read<C: Section>(about: &str, process: &Process, undecodable: &[String]) -> Result<Parsed<C>> {
-    let Process { program, args, variables, columns } = process;
+fn read<C: Section>(about: &str, process: &Process) -> Result<Parsed<C>> {
+    let Process { program, args, variables, undecodable, columns } = process;
     let mut layers = Layers::of(&C::default())?;
     let schema = layers.schema().clone();
     let line = args::parse(args, &schema, Words::PLAIN)?;
@@ -90,12 +89,11 @@ fn read<C: Section>(about: &str, process: &Process, undecodable: &[String]) -> R
         Some(Print::Help { all }) => {
             let defaults = Node::of(&C::default(), &Source::default_value()).map_err(|error| Problem::general(error.to_string()))?;
             let defaults = &secret::without(&defaults, &schema);
-            let page =
-                Page { program, about, commands: &[], words: Words::PLAIN, schema: &schema, defaults, prefix: PREFIX, columns: *columns };
+            let page = Page { program, about, words: Words::PLAIN, schema: &schema, defaults, prefix: PREFIX, columns: *columns };
             return Ok(Parsed::Printed(page.text(*all)));
         }
         Some(Print::Schema) => return Ok(Parsed::Printed(print_schema(&schema))),
-        Some(Print::Completion(shell)) => return completion::script(shell, program, &[], Words::PLAIN, &schema).map(Parsed::Printed),
+        Some(Print::Completion(shell)) => return completion::script(shell, program, Words::PLAIN, &schema).map(Parsed::Printed),
         Some(Print::Config { .. }) | None => {}
     }
     for file in &line.files {

@@ -12,6 +12,8 @@ pub(crate) struct Process {
     pub(crate) program: String,
     pub(crate) args: Vec<String>,
     pub(crate) variables: Vec<(String, String)>,
+    /// The names of the variables that are not UTF-8. Those of other programs may be anything.
+    pub(crate) undecodable: Vec<String>,
     /// The width of the terminal.
     pub(crate) columns: usize,
 }
@@ -27,16 +29,21 @@ impl Process {
         let program = args.next().map(PathBuf::from);
         let program = program.as_ref().and_then(|path| path.file_name()).map_or("program".into(), |name| name.to_string_lossy());
         let program = program.trim_end_matches(std::env::consts::EXE_SUFFIX).to_owned();
-        // `undecodable` has the names of the others.
-        let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self { program, args: args.map(text).collect(), variables: variables.collect(), columns }
+        let (variables, undecodable) = environment();
+        Self { program, args: args.map(text).collect(), variables, undecodable, columns }
     }
 }
 
-/// The names of the variables that are not UTF-8. Those of other programs may be anything.
-pub(crate) fn undecodable() -> Vec<String> {
-    let others = std::env::vars_os().filter(|(name, value)| name.to_str().is_none() || value.to_str().is_none());
-    others.map(|(name, _)| name.to_string_lossy().into_owned()).collect()
+/// The variables of the process, and the names of those that are not UTF-8.
+pub(crate) fn environment() -> (Vec<(String, String)>, Vec<String>) {
+    let (mut variables, mut undecodable) = (Vec::new(), Vec::new());
+    for (name, value) in std::env::vars_os() {
+        match (name.to_str(), value.into_string()) {
+            (Some(name), Ok(value)) => variables.push((name.to_owned(), value)),
+            _ => undecodable.push(name.to_string_lossy().into_owned()),
+        }
+    }
+    (variables, undecodable)
 }
 
 /// A word that is not UTF-8 cannot be stored in a configuration.

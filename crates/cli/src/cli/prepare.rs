@@ -27,7 +27,7 @@ use crate::{
     source::{Origin, Source},
     sweep::{self, SweepConfig},
     tune::{self, TuneConfig},
-    typed,
+    typed, values,
 };
 
 /// Why a program ends before its run.
@@ -97,10 +97,6 @@ pub(super) struct Prepared<M: LightningModule> {
 }
 
 impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, DC: DeserializeOwned> Cli<M, D, MC, DC> {
-    fn commands(&self) -> Vec<Command> {
-        Command::ALL.into_iter().filter(|command| *command != Command::Predict || self.predict.is_some()).collect()
-    }
-
     fn words(&self) -> Words<'_> {
         Words { aliases: &self.aliases, commands: Command::of_program(self.predict.is_some()) }
     }
@@ -143,7 +139,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             Some(Print::Help { all }) => return Err(Ended::Printed(self.help(program, &schema, &defaults, *all))),
             Some(Print::Schema) => return Err(Ended::Printed(print_schema(&schema))),
             Some(Print::Completion(shell)) => {
-                let script = completion::script(shell, program, &self.commands(), self.words(), &schema)?;
+                let script = completion::script(shell, program, self.words(), &schema)?;
                 return Err(Ended::Printed(script));
             }
             Some(Print::Config { .. }) | None => {}
@@ -254,7 +250,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     /// The checkpoint from which all runs of a line start. Each of them has a folder in which there is none.
     fn checkpoint_of_runs(&mut self, line: &Line, layers: &Layers) -> Result<Option<PathBuf>, Ended> {
         let Some(path) = &line.ckpt_path else { return Ok(None) };
-        let common = assign::last_of_each(&line.options).filter(|option| !multirun::is_varied(option));
+        let common = assign::last_of_each(&line.options).filter(|option| !values::is_divided(option.text.as_deref()));
         let layers = layers.clone().flags(common.cloned());
         let (schema, merged) = (layers.schema().clone(), layers.merged()?);
         let trainer = self.trainer_of(&trainer_options(&merged)?, &merged, &schema);
@@ -316,10 +312,9 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     }
 
     fn help(&self, program: &str, schema: &Schema, defaults: &Node, all: bool) -> String {
-        let commands = self.commands();
         let (about, words, prefix) = (self.about.as_str(), self.words(), self.prefix.as_str());
         let defaults = &secret::without(defaults, schema);
-        Page { program, about, commands: &commands, words, schema, defaults, prefix, columns: self.columns }.text(all)
+        Page { program, about, words, schema, defaults, prefix, columns: self.columns }.text(all)
     }
 }
 

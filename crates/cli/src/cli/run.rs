@@ -52,10 +52,10 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     /// # Errors
     /// As the runs of a [`Trainer`].
     pub fn run(mut self) -> Result<Stop> {
-        let Process { program, args, variables, columns } = Process::start();
+        let Process { program, args, variables, undecodable, columns } = Process::start();
         self.take_task();
         self.columns = columns;
-        if let Err(error) = env::check_text(&self.prefix, &process::undecodable()) {
+        if let Err(error) = env::check_text(&self.prefix, &undecodable) {
             process::refused(&error)
         }
         match self.execute(&program, &args, variables) {

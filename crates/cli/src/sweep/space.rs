@@ -107,10 +107,11 @@ fn dimension(path: &str, node: &Node, schema: &Schema) -> Result<Dimension> {
                     Values::Int(low, high) => vec![low.to_string(), high.to_string()],
                     Values::Each(_) => Vec::new(),
                 };
-                if let Some(reason) = wrong_range(&range) {
-                    return Err(Problem::new(source, format!("`{path}`: {reason}")).into());
-                }
-                return Ok(Dimension { path: path.to_owned(), source: source.clone(), values: Among::Range(range), examples });
+                let dimension = Dimension { path: path.to_owned(), source: source.clone(), values: Among::Range(range), examples };
+                return match of(std::slice::from_ref(&dimension)).check() {
+                    Err(stormfire_module::Error::Config(refused)) => Err(Problem::new(source, refused.reason).into()),
+                    _ => Ok(dimension),
+                };
             }
         },
         _ => vec![text_of(path, node, schema)],
@@ -125,18 +126,6 @@ fn dimension(path: &str, node: &Node, schema: &Schema) -> Result<Dimension> {
     };
     let values = texts.iter().map(value).collect::<Result<Vec<_>>>()?;
     Ok(Dimension { path: path.to_owned(), source: source.clone(), values: Among::Each(values), examples: texts })
-}
-
-/// What is wrong with a range.
-fn wrong_range(range: &Values) -> Option<String> {
-    match range {
-        Values::Uniform(low, high) if !(low.is_finite() && high.is_finite() && low < high) => Some(format!("{low}..{high} is not a range")),
-        Values::LogUniform(low, high) if !(*low > 0.0 && high.is_finite() && low < high) => {
-            Some(format!("{low}..{high} is not a range of positive numbers"))
-        }
-        Values::Int(low, high) if low > high => Some(format!("{low}..={high} is empty")),
-        _ => None,
-    }
 }
 
 /// Whether it is a name in a map with any names.

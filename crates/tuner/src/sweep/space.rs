@@ -61,7 +61,11 @@ impl Space {
         &self.0
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    /// Refuses a space without a hyperparameter, two of one name, and values that cannot be.
+    ///
+    /// # Errors
+    /// [`Error::Config`], which names the first such hyperparameter.
+    pub fn check(&self) -> Result<()> {
         if self.0.is_empty() {
             return Err(Error::config("Space", "it has no hyperparameter", "add one with `Space::uniform`, for example"));
         }
