@@ -35,17 +35,29 @@ impl TrainerConfig {
     }
 }
 
+macro_rules! number {
+    () => {
+        r"([0-9]+\.?[0-9]*|\.[0-9]+)"
+    };
+}
+
+macro_rules! time_unit {
+    () => {
+        "s|sec|seconds?|m|min|minutes?|h|hours?|d|days?"
+    };
+}
+
 // What the readers of these types accept. Editors check the options with these patterns, so each of them accepts
 // everything that its reader does.
 const ACCELERATOR: &str =
     "^([aA][uU][tT][oO]|[cC][pP][uU]|[cC][uU][dD][aA](:[+]?[0-9]+)?|[wW][gG][pP][uU]|[vV][uU][lL][kK][aA][nN]|[mM][eE][tT][aA][lL])$";
-const PERIOD: &str =
-    r"^\s*([0-9]+\s*(steps?|batch(es)?)|([0-9]+\.?[0-9]*|\.[0-9]+)\s*(epochs?|s|sec|seconds?|m|min|minutes?|h|hours?|d|days?))\s*$";
-const TIME: &str = r"^\s*([0-9]+(:[0-9]{2}){3}|([0-9]+\.?[0-9]*|\.[0-9]+)\s*(s|sec|seconds?|m|min|minutes?|h|hours?|d|days?))\s*$";
+const PERIOD: &str = concat!(r"^\s*([0-9]+\s*(steps?|batch(es)?)|", number!(), r"\s*(epochs?|", time_unit!(), r"))\s*$");
+const TIME: &str = concat!(r"^\s*([0-9]+(:[0-9]{2}){3}|", number!(), r"\s*(", time_unit!(), r"))\s*$");
 const POLICY: &str = "^(error|stop|off|skip:[+]?[0-9]+)$";
 const PRECISION: &str = r"^\s*(16-mixed|bf16(-mixed|-true)?|(32|64)(-true)?|16)\s*$";
 const DEVICES: &str = r"^\s*(auto|[+]?[0-9]+)\s*$";
-const LIMIT: &str = r"^\s*[+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$";
+/// A negative zero is a number of batches, too.
+const LIMIT: &str = concat!(r"^\s*([+]?", number!(), r"|-(0+\.?0*|\.0+))([eE][+-]?[0-9]+)?\s*$");
 
 fn text(pattern: &str, examples: &[&str]) -> Value {
     let mut schema = json!({ "type": "string", "pattern": pattern });
@@ -144,7 +156,8 @@ mod tests {
 
     /// A string with a number, a unit or a word of the options, and what may stand around it.
     fn texts() -> impl Strategy<Value = String> {
-        let numbers = ["", "1", "007", "+2", "-1", "2.", ".5", "0.25", "1e3", "1e-1", "1_0", "inf", "00:12:00:00", "1:2:3:4"];
+        let numbers =
+            ["", "1", "007", "+2", "-1", "-0", "-.0e2", "2.", ".5", "0.25", "1e3", "1e-1", "1_0", "inf", "00:12:00:00", "1:2:3:4"];
         let units = [
             "", "step", "steps", "batch", "batches", "epoch", "epochs", "s", "sec", "second", "m", "min", "minutes", "h", "hours", "d",
             "days", "sheep", "Steps", ":1", "%",
@@ -212,6 +225,7 @@ mod tests {
             ("precision", "16-true"),
             ("devices", "many"),
             ("limit_val_batches", "half"),
+            ("limit_val_batches", "-0.5"),
         ] {
             assert!(!is_read(name, text) && !fits(&schema["properties"][name], text), "{name}: {text}");
         }
