@@ -6,6 +6,7 @@ mod crash;
 mod cuda;
 mod data;
 mod docs;
+mod echo;
 mod examples;
 mod fresh;
 mod gpu;

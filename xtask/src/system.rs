@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::echo;
+
 /// The folders of this checkout.
 pub(crate) struct Workspace {
     /// The folder of the root `Cargo.toml`.
@@ -78,12 +80,16 @@ pub(crate) fn program(folder: &Path, name: &str) -> PathBuf {
 }
 
 /// Prints the command and runs it with inherited input and output.
+///
+/// A service for CI may keep only the end of a long output. So under CI, the error of a failed command has the last
+/// lines of its output, and the summary shows them.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     println!("$ {}", shown(command));
+    let result = if is_ci() { echo::run(command) } else { command.status().map_err(Into::into).map(|status| (status, String::new())) };
     // The whole command is already printed. The summary repeats the error, so the error names the command briefly.
-    let status = command.status().with_context(|| format!("could not start `{}`", brief(command)))?;
+    let (status, lines) = result.with_context(|| format!("could not start `{}`", brief(command)))?;
     if !status.success() {
-        bail!("`{}` ended with {status}", brief(command));
+        bail!("{}", format!("`{}` ended with {status}\n{lines}", brief(command)).trim_end());
     }
     Ok(())
 }

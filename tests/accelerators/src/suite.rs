@@ -19,6 +19,9 @@ pub(crate) const RESULT: &str = "result: ";
 /// A child that takes longer is killed. The first steps on a device compile and tune kernels.
 const LIMIT: Duration = Duration::from_mins(5);
 
+/// The same on a software driver, which a busy machine slows down. It only ends what hangs.
+const SOFTWARE_LIMIT: Duration = Duration::from_mins(15);
+
 /// After this time, a suite with speeds starts nothing more, and kills what runs: a machine with a GPU may be lent for
 /// eight minutes. What is left then is named.
 const WHOLE: Duration = Duration::from_mins(7);
@@ -41,7 +44,8 @@ pub(crate) fn run(accelerator: &str, scope: Scope<'_>) -> Outcome {
     // The time that a child has.
     let limit = || match scope {
         Scope::Speeds(_) => WHOLE.saturating_sub(began.elapsed()).min(LIMIT),
-        Scope::Small | Scope::Checks => LIMIT,
+        Scope::Checks => LIMIT,
+        Scope::Small => SOFTWARE_LIMIT,
     };
     let mut lines = all_checks(accelerator, matches!(scope, Scope::Small), began, &limit);
     if let Scope::Speeds(torch) = scope {

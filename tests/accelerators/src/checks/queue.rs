@@ -13,8 +13,11 @@ use stormfire::{loggers::MemoryLogger, prelude::*};
 
 use super::net::{Batch, Net, batches};
 
-/// The window between two logging steps: the first steps compile kernels.
-const WINDOW: [usize; 2] = [51, 98];
+const LOG_EVERY_N_STEPS: u64 = 80;
+
+/// The window between two logging steps. The first steps compile kernels. Two waits of burn's cover about 24 steps: as
+/// long may the read of the logging step before the window take.
+const WINDOW: [usize; 2] = [106, 153];
 
 static SUBMITTED: AtomicU64 = AtomicU64::new(0);
 static WAITED: AtomicU64 = AtomicU64::new(0);
@@ -83,13 +86,15 @@ pub(super) fn check(device: &Device) -> Outcome<String> {
     }
     let loader = Loader::from_batches((0..=WINDOW[1]).map(|index| batches[index % 4].clone()).collect());
     let trainer = Trainer::new().logger(MemoryLogger::new()).enable_checkpointing(false).enable_progress_bar(false);
-    let trainer = trainer.enable_model_summary(false).accelerator(device.clone()).max_epochs(1).log_every_n_steps(50);
+    let trainer = trainer.enable_model_summary(false).accelerator(device.clone()).max_epochs(1).log_every_n_steps(LOG_EVERY_N_STEPS);
     let mut trainer = trainer.callback(Window::default());
     let _ = trainer.fit(Net::new(), loader)?;
     let [ours, waits] = trainer.get::<Window>().ok_or("the callback is missing")?.between()?;
     let text = format!("{ours} submissions and {waits} waits in {} steps; {submitted} and {waited} by hand", WINDOW[1] - WINDOW[0]);
-    // burn submits every few kernels. The sum of the loss over the epoch is one more kernel in each step.
-    if waits > waited || ours * 10 > submitted * 11 { Err(text.into()) } else { Ok(text) }
+    // burn submits every few kernels and waits after 512, so the counts depend on where the window begins. The sum of
+    // the loss over the epoch is one more kernel in each step. A loop that waited in every tenth step would wait four
+    // times more.
+    if waits > waited + 2 || ours * 4 > submitted * 5 { Err(text.into()) } else { Ok(text) }
 }
 
 /// The same training in a hand-written loop.
