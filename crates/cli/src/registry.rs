@@ -1,6 +1,7 @@
 //! Callbacks and loggers that files name: `trainer.callbacks: [{name: early_stopping, monitor: val_loss}]`.
 
 mod built_in;
+mod text;
 mod trackers;
 
 pub(crate) use built_in::Better;
@@ -63,6 +64,8 @@ pub(crate) enum Refused {
 struct Entry<M: LightningModule> {
     kind: Kind,
     name: String,
+    /// The type's name in errors of its options: `ModelCheckpoint`.
+    type_name: &'static str,
     schema: Value,
     add: Add<M>,
 }
@@ -86,7 +89,7 @@ impl<M: LightningModule> Registry<M> {
         C: DeserializeOwned + JsonSchema,
         T: Callback<M>,
     {
-        self.register::<C>(Kind::Callback, name, move |options, trainer| Ok(trainer.callback(make(options)?)));
+        self.register::<C, T>(Kind::Callback, name, move |options, trainer| Ok(trainer.callback(make(options)?)));
     }
 
     /// The function also gets the Trainer with its options.
@@ -95,14 +98,14 @@ impl<M: LightningModule> Registry<M> {
         C: DeserializeOwned + JsonSchema,
         T: Logger,
     {
-        self.register::<C>(Kind::Logger, name, move |options, trainer| {
+        self.register::<C, T>(Kind::Logger, name, move |options, trainer| {
             let logger = make(options, &trainer)?;
             Ok(trainer.logger(logger))
         });
     }
 
     /// An entry of the same name is replaced.
-    fn register<C: DeserializeOwned + JsonSchema>(
+    fn register<C: DeserializeOwned + JsonSchema, T>(
         &mut self,
         kind: Kind,
         name: &str,
@@ -114,7 +117,8 @@ impl<M: LightningModule> Registry<M> {
         };
         self.entries.retain(|entry| entry.kind != kind || entry.name != name);
         let schema = schemars::schema_for!(C).to_value();
-        self.entries.push(Entry { kind, name: name.to_owned(), schema, add: Box::new(add) });
+        let type_name = std::any::type_name::<T>().split('<').next().and_then(|path| path.rsplit("::").next()).unwrap_or_default();
+        self.entries.push(Entry { kind, name: name.to_owned(), type_name, schema, add: Box::new(add) });
     }
 
     /// Completes the schema of the Trainer's options.
@@ -171,5 +175,26 @@ impl<M: LightningModule> Registry<M> {
             }
         }
         Ok(trainer)
+    }
+
+    /// The option of a file that an error of a callback or logger means by `Type::setter`, with its path: the value of
+    /// the setter, or else the entry. `None` if several entries can be meant.
+    pub(crate) fn meant<'a>(&self, option: &str, options: &'a Node) -> Option<(String, &'a Node)> {
+        let (type_name, setter) = option.split_once("::").unwrap_or((option, ""));
+        let mut found = Vec::new();
+        for kind in Kind::ALL {
+            let Some(Tree::List(items)) = options.get([kind.option()]).map(|list| &list.value) else { continue };
+            let is_meant = |item: &Node| {
+                let name = item.get([TAG]).and_then(Node::text);
+                self.entries.iter().any(|entry| entry.kind == kind && Some(&*entry.name) == name && entry.type_name == type_name)
+            };
+            let meant = items.iter().enumerate().filter(|(_, item)| is_meant(item));
+            found.extend(meant.map(|(index, item)| (format!("trainer.{}[{index}]", kind.option()), item)));
+        }
+        if found.iter().any(|(_, item)| item.get([setter]).is_some()) {
+            found.retain(|(_, item)| item.get([setter]).is_some());
+        }
+        let (path, item) = found.pop().filter(|_| found.is_empty())?;
+        Some(item.get([setter]).map_or((path.clone(), item), |value| (format!("{path}.{setter}"), value)))
     }
 }

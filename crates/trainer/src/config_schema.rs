@@ -1,6 +1,7 @@
 //! The Trainer's options as a JSON schema, for command lines and editors.
 
 use serde_json::{Map, Value, json};
+use stormfire_values::{Every, TimeLimit, text::TextPattern};
 
 use crate::{config::TrainerConfig, option_table::options};
 
@@ -35,29 +36,15 @@ impl TrainerConfig {
     }
 }
 
-macro_rules! number {
-    () => {
-        r"([0-9]+\.?[0-9]*|\.[0-9]+)"
-    };
-}
-
-macro_rules! time_unit {
-    () => {
-        "s|sec|seconds?|m|min|minutes?|h|hours?|d|days?"
-    };
-}
-
 // What the readers of these types accept. Editors check the options with these patterns, so each of them accepts
 // everything that its reader does.
 const ACCELERATOR: &str =
     "^([aA][uU][tT][oO]|[cC][pP][uU]|[cC][uU][dD][aA](:[+]?[0-9]+)?|[wW][gG][pP][uU]|[vV][uU][lL][kK][aA][nN]|[mM][eE][tT][aA][lL])$";
-const PERIOD: &str = concat!(r"^\s*([0-9]+\s*(steps?|batch(es)?)|", number!(), r"\s*(epochs?|", time_unit!(), r"))\s*$");
-const TIME: &str = concat!(r"^\s*([0-9]+(:[0-9]{2}){3}|", number!(), r"\s*(", time_unit!(), r"))\s*$");
 const POLICY: &str = "^(error|stop|off|skip:[+]?[0-9]+)$";
 const PRECISION: &str = r"^\s*(16-mixed|bf16(-mixed|-true)?|(32|64)(-true)?|16)\s*$";
 const DEVICES: &str = r"^\s*(auto|[+]?[0-9]+)\s*$";
 /// A negative zero is a number of batches, too.
-const LIMIT: &str = concat!(r"^\s*([+]?", number!(), r"|-(0+\.?0*|\.0+))([eE][+-]?[0-9]+)?\s*$");
+const LIMIT: &str = r"^\s*([+]?([0-9]+\.?[0-9]*|\.[0-9]+)|-(0+\.?0*|\.0+))([eE][+-]?[0-9]+)?\s*$";
 
 fn text(pattern: &str, examples: &[&str]) -> Value {
     let mut schema = json!({ "type": "string", "pattern": pattern });
@@ -78,7 +65,7 @@ fn of_type(ty: &str) -> Map<String, Value> {
         "f64" => json!({ "type": "number" }),
         "PathBuf" => json!({ "type": "string" }),
         "Accelerator" => text(ACCELERATOR, &["auto", "cpu", "cuda:1"]),
-        "Every" => text(PERIOD, &["50 steps", "2 epochs", "0.25 epochs", "10 minutes"]),
+        "Every" => text(Every::PATTERN, &["50 steps", "2 epochs", "0.25 epochs", "10 minutes"]),
         "NonFinite" => text(POLICY, &["error", "skip:5", "stop", "off"]),
         "Strategy" => json!({ "type": "string", "enum": ["auto", "single", "threads", "mpi"] }),
         "ClipAlgorithm" => json!({ "type": "string", "enum": ["norm", "value"] }),
@@ -91,7 +78,7 @@ fn of_type(ty: &str) -> Map<String, Value> {
         }),
         "Devices" => json!({ "anyOf": [{ "type": "integer", "minimum": 1 }, text(DEVICES, &[])], "examples": [2, "auto"] }),
         "Limit" => json!({ "anyOf": [positive, text(LIMIT, &[])], "examples": [10, 0.25] }),
-        "Duration" => json!({ "anyOf": [positive, text(TIME, &[])], "examples": ["10 minutes"] }),
+        "Duration" => json!({ "anyOf": [positive, text(TimeLimit::PATTERN, &[])], "examples": ["10 minutes"] }),
         // A test keeps this list complete.
         _ => json!({}),
     };

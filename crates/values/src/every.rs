@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
-use crate::text::TextError;
+use crate::text::{TextError, TextPattern, number_pattern, time_unit_pattern};
 
 /// How often something happens.
 ///
@@ -181,6 +181,11 @@ impl FromStr for Every {
 }
 
 crate::reads_text!(Every);
+
+impl TextPattern for Every {
+    const PATTERN: &'static str =
+        concat!(r"^\s*([0-9]+\s*(steps?|batch(es)?)|", number_pattern!(), r"\s*(epochs?|", time_unit_pattern!(), r"))\s*$");
+}
 
 impl Serialize for Every {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -41,6 +41,29 @@ impl From<Infallible> for TextError {
     }
 }
 
+/// A type with a string form that a regular expression describes.
+pub trait TextPattern {
+    /// Matches each string that the type reads, and few others: editors check options with it. In the syntax of JSON
+    /// schemas.
+    const PATTERN: &'static str;
+}
+
+/// The pattern of a positive decimal number.
+macro_rules! number_pattern {
+    () => {
+        r"([0-9]+\.?[0-9]*|\.[0-9]+)"
+    };
+}
+
+/// The pattern of the units of time.
+macro_rules! time_unit_pattern {
+    () => {
+        "s|sec|seconds?|m|min|minutes?|h|hours?|d|days?"
+    };
+}
+
+pub(crate) use {number_pattern, time_unit_pattern};
+
 /// The invalid strings among a set of options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Misread(Vec<(&'static str, TextError)>);

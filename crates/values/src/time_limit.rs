@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{every::Every, reads_text, text::TextError};
+use crate::{
+    every::Every,
+    reads_text,
+    text::{TextError, TextPattern, number_pattern, time_unit_pattern},
+};
 
 /// A time limit: a [`Duration`], or a string such as `"12 hours"` or `"00:12:00:00"` (days, hours, minutes, seconds).
 ///
@@ -34,6 +38,10 @@ impl std::str::FromStr for TimeLimit {
 }
 
 reads_text!(TimeLimit);
+
+impl TextPattern for TimeLimit {
+    const PATTERN: &'static str = concat!(r"^\s*([0-9]+(:[0-9]{2}){3}|", number_pattern!(), r"\s*(", time_unit_pattern!(), r"))\s*$");
+}
 
 fn words(text: &str) -> Result<Duration, String> {
     match text.parse::<Every>() {

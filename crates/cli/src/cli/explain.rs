@@ -1,7 +1,7 @@
 //! Errors of a run that options explain.
 
 use stormfire_loggers::Metrics;
-use stormfire_module::Error;
+use stormfire_module::{Error, LightningModule};
 
 use super::prepare::Ended;
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     node::{Node, Tree},
     print::inline,
     quote,
+    registry::Registry,
     schema::join,
     source::Origin,
 };
@@ -31,6 +32,19 @@ pub(super) fn with_overrides(ended: Ended, saved: Option<&Node>, config: &Node) 
     let message = format!("the module does not fit the checkpoint: {error}; {}", differences.join(", "));
     let help = format!("leave out {}", any_of(changed.iter().map(|(path, ..)| path.as_str())));
     Ended::Usage(Problem::new(&first.source, message).help(help).into())
+}
+
+/// An option of a callback or logger that is refused when the run starts, with its place in the configuration.
+pub(super) fn with_entries<M: LightningModule>(ended: Ended, registry: &Registry<M>, config: &Node) -> Ended {
+    let Ended::Failed(error) = ended else { return ended };
+    let mut inner = &error;
+    while let Error::InHook { error, .. } = inner {
+        inner = error;
+    }
+    let Error::Config(refused) = inner else { return Ended::Failed(error) };
+    let found = config.get(["trainer"]).and_then(|options| registry.meant(&refused.option, options));
+    let Some((path, node)) = found.filter(|(_, node)| !node.source.is_default()) else { return Ended::Failed(error) };
+    Ended::Usage(Problem::new(&node.source, format!("`{path}`: {}", refused.reason)).help(refused.hint.clone()).into())
 }
 
 /// The options that a layer above the checkpoint has changed: the path, the value, and that of the checkpoint.

@@ -11,7 +11,7 @@ use stormfire_trainer::{CkptPath, Stop, Trainer, for_tuner::ProbeTrainer as _};
 
 use super::{
     Cli, Tuned,
-    explain::{check_monitors, with_overrides},
+    explain::{check_monitors, with_entries, with_overrides},
     prepare::{Ended, Prepared, Runs, in_source, options_of, shown_for},
 };
 use crate::{
@@ -139,7 +139,9 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let started =
             Started { command, dry_run, trainer, module, data, config: &config, schema: &schema, device: &device, header: &header };
         let outcome = self.command(started, checkpoint.as_deref());
-        let outcome = outcome.map_err(|ended| with_overrides(ended, saved.as_ref(), &config))?;
+        let outcome = outcome
+            .map_err(|ended| with_overrides(ended, saved.as_ref(), &config))
+            .map_err(|ended| with_entries(ended, &self.registry, &config))?;
         if dry_run {
             let from = checkpoint.map_or_else(String::new, |path| format!(" from {}", path.display()));
             let text = print_config(&shown_for(command, config), &schema, false);

@@ -12,8 +12,9 @@ use stormfire_callbacks::{
 use stormfire_loggers::{CsvLogger, DEFAULT_NAME, RunDir, TensorBoardLogger};
 use stormfire_module::LightningModule;
 use stormfire_trainer::Trainer;
+use stormfire_values::{Every, TimeLimit};
 
-use super::Registry;
+use super::{Registry, text::Text};
 
 /// Which values of a metric are better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +29,23 @@ impl Better {
         match self {
             Self::Min => "min",
             Self::Max => "max",
+        }
+    }
+}
+
+/// The end of a step or of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Interval {
+    Step,
+    Epoch,
+}
+
+impl Interval {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Step => "step",
+            Self::Epoch => "epoch",
         }
     }
 }
@@ -118,7 +136,7 @@ callbacks! {
         /// Whether to keep `last.ckpt`, too.
         save_last: bool,
         /// How often to save, such as `500 steps`.
-        every: String,
+        every: Text<Every>,
         /// Whether to save at the end of the training epoch instead of the validation.
         save_on_train_epoch_end: bool,
         /// Whether to save the weights alone.
@@ -134,16 +152,16 @@ callbacks! {
     }
     /// Logs the learning rates.
     LearningRateMonitor learning_rate_monitor () {
-        /// `step` or `epoch`.
-        logging_interval: String,
+        /// When to log.
+        logging_interval: Interval => Interval::word,
     }
     /// Stops a fit after a time.
     Timer timer (
         /// The time, such as `10 minutes`.
-        limit: String
+        limit: Text<TimeLimit>
     ) {
-        /// `step` or `epoch`: when to check.
-        interval: String,
+        /// When to check.
+        interval: Interval => Interval::word,
         /// Whether to report the stop.
         verbose: bool,
         /// A name, for several of them.
@@ -162,7 +180,7 @@ callbacks! {
     /// Logs histograms of parameters and gradients.
     HistogramMonitor histogram_monitor () {
         /// How often, such as `1 epoch`.
-        every: String,
+        every: Text<Every>,
         /// Whether to log parameters.
         parameters: bool,
         /// Whether to log gradients.
@@ -187,18 +205,18 @@ callbacks! {
         /// Whether the decay grows from 0.
         warm_up: bool,
         /// When to start, such as `1000 steps`.
-        start_after: String,
+        start_after: Text<Every>,
         /// How often to update, such as `10 steps`.
-        every: String,
+        every: Text<Every>,
         /// Whether to average buffers, too.
         average_buffers: bool,
     }
     /// Averages the weights equally.
     WeightAveraging weight_averaging () {
         /// When to start, such as `1000 steps`.
-        start_after: String,
+        start_after: Text<Every>,
         /// How often to update, such as `1 epoch`.
-        every: String,
+        every: Text<Every>,
         /// Whether to average buffers, too.
         average_buffers: bool,
     }

@@ -71,6 +71,43 @@ fn a_dry_run_refuses_what_a_run_refuses() {
     }
 }
 
+/// Some are found when the file is read, others when the run starts.
+#[test]
+fn a_mistake_in_a_callback_has_its_place_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    let told = |callbacks: &str| {
+        fs_err::write(&file, format!("trainer:\n  callbacks:\n{callbacks}")).unwrap();
+        let error = run(program_of(2), folder.path(), &["-c", file.to_str().unwrap()]).unwrap_err().to_string();
+        error.replace(file.to_str().unwrap(), "a.yaml")
+    };
+    assert_snapshot!(told("  - name: model_checkpoint\n    every: 5\n"), @"a.yaml:4:5: `trainer.callbacks[0].every`: expected a string or null, not the number `5`");
+    assert_snapshot!(told("  - name: timer\n    limit: 5 parsecs\n"), @"a.yaml:4:5: `trainer.callbacks[0].limit`: cannot read `5 parsecs` as a time: `parsecs` is not one of steps, batches, epochs, seconds, minutes, hours, days; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)");
+    assert_snapshot!(told("  - {name: learning_rate_monitor, logging_interval: batch}\n"), @"a.yaml:3:35: `trainer.callbacks[0].logging_interval`: expected `step` or `epoch`, not the string `batch`");
+    assert_snapshot!(told("  - {name: ema, decay: 1.5}\n"), @r"
+    a.yaml:3:5: `trainer.callbacks[0]`: the decay must be at least 0 and less than 1, not 1.5
+      help: use 0.999, for example
+    ");
+    assert_snapshot!(told("  - {name: weight_averaging, every: 5 minutes}\n"), @r"
+    a.yaml:3:30: `trainer.callbacks[0].every`: it counts steps or epochs, not 5 minutes
+      help: use `10 steps` or `1 epoch`
+    ");
+    assert_snapshot!(told("  - {name: gradient_accumulation_scheduler, factors: {0: 0}}\n"), @r"
+    a.yaml:3:5: `trainer.callbacks[0]`: epoch 0 accumulates 0 batches
+      help: the smallest number is 1, which accumulates nothing
+    ");
+    assert_snapshot!(told("  - {name: model_checkpoint, save_top_k: 3}\n"), @r"
+    a.yaml:3:30: `trainer.callbacks[0].save_top_k`: the best 3 cannot be selected without a metric
+      help: name it with `monitor(..)`, or use `SaveTopK::All`, 1 (the newest) or 0 (none)
+    ");
+    assert_snapshot!(told("  - name: model_checkpoint\n    monitor: loss\n    filename: '{loss:.x}'\n  - name: model_checkpoint\n"), @r"
+    a.yaml:5:5: `trainer.callbacks[0].filename`: unknown format `.x` of `loss`
+      help: write it as `{epoch:02d}-{val_loss:.2f}`, with formats `[0][width][.precision][d|f|e]`, and choose the folder with `dirpath`
+    ");
+    // Either entry can be meant.
+    assert_snapshot!(told("  - {name: model_checkpoint, save_top_k: 3}\n  - {name: model_checkpoint, save_top_k: 3, named: b}\n"), @"`ModelCheckpoint::save_top_k`: the best 3 cannot be selected without a metric (in `setup` of `ModelCheckpoint`)");
+}
+
 #[test]
 fn a_checkpoint_that_does_not_fit_names_the_options() {
     let folder = tempfile::tempdir().unwrap();
