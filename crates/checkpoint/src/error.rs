@@ -84,8 +84,8 @@ pub enum Error {
         /// Why it cannot be written.
         reason: String,
     },
-    /// The disk or the user's quota is full.
-    #[error("no space is left for `{}`, which needs {}", path.display(), size(*needed))]
+    /// The disk or the user's quota is full, or the file is larger than a limit allows.
+    #[error("{} `{}`, which needs {}", lack(source), path.display(), size(*needed))]
     StorageFull {
         /// The file.
         path: PathBuf,
@@ -137,6 +137,10 @@ impl From<stormfire_store::Error> for Error {
     }
 }
 
+fn lack(source: &io::Error) -> &'static str {
+    if source.kind() == io::ErrorKind::FileTooLarge { "a limit on the size of files refuses" } else { "no space is left for" }
+}
+
 impl Error {
     /// The message without the path, for a caller that names the file itself.
     pub fn reason(&self) -> String {
@@ -171,6 +175,9 @@ impl Error {
             Self::Version { .. } => "read it with the version of Stormfire that wrote it",
             Self::UnsupportedDtype { .. } => "dequantize the module before it is saved",
             Self::Unwritable { .. } => "see `docs/checkpoints.md` for the contents of a checkpoint",
+            Self::StorageFull { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
+                "raise the limit (`ulimit -f`), or save to another disk; existing checkpoints are intact"
+            }
             Self::StorageFull { .. } => "free some space or save into another folder; existing checkpoints are intact",
             Self::Url { hint, .. } => hint,
             Self::Permission { path, .. } if stormfire_store::is_url(path) => {

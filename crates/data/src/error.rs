@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use burn::data::dataset::DatasetError;
+use stormfire_values::error_text::with_causes;
 
 use crate::Stage;
 
@@ -18,7 +19,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The dataset returned an error for an item.
-    #[error("the dataset failed {} of batch {batch}: {cause}", item_text(*item))]
+    #[error("the dataset failed {} of batch {batch}: {}", item_text(*item), with_causes(cause))]
     Dataset {
         /// Index of the item in the dataset, if it is known.
         item: Option<usize>,
@@ -38,7 +39,7 @@ pub enum Error {
         message: String,
     },
     /// An iterator of results yielded an error, or the function given to `map` did.
-    #[error("loading batch {batch} failed: {cause}")]
+    #[error("loading batch {batch} failed: {}", with_causes(cause.as_ref()))]
     Source {
         /// Index of the batch in its epoch.
         batch: usize,
@@ -102,7 +103,7 @@ pub enum Error {
         reason: String,
     },
     /// A file with data is missing or damaged, or one of its records cannot be decoded.
-    #[error("the data file `{}` cannot be read at {at}: {cause}", path.display())]
+    #[error("the data file `{}` cannot be read at {at}: {}", path.display(), with_causes(cause.as_ref()))]
     DataFile {
         /// Its path.
         path: PathBuf,
@@ -143,7 +144,7 @@ pub enum Error {
     #[error("a combined loader needs at least one loader")]
     NothingToCombine,
     /// One of the loaders of a combined loader failed.
-    #[error("loader {loader} of the combined loader: {error}")]
+    #[error("loader {loader} of the combined loader: {}", with_causes(error))]
     Combined {
         /// Index of the loader.
         loader: usize,

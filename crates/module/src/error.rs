@@ -3,7 +3,7 @@
 use burn::data::dataset::DatasetError;
 use stormfire_metrics::MergeError;
 use stormfire_optim::{Error as OptimError, schedule::LookupError};
-use stormfire_values::{ConfigError, ReadError, nearest::did_you_mean, text::TextError};
+use stormfire_values::{ConfigError, ReadError, error_text::with_causes, nearest::did_you_mean, text::TextError};
 
 use crate::{hook::Hook, moment::Moment};
 
@@ -110,7 +110,7 @@ pub enum Error {
     #[error(transparent)]
     Logger(#[from] stormfire_loggers::Error),
     /// An error of a hook, with its position.
-    #[error("{error} (in `{hook}` of `{owner}`{})", when(*.hook, *.moment, .error))]
+    #[error("{} (in `{hook}` of `{owner}`{})", with_causes(.error), when(*.hook, *.moment, .error))]
     InHook {
         /// The hook.
         hook: Hook,
@@ -216,7 +216,6 @@ pub fn in_hook(error: Error, hook: Hook, owner: &str, moment: Moment) -> Error {
     }
 }
 
-/// Errors of its parts become the matching variants of this type.
 /// The text of the outer error contains that of this one, so it is not its source.
 impl From<MergeError> for Error {
     fn from(error: MergeError) -> Self {
@@ -224,6 +223,7 @@ impl From<MergeError> for Error {
     }
 }
 
+/// Errors of its parts become the matching variants of this type.
 impl From<OptimError> for Error {
     fn from(error: OptimError) -> Self {
         match error {
@@ -253,10 +253,10 @@ impl LookupError for Error {
     }
 }
 
-/// The message and the hint. `main` prints this when it returns the error.
+/// The message with its causes, and the hint. `main` prints this when it returns the error.
 impl std::fmt::Debug for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{self}")?;
+        f.write_str(&with_causes(self))?;
         self.hint().map_or(Ok(()), |hint| write!(f, "\n  hint: {hint}"))
     }
 }
@@ -293,6 +293,20 @@ mod tests {
     fn an_error_of_a_dataset_keeps_its_text() {
         let error = Error::from(DatasetError::new(std::io::Error::other("the disk is unreachable")));
         assert_eq!((error.to_string().as_str(), matches!(error, Error::Data(_))), ("the disk is unreachable", true));
+    }
+
+    /// The message of a user's error is often the context alone.
+    #[test]
+    fn no_cause_is_lost() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the tokenizer cannot be read")]
+        struct Tokenizer(#[from] std::io::Error);
+        let own = || Tokenizer(std::io::Error::other("the disk is unreachable"));
+        let batch = stormfire_data::Error::Source { batch: 3, cause: Box::new(own()) };
+        for error in [Error::other(own()), in_hook(Error::other(own()), Hook::TrainStart, "Timer", Moment::default()), batch.into()] {
+            let text = format!("{error:?}");
+            assert!(text.contains("the tokenizer cannot be read: the disk is unreachable"), "{text}");
+        }
     }
 
     #[test]

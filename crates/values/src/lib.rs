@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod config_error;
+pub mod error_text;
 pub mod every;
 pub mod mode;
 pub mod nearest;
