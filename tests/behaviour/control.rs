@@ -11,7 +11,7 @@ use burn::prelude::*;
 use stormfire::{
     Event,
     data::Loaders,
-    module::{RunningStage, moment::Progress},
+    module::{RunningStage, moment::Progress, requests::StopRequest},
     prelude::*,
 };
 
@@ -108,7 +108,7 @@ fn endless() -> Loader<Batch> {
 }
 
 fn requested() -> Stop {
-    Stop::Requested("enough".into())
+    Stop::Requested(StopRequest { by: "Watch".into(), reason: "enough".into() })
 }
 
 /// Checks why a fit ends, the training batches of each epoch, and the optimizer steps.
@@ -326,9 +326,9 @@ fn a_fit_that_hooks_keep_from_training_is_not_an_error_of_the_data() {
             Ok(())
         }
     }
-    for (hook, stop) in [(Hook::TrainBatchStart, Stop::MaxEpochs(2)), (Hook::TrainEpochStart, Stop::Requested("not today".into()))] {
+    for (hook, stop) in [(Hook::TrainBatchStart, "`max_epochs = 2` reached"), (Hook::TrainEpochStart, "not today")] {
         let fit = quiet().max_epochs(2).callback(Unwilling(hook)).fit(Line::new(), line_data(8, 2)).unwrap();
-        assert_eq!((fit.stop, fit.progress.batches), (stop, 0), "{hook}");
+        assert_eq!((fit.stop.to_string().as_str(), fit.progress.batches), (stop, 0), "{hook}");
     }
 }
 

@@ -19,7 +19,7 @@ fn max_time_and_a_timer_both_apply() {
         (fit.stop, fit.progress.global_step)
     };
     let over = |(stop, steps): (Stop, u64)| {
-        assert!(matches!(&stop, Stop::Requested(reason) if reason.starts_with("time limit reached")), "{stop}");
+        assert!(matches!(&stop, Stop::Requested(stop) if stop.reason.starts_with("time limit reached")), "{stop}");
         assert_eq!(steps, 1);
     };
     over(stop(quiet().max_time(Duration::from_nanos(1)).callback(Timer::unlimited())));

@@ -342,8 +342,8 @@ fn the_stop_policy_ends_the_fit_cleanly() {
     let (seen, memory) = (Seen::default(), MemoryLogger::new());
     let trainer = recording(&memory).log_every_n_steps(5).callback(Flush).callback(seen.clone()).min_epochs(2);
     let fit = trainer.on_non_finite(NonFinite::Stop).fit(Sick::new(&[(7, Fault::Loss)]), line_data(400, 2)).unwrap();
-    let Stop::Requested(reason) = fit.stop else { panic!("{}", fit.stop) };
-    assert_snapshot!(reason, @"the training loss is not finite at epoch 0, batch 7 (global step 7); by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`");
+    let Stop::NonFinite(what) = fit.stop else { panic!("{}", fit.stop) };
+    assert_snapshot!(what, @"the training loss is not finite at epoch 0, batch 7 (global step 7); by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`");
     // Steps 4 and 9 are logged. Step 9 is read during the end of batch 10.
     assert_eq!(fit.progress.batches, 12);
     assert!(seen.0.lock().unwrap().has_ended);

@@ -118,7 +118,7 @@ fn saving(folder: &Path) -> Trainer<Spiky> {
 fn a_stop_saves_nothing_bad_and_a_resumed_fit_passes_the_batch() {
     let folder = tempfile::tempdir().unwrap();
     let fit = saving(folder.path()).fit(spiky(5), digits(32, 4)).unwrap();
-    assert!(matches!(&fit.stop, Stop::Requested(reason) if reason.contains("batch 5")), "{:?}", fit.stop);
+    assert!(matches!(&fit.stop, Stop::Requested(stop) if stop.reason.contains("batch 5")), "{:?}", fit.stop);
     assert_eq!(fit.progress.global_step, 6);
     let run = folder.path().join("lightning_logs/version_0");
     let saved = names(&run.join("checkpoints"));

@@ -68,7 +68,7 @@ impl Job {
             // equal.
             snapshot.sort_after(others);
             // The logs up to this moment must be on the disk before a checkpoint with their positions is.
-            manifest.loggers = loggers.into_iter().map(PendingLog::wait).collect::<Result<_>>()?;
+            manifest.loggers = state::save(&loggers.into_iter().map(PendingLog::wait).collect::<Vec<_>>())?;
             let logged: Vec<_> = snapshot.take_under(LOG_FOLDER).read()?.into_iter().map(|(_, data)| data).collect();
             log.fill(&logged);
             log.move_arrays("", &mut snapshot);

@@ -13,6 +13,7 @@ use stormfire_optim::for_trainer::OptimizersSnapshot;
 use crate::{
     in_force::Weights,
     log_state::{LogState, METRICS_FOLDER, Pending},
+    saved_log::SavedLog,
 };
 
 /// A fit at one moment: handles of its tensors, and the small state.
@@ -36,7 +37,7 @@ pub(crate) struct RunState {
     pub(crate) callbacks: BTreeMap<String, Saved>,
     pub(crate) data_module: Saved,
     /// The positions of the loggers, if they were awaited.
-    pub(crate) loggers: Vec<Value>,
+    pub(crate) loggers: Vec<SavedLog>,
 }
 
 /// The plain values of a [`RunState`], as in a manifest.
@@ -48,7 +49,7 @@ pub(crate) struct SavedRun {
     pub(crate) log: LogState,
     pub(crate) callbacks: Map<String, Value>,
     pub(crate) data_module: Value,
-    pub(crate) loggers: Vec<Value>,
+    pub(crate) loggers: Vec<SavedLog>,
 }
 
 /// The folder for the tensors of the state before the early end of an epoch.
@@ -93,12 +94,12 @@ impl RunState {
 impl SavedRun {
     /// Reads the values of a manifest.
     pub(crate) fn of(manifest: &Manifest) -> Result<Self> {
-        let loggers = manifest.loggers.as_array().cloned().unwrap_or_default();
         let (callbacks, data_module) = (manifest.callbacks.clone(), manifest.data_module.clone());
-        let mut run = Self { callbacks, data_module, loggers, ..Self::default() };
+        let mut run = Self { callbacks, data_module, ..Self::default() };
         state::load(&mut run.progress, manifest.progress.clone())?;
         state::load(&mut run.place, manifest.place.clone())?;
         state::load(&mut run.log, manifest.log.clone())?;
+        state::load(&mut run.loggers, manifest.loggers.clone())?;
         Ok(run)
     }
 

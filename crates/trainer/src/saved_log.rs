@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stormfire_checkpoint::storage;
 use stormfire_loggers::{Background, PendingPosition};
-use stormfire_module::{Result, state};
 
 /// The identity and position of a logger in a checkpoint.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SavedLog {
     pub(crate) name: String,
     pub(crate) version: String,
@@ -38,12 +37,12 @@ impl PendingLog {
     }
 
     /// Waits for the position. A logger without a position must not prevent a checkpoint.
-    pub(crate) fn wait(self) -> Result<Value> {
+    pub(crate) fn wait(self) -> SavedLog {
         let Self { mut log, position } = self;
         log.position = position.wait().unwrap_or_else(|error| {
             tracing::warn!("a run that continues from this checkpoint cannot continue the log of `{}`: {error}", log.name);
             Value::Null
         });
-        state::save(&log)
+        log
     }
 }

@@ -382,7 +382,7 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
         train = train.without_shuffle();
         val = val.iter().map(Loader::without_shuffle).collect();
     }
-    let saved_seed = resume.map_or(Ok(None), |resume| resume.data().map(|data| data.seed))?;
+    let saved_seed = resume.and_then(Resume::data_seed);
     let seed = config.seed.or(saved_seed);
     if let Some(seed) = seed {
         train = train.with_default_seed(seed);

@@ -3,7 +3,7 @@
 use std::process::{ExitCode, Termination};
 
 use stormfire_loggers::Metrics;
-use stormfire_module::moment::Progress;
+use stormfire_module::{moment::Progress, requests::StopRequest};
 
 use crate::signals::Signal;
 
@@ -44,8 +44,13 @@ pub enum Stop {
     MaxEpochs(usize),
     /// `max_steps`, this number of optimizer steps, is reached.
     MaxSteps(u64),
-    /// A callback or hook requested the stop, for this reason.
-    Requested(String),
+    /// A callback or hook requested the stop.
+    Requested(StopRequest),
+    /// A loss or gradient is not finite, and [`on_non_finite`](crate::TrainerConfig::on_non_finite) is
+    /// [`NonFinite::Stop`](crate::NonFinite::Stop). The text names the batch and the parameters.
+    NonFinite(String),
+    /// Nothing was to be trained: a command line evaluated, predicted or tuned, and this is complete.
+    Complete,
     /// `limit_train_batches` leaves no training batches.
     NoTrainingBatches,
     /// A signal requested the stop.
@@ -72,7 +77,9 @@ impl std::fmt::Display for Stop {
         match self {
             Stop::MaxEpochs(epochs) => write!(f, "`max_epochs = {epochs}` reached"),
             Stop::MaxSteps(steps) => write!(f, "`max_steps = {steps}` reached"),
-            Stop::Requested(reason) => f.write_str(reason),
+            Stop::Requested(request) => f.write_str(&request.reason),
+            Stop::NonFinite(what) => f.write_str(what),
+            Stop::Complete => f.write_str("the command is complete"),
             Stop::NoTrainingBatches => f.write_str("no training batches"),
             Stop::Interrupted(signal) => write!(f, "interrupted by {signal}"),
         }

@@ -12,7 +12,11 @@ use burn::{
 };
 use stormfire::{
     Error,
-    module::{Event, Hook, moment::Progress, requests::SaveRequest},
+    module::{
+        Event, Hook,
+        moment::Progress,
+        requests::{SaveRequest, StopRequest},
+    },
     prelude::*,
     ranks::threads,
     values::clock,
@@ -132,7 +136,11 @@ fn both_ranks_end_at_the_same_step() {
             assert_eq!(ended[0].1, ended[1].1, "{what}: validations");
             if matches!(does, Does::Stop | Does::StopInValidation) {
                 let stops = ended.map(|(ended, _)| ended.unwrap().0);
-                assert_eq!(stops, [(); 2].map(|()| Stop::Requested("enough".into())), "{what}");
+                assert_eq!(
+                    stops,
+                    [(); 2].map(|()| StopRequest { by: "Acts".into(), reason: "enough".into() }).map(Stop::Requested),
+                    "{what}"
+                );
             }
         }
     }
@@ -159,7 +167,7 @@ fn a_stop_of_any_rank_survives_a_resume() {
             });
             ended.into_iter().map(Result::unwrap).collect::<Vec<_>>()
         };
-        let stopped = vec![(Stop::Requested("enough".into()), 5); 2];
+        let stopped = vec![(Stop::Requested(StopRequest { by: "Acts".into(), reason: "enough".into() }), 5); 2];
         assert_eq!(fit(Does::Stop, None), stopped, "rank {acting}");
         assert_eq!(fit(Does::Nothing, Some("end.ckpt")), stopped, "rank {acting}, resumed");
     }

@@ -149,7 +149,7 @@ fn a_loss_of_one_rank_that_is_not_finite_is_that_of_all() {
     }
     let stopped: Vec<_> = breaking("stop").into_iter().map(Result::unwrap).collect();
     assert_eq!(stopped[0].2, stopped[1].2);
-    assert!(stopped.iter().all(|(_, stop, _)| matches!(stop, Stop::Requested(reason) if reason.contains("not finite"))), "{stopped:?}");
+    assert!(stopped.iter().all(|(_, stop, _)| matches!(stop, Stop::NonFinite(what) if what.contains("not finite"))), "{stopped:?}");
     let skipped: Vec<_> = breaking("skip:2").into_iter().map(Result::unwrap).collect();
     assert_eq!(skipped[0], skipped[1]);
     assert_eq!(skipped[0].2, 5, "six steps, one of them skipped");

@@ -60,7 +60,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         }
         match self.execute(&program, &args, variables) {
             Ok(Outcome::Fit(stop)) => Ok(stop),
-            Ok(Outcome::Evaluated(_) | Outcome::Predicted) => Ok(Stop::Requested("the command is complete".into())),
+            Ok(Outcome::Evaluated(_) | Outcome::Predicted) => Ok(Stop::Complete),
             Ok(Outcome::Tuned(tuned)) => process::printed(&format!("{tuned}\n"), 0),
             Ok(Outcome::Printed(text)) | Err(Ended::Printed(text)) => process::printed(&text, 0),
             Err(Ended::Several(runs)) => {

@@ -270,7 +270,7 @@ fn files_name_callbacks_and_loggers() {
     let file = root.join("a.yaml");
     fs_err::write(&file, "trainer:\n  max_epochs: 5\n  callbacks:\n  - {name: count, most: 3}\n  - name: timer\n    limit: 10 minutes\n  loggers: [{name: csv, experiment: mine}]\n").unwrap();
     let outcome = run(program(), root, &["-c", file.to_str().unwrap()]).unwrap();
-    assert!(matches!(&outcome, Outcome::Fit(stormfire_trainer::Stop::Requested(reason)) if reason.contains("counted")), "{outcome:?}");
+    assert!(matches!(&outcome, Outcome::Fit(stormfire_trainer::Stop::Requested(stop)) if stop.reason.contains("counted")), "{outcome:?}");
     let logs = root.join("mine/version_0");
     assert!(logs.join("metrics.csv").exists() && !root.join("lightning_logs").exists(), "{:?}", walk(root));
     let config = read(logs.join("config.yaml"));

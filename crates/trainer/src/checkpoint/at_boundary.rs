@@ -111,6 +111,6 @@ pub(crate) fn unfinished_epoch<M: LightningModule>(engine: &mut Engine<M>) -> Re
         run.callbacks.remove(key);
     }
     run.log.read(&std::mem::take(&mut run.pending))?;
-    run.loggers = engine.run.loggers.iter().map(|logger| PendingLog::of(logger).wait()).collect::<Result<_>>()?;
+    run.loggers = engine.run.loggers.iter().map(|logger| PendingLog::of(logger).wait()).collect();
     Ok(run)
 }

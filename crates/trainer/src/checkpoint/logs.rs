@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use serde_json::Value;
 use stormfire_checkpoint::storage;
 use stormfire_loggers::{Background, Error as LoggerError, Logger, RunDir, remote_folder};
-use stormfire_module::{Result, state};
+use stormfire_module::Result;
 
 use super::Resume;
 use crate::saved_log::SavedLog;
@@ -21,15 +21,6 @@ pub(crate) enum Part {
 }
 
 impl Resume {
-    fn logs(&self) -> Vec<SavedLog> {
-        let mut logs = Vec::new();
-        // In the format of `PendingLog::wait`.
-        if state::load(&mut logs, Value::from(self.loggers())).is_err() {
-            logs.clear();
-        }
-        logs
-    }
-
     /// Whether this is the folder of the run: the original folder, or the folder that contains the checkpoint now.
     /// Another run may have a folder with the same name elsewhere, and its files must not be truncated.
     fn is_folder_of(&self, log: &SavedLog, folder: &Path) -> bool {
@@ -45,8 +36,8 @@ impl Resume {
     /// Rolls unopened loggers back to the run of the checkpoint. A logger with a [`RunDir`] gets the folder of the run.
     /// Other loggers get their position.
     pub(crate) fn take_back(&self, loggers: &mut [Box<dyn Logger>]) -> Result<Vec<Part>> {
-        let logs = self.logs();
-        let mut runs = self.find_runs(&logs, loggers)?;
+        let logs = self.loggers();
+        let mut runs = self.find_runs(logs, loggers)?;
         let mut used = BTreeSet::new();
         let mut parts = Vec::new();
         for logger in loggers {
@@ -134,7 +125,7 @@ impl Resume {
     /// Schedules the rollback of each logger that continues the run of the checkpoint. The rollback happens before the
     /// next record. Returns whether there are any.
     pub(crate) fn continue_logs(&self, loggers: &[Background], parts: Vec<Part>) -> bool {
-        let mut logs = self.logs();
+        let mut logs = self.loggers().to_vec();
         let mut some_continue = false;
         for (logger, part) in loggers.iter().zip(parts) {
             let is_it = |log: &SavedLog| {

@@ -36,6 +36,7 @@ use crate::{
     fit_state::{DATA_MODULE, RunState, SavedRun, UNFINISHED},
     in_force::InForce,
     precision::has_parameters_of,
+    saved_log::SavedLog,
     training::Training,
 };
 
@@ -52,6 +53,10 @@ pub(crate) struct Resume {
     run: SavedRun,
     /// The state before the early end of its last epoch, from which a longer fit resumes.
     unfinished: Option<SavedRun>,
+    /// The properties of the run's data.
+    data: DataFacts,
+    names: Names,
+    optimizers: OptimizerStates,
     tensors: BTreeMap<String, TensorData>,
 }
 
@@ -88,7 +93,12 @@ impl Resume {
 
     fn of(path: PathBuf, restarts: u64, manifest: Manifest, tensors: BTreeMap<String, TensorData>) -> Result<Self> {
         let (run, unfinished) = (SavedRun::of(&manifest)?, SavedRun::unfinished(&manifest)?);
-        Ok(Self { path, is_in_memory: false, is_named: false, restarts, manifest, run, unfinished, tensors })
+        let (mut data, mut names, mut optimizers) = (DataFacts::default(), Names::default(), OptimizerStates::default());
+        state::load(&mut data, manifest.data.clone())?;
+        state::load(&mut names, manifest.names.clone())?;
+        state::load(&mut optimizers, manifest.optimizers.clone())?;
+        let (is_in_memory, is_named) = (false, false);
+        Ok(Self { path, is_in_memory, is_named, restarts, manifest, run, unfinished, data, names, optimizers, tensors })
     }
 
     /// A fit that trains longer, by these options and callbacks, resumes the epoch that the previous one ended early.
@@ -143,11 +153,9 @@ impl Resume {
         Error::Checkpoint { path: self.path.clone(), reason: reason.into(), hint: hint.into() }
     }
 
-    /// The properties of the run's data.
-    pub(crate) fn data(&self) -> Result<DataFacts> {
-        let mut facts = DataFacts::default();
-        state::load(&mut facts, self.manifest.data.clone())?;
-        Ok(facts)
+    /// The seed of the run's data.
+    pub(crate) fn data_seed(&self) -> Option<u64> {
+        self.data.seed
     }
 
     /// Takes the state of the data module, if it had one.
@@ -157,7 +165,7 @@ impl Resume {
     }
 
     /// The positions of the loggers.
-    pub(crate) fn loggers(&self) -> &[Value] {
+    pub(super) fn loggers(&self) -> &[SavedLog] {
         &self.run.loggers
     }
 
@@ -230,20 +238,16 @@ impl Resume {
                 tracing::info!("frozen or trained as in the checkpoint, not as in the given module: `{}`", changed.join("`, `"));
             }
         }
-        let mut names = Names::default();
-        state::load(&mut names, self.manifest.names.clone())?;
-        names.finish_after_a_kill(&self.path, &self.manifest, &self.tensors);
+        self.names.finish_after_a_kill(&self.path, &self.manifest, &self.tensors);
         // A state in memory is that of this rank.
         let rank = if self.is_in_memory && self.run.log.ranks.is_empty() { (0, 1) } else { (engine.rank(), engine.world()) };
-        let Self { manifest, mut tensors, restarts, mut run, unfinished, .. } = self;
+        let Self { manifest, mut tensors, restarts, mut run, unfinished, optimizers, .. } = self;
         let device = engine.frame.device.clone();
         training.unfinished = unfinished.map(|saved| RunState::load(saved, UNFINISHED, &mut tensors, &device));
         training.accumulated = of_ranks::window_of(&mut tensors, module, &mut run.place, rank);
         let has_swapped = !take_under(&mut tensors, IN_FORCE).is_empty();
         let RunState { place, log, mut callbacks, .. } = RunState::load(run, "", &mut tensors, &device);
-        let mut states = OptimizerStates::default();
-        state::load(&mut states, manifest.optimizers)?;
-        training.optimizers.load(states, tensors, &ParamPaths::of(module))?;
+        training.optimizers.load(optimizers, tensors, &ParamPaths::of(module))?;
         engine.run.id = manifest.run_id;
         engine.books.restarts = restarts + 1;
         engine.seed = engine.frame.config.seed.or(manifest.seed);
@@ -287,7 +291,7 @@ impl Resume {
     }
 
     fn check_data<M: LightningModule>(&self, engine: &Engine<M>) -> Result<()> {
-        let Some(difference) = self.data()?.difference(&engine.books.data) else { return Ok(()) };
+        let Some(difference) = self.data.difference(&engine.books.data) else { return Ok(()) };
         if self.run.progress.batch_in_epoch > 0 {
             return Err(self.refuse(
                 format!("it was written in the middle of an epoch, and the training data is not the same: {difference}"),

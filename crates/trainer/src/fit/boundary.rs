@@ -30,7 +30,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
 
     /// Takes the state of a fit that ends within an epoch. A longer fit resumes from it.
     pub(super) fn note_unfinished(&mut self) -> Result<()> {
-        let is_cut = matches!(self.is_done(), Some(Stop::MaxSteps(_) | Stop::Requested(_))) && self.finite.stop().is_none();
+        let is_cut = matches!(self.is_done(), Some(Stop::MaxSteps(_) | Stop::Requested(_)));
         if is_cut && self.training.unfinished.is_none() && self.engine.run.place.evaluating.is_none() {
             self.note_data_module()?;
             checkpoint::gather(self.engine, self.module, self.training)?;

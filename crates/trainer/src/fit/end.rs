@@ -1,6 +1,6 @@
 //! The end of a fit.
 
-use stormfire_module::{LightningModule, moment::Progress};
+use stormfire_module::{LightningModule, moment::Progress, requests::StopRequest};
 
 use super::FitLoop;
 use crate::stop::Stop;
@@ -15,7 +15,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         // With several ranks, only what they have agreed on: the writer of checkpoints may have refused one on rank 0.
         let is_agreed = self.engine.world() == 1 || self.engine.books.is_not_finite;
         if let Some(reason) = self.finite.stop().filter(|_| is_agreed) {
-            return Some(Stop::Requested(reason.into()));
+            return Some(Stop::NonFinite(reason.into()));
         }
         let (progress, limits) = (&self.engine.run.place.progress, &self.engine.run.limits);
         if limits.train_batches == Some(0) {
@@ -27,9 +27,9 @@ impl<M: LightningModule> FitLoop<'_, M> {
         self.allowed_stop().map(Stop::Requested).or(limit)
     }
 
-    /// The reason of a requested stop, once `min_epochs` and `min_steps` are reached.
-    pub(super) fn allowed_stop(&mut self) -> Option<String> {
-        let asked = self.engine.run.place.requests.stop().map(|stop| stop.reason.clone())?;
+    /// A requested stop, once `min_epochs` and `min_steps` are reached.
+    pub(super) fn allowed_stop(&mut self) -> Option<StopRequest> {
+        let asked = self.engine.run.place.requests.stop().cloned()?;
         let (progress, config) = (&self.engine.run.place.progress, &self.engine.frame.config);
         // As in Lightning, `min_steps` alone also requires one whole epoch.
         let min_epochs = config.min_epochs.unwrap_or(usize::from(config.min_steps.is_some()));
