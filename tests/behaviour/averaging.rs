@@ -4,12 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use burn::module::Module as _;
 use insta::assert_snapshot;
-use stormfire::{
-    loggers::MemoryLogger,
-    prelude::*,
-    ranks::threads,
-    values::read::{DistantCpu, device_reads},
-};
+use stormfire::{loggers::MemoryLogger, prelude::*, ranks::threads, values::read::device_reads};
+use stormfire_values::read::DistantCpu;
 
 use crate::{
     error_text::error_text,

@@ -13,9 +13,10 @@ use stormfire::{
     prelude::*,
     values::{
         Scalar,
-        read::{DistantCpu, device_reads, read},
+        read::{device_reads, read},
     },
 };
+use stormfire_values::read::DistantCpu;
 
 use crate::{
     error_text::error_text,

@@ -134,9 +134,7 @@ pub mod values {
 
     /// Reads numbers and tensors from a device.
     pub mod read {
-        pub use stormfire_values::read::{
-            Array, DistantCpu, Part, ReadError, Reading, Tensors, device_reads, read, read_parts, sum_dtype, widen,
-        };
+        pub use stormfire_values::read::{Array, Part, ReadError, Reading, Tensors, device_reads, read, read_parts, sum_dtype, widen};
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use stormfire::{
     loggers::{Hyperparams, MemoryLogger, Metrics},
     prelude::*,
-    values::read::{DistantCpu, device_reads},
+    values::read::device_reads,
 };
+use stormfire_values::read::DistantCpu;
 
 use super::probe::{Probe, on_device, trainer, watch};
 use crate::support::line_data;

@@ -6,8 +6,8 @@ use stormfire::{
     loggers::{Call, MemoryLogger},
     metrics::{aggregation::Cat, classification::Multiclass},
     prelude::*,
-    values::read::DistantCpu,
 };
+use stormfire_values::read::DistantCpu;
 
 use super::probe::{Probe, counter, lines, refused, trainer};
 use crate::support::line_data;

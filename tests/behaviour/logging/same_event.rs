@@ -12,8 +12,9 @@ use stormfire::{
     loggers::MemoryLogger,
     module::{Order, log::Entry},
     prelude::*,
-    values::read::{DistantCpu, device_reads},
+    values::read::device_reads,
 };
+use stormfire_values::read::DistantCpu;
 
 use super::probe::{Probe, counter, each_of, lines, on_device, trainer, watch};
 use crate::{

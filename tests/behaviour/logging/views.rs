@@ -7,13 +7,8 @@ use std::{
 };
 
 use insta::assert_snapshot;
-use stormfire::{
-    loggers::MemoryLogger,
-    metrics::Loggable,
-    module::log::capture,
-    prelude::*,
-    values::read::{DistantCpu, device_reads},
-};
+use stormfire::{loggers::MemoryLogger, metrics::Loggable, module::log::capture, prelude::*, values::read::device_reads};
+use stormfire_values::read::DistantCpu;
 
 use super::probe::{Probe, counter, each_of, lines, on_device, trainer, watch};
 use crate::{

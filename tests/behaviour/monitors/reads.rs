@@ -2,10 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use stormfire::{
-    prelude::*,
-    values::read::{DistantCpu, device_reads},
-};
+use stormfire::{prelude::*, values::read::device_reads};
+use stormfire_values::read::DistantCpu;
 
 use super::{Descent, MemoryLogger, line_data, with};
 use crate::support::Batch;

@@ -112,7 +112,7 @@ impl LightningModule for AllRight {
     type Batch = Points;
 
     fn validation_step(&self, batch: Points, _batch_idx: usize) -> Result<StepOutput> {
-        let _distant = stormfire::values::read::DistantCpu::new();
+        let _distant = stormfire_values::read::DistantCpu::new();
         let logits = batch.classes.clone().one_hot::<2>(3).float();
         self.log("acc", accuracy(&logits, &batch.classes)).batch_size(1);
         let one = logits.sum();

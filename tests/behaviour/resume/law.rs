@@ -17,8 +17,8 @@ use stormfire::{
     loggers::{Call, CsvLogger, MemoryLogger, TensorBoardLogger, WandbLogger},
     module::moment::Progress,
     prelude::*,
-    values::read::DistantCpu,
 };
+use stormfire_values::read::DistantCpu;
 
 use super::{
     data::Data,
