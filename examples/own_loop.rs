@@ -84,7 +84,7 @@ fn main() -> Result<()> {
     stormfire::seed_everything(42, &device);
     let mut data = MnistData::of("data/mnist-mini");
     data.setup(Stage::Fit)?;
-    let (train, val) = (data.train_dataloader()?.with_default_seed(42), data.val_dataloader()?);
+    let (train, val) = (data.train_dataloader()?.seed(42), data.val_dataloader()?);
 
     let mut module = Digits::new(&device);
     let (mut optimizer, _) = AdamConfig::new().into_optimizer();

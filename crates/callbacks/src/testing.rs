@@ -10,7 +10,7 @@ use burn::{
 use stormfire_loggers::{Loggers, MemoryLogger};
 use stormfire_module::{
     Callback, Error, Event, LightningModule, Moment, Result, RunningStage, Stage, StepOutput,
-    for_trainer::{ChangeRequests as _, MetricSource, context},
+    for_trainer::{ChangeRequests as _, MetricSource, RunInternals, context},
     log_error::LogError,
     place::Place,
     requests::SaveRequest,
@@ -94,8 +94,6 @@ impl Bench {
         let run = Run {
             id: RUN.into(),
             resumed_from: None,
-            spares_resumed: true,
-            owner_of: |path| std::fs::read_to_string(path).ok(),
             stage: Stage::Fit,
             moment: Moment::default(),
             place: Place {
@@ -108,16 +106,14 @@ impl Bench {
             log_every_n_steps: 50,
             validates_every_epoch: true,
             step_skipped: false,
-            skip_step: None,
             round: 1,
             batch_items: Some(1),
             data_wait: Duration::ZERO,
             fast_dev_run: false,
             default_root_dir: "root".into(),
             loggers: Loggers::default(),
-            keeps_state: false,
-            secrets: stormfire_module::secrets::Secrets::default(),
             boundary: None,
+            internals: RunInternals { spares_resumed: true, ..RunInternals::new(|path| std::fs::read_to_string(path).ok()) },
         };
         Self { run, metrics: Table::default(), module: Line { layer: LinearConfig::new(1, 1).init(&Device::flex()) } }
     }

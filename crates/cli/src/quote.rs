@@ -1,6 +1,6 @@
 //! The user's text in messages: short, on one line, without control characters and without logins.
 
-use stormfire_loggers::split_login;
+use stormfire_loggers::for_trainer::split_login;
 use stormfire_module::secrets::HIDDEN;
 
 /// The longest value, in characters.

@@ -1,7 +1,7 @@
 //! Values that are never shown.
 
 use serde_json::Value;
-use stormfire_loggers::split_login;
+use stormfire_loggers::for_trainer::split_login;
 use stormfire_module::secrets::Secrets;
 
 use crate::{

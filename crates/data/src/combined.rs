@@ -4,6 +4,7 @@ use burn::tensor::Device;
 
 use crate::{
     Batch, Batches, BoxError, Error, Length, Loader, Position, Result,
+    loader::DriveLoader as _,
     shuffle::derive,
     source::{Facts, Feed, Setting, Size, Source},
 };

@@ -21,6 +21,7 @@ mod data_module;
 mod dataset;
 mod error;
 mod folds;
+pub mod for_trainer;
 mod foreign_draws;
 #[cfg(feature = "images")]
 mod image_folder;

@@ -1,3 +1,5 @@
+mod drive;
+
 use std::{fmt, sync::Arc};
 
 use burn::{
@@ -17,6 +19,8 @@ use crate::{
     source::{Facts, Setting, Size, Source},
     stream::StreamSource,
 };
+
+pub use drive::DriveLoader;
 
 /// A source of batches of type `B` for every epoch.
 ///
@@ -215,7 +219,7 @@ impl<B: Send + 'static> Loader<B> {
     /// The sampler that decides which items an epoch uses, and in which order, instead of `shuffle`.
     /// [`Error::Conflict`] next to `shuffle(true)`.
     ///
-    /// A fixed order ([`without_shuffle`](Self::without_shuffle)) is that of epoch 0.
+    /// With `overfit_batches` of the Trainer, every epoch has the order of epoch 0.
     pub fn sampler(self, sampler: impl Sampler + 'static) -> Self {
         self.set(Setting::Sampler(AnySampler::Items(Arc::new(sampler))))
     }
@@ -237,23 +241,6 @@ impl<B: Send + 'static> Loader<B> {
     /// For iterators, it becomes [`Batch::items`](crate::Batch::items). For burn's loader, it makes the length known.
     pub fn items_per_batch(self, items: usize) -> Self {
         self.set(Setting::ItemsPerBatch(items))
-    }
-
-    /// Returns this loader with `seed` as the default seed. Combined loaders get different seeds derived from it.
-    pub fn with_default_seed(&self, seed: u64) -> Self {
-        self.adapt(Setting::DefaultSeed(seed))
-    }
-
-    /// Returns this loader for a run with this seed. The random numbers of its batches are derived from it: those of
-    /// [`random`](crate::random()), and without workers those of burn. Combined loaders get different seeds derived
-    /// from it.
-    pub fn with_run_seed(&self, seed: u64) -> Self {
-        self.adapt(Setting::RunSeed(seed))
-    }
-
-    /// Returns this loader with a fixed order. A loader that does not control its order is unchanged.
-    pub fn without_shuffle(&self) -> Self {
-        self.adapt(Setting::NoShuffle)
     }
 
     /// Starts a pass at `start`, for tensors on `device`.
@@ -307,17 +294,6 @@ impl<B: Send + 'static> Loader<B> {
     /// Whether this loader changes its order between epochs. An order that burn or an iterator decides does not count.
     pub fn is_shuffled(&self) -> bool {
         self.facts().is_shuffled
-    }
-
-    /// Whether the loader has only one pass, like one made from an iterator.
-    pub fn is_single_pass(&self) -> bool {
-        self.facts().is_single_pass
-    }
-
-    /// The options that decide which items are in which batch, as text: the ranks of a run compare it. Empty for a
-    /// loader that does not know.
-    pub fn order(&self) -> String {
-        self.source.order()
     }
 
     pub(crate) fn facts(&self) -> Facts {

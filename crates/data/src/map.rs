@@ -4,6 +4,7 @@ use burn::{data::dataset::Dataset, tensor::Device};
 
 use crate::{
     Batch, Batches, BoxError, Error, Loader, Position, Result, Shards,
+    loader::DriveLoader as _,
     random::Chance,
     shuffle::derive,
     source::{Facts, Feed, Setting, Size, Source, guarded},

@@ -6,6 +6,7 @@ use burn::tensor::Device;
 
 use crate::{
     Batch, Batches, Error, Loader, Position, Result,
+    loader::DriveLoader as _,
     share::Share,
     source::{Facts, Feed, Setting, Size, Source},
 };

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
+use stormfire_loggers::for_trainer::DriveBackground as _;
 use stormfire_loggers::{
     Artifact, Audio, Background, CheckpointInfo, Error, Figure, Graph, Histogram, Hyperparams, Image, LogModel, Logger, Metrics,
     MlflowLogger, Node, Result, Status, Table, Text,

@@ -22,6 +22,7 @@
 mod delivery;
 mod error;
 mod files;
+pub mod for_trainer;
 mod logger;
 mod loggers;
 mod names;
@@ -39,7 +40,7 @@ mod writer;
 pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use files::*;
-pub use logger::{CheckpointInfo, ConsoleStream, Logger, Status, share_versions};
+pub use logger::{CheckpointInfo, ConsoleStream, Logger, Status};
 pub use loggers::{Experiment, Loggers};
 pub use names::shell_word;
 #[cfg(feature = "network")]
@@ -54,6 +55,6 @@ pub use serde_json::Value;
 pub use trackers::*;
 pub use value::{
     Artifact, Audio, Figure, FigureFormat, Graph, Histogram, HistogramStats, Hyperparams, Image, Metrics, Node, PrCurve, Reduce, Scalar,
-    Secret, Table, Text, json, split_login,
+    Secret, Table, Text, json,
 };
-pub use writer::{Background, PendingPosition, QUEUE_CAPACITY};
+pub use writer::{Background, QUEUE_CAPACITY};

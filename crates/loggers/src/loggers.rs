@@ -7,9 +7,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::{Background, CheckpointInfo, ConsoleStream, Hyperparams, Logger, Metrics, Result, Status, share_versions};
+use crate::logger::share_versions;
+use crate::{Background, CheckpointInfo, ConsoleStream, Hyperparams, Logger, Metrics, Result, Status};
 
-/// The value of `step` before the first [`Loggers::set_step`].
+/// The value of `step` before the first [`DriveLoggers::set_step`].
 const NO_STEP: u64 = u64::MAX;
 
 /// The loggers of a run, each on its own thread. Clones are cheap handles of the same loggers and can be sent to any
@@ -43,8 +44,8 @@ struct Shared {
 }
 
 impl Loggers {
-    /// Opens the loggers and starts a thread for each. Loggers of different kinds in one experiment share a version:
-    /// see [`share_versions`].
+    /// Opens the loggers and starts a thread for each. Loggers of different kinds in one experiment share a version, if
+    /// none is given.
     ///
     /// # Errors
     /// As [`Background::spawn`], for the first logger that fails.
@@ -120,23 +121,8 @@ impl Loggers {
         self.each(move |logger| logger.finalize(status))
     }
 
-    /// Watches a signal number. Once it is not 0, a signal has requested the process to end. From then on, no caller
-    /// waits for a logger longer than its [`Logger::longest_call`] in one call. After that time the caller gets
-    /// [`Error::GivenUp`](crate::Error::GivenUp). The Trainer sets the number of the signal that ends its run.
-    pub fn hurry_when(&self, signal: &Arc<AtomicUsize>) {
-        for logger in self.iter() {
-            logger.hurry_when(Arc::clone(signal));
-        }
-    }
-
-    /// Sets the step of media that are logged without one. The Trainer calls this. A program without a Trainer may call
-    /// it.
-    #[inline]
-    pub fn set_step(&self, step: u64) {
-        self.0.step.store(step, Ordering::Relaxed);
-    }
-
-    /// The step that was set last. In a run it is the 0-based count of batches that stepped, as for metrics.
+    /// The step of media that are logged without one. In a run it is the 0-based count of batches that stepped, as for
+    /// metrics. `None` without a run.
     pub fn step(&self) -> Option<u64> {
         Some(self.0.step.load(Ordering::Relaxed)).filter(|&step| step != NO_STEP)
     }
@@ -150,6 +136,30 @@ impl Loggers {
         let asked: Vec<_> = self.iter().map(|logger| logger.settling(job)).collect();
         let results: Vec<_> = self.iter().zip(&asked).map(|(logger, finished)| logger.settled(finished)).collect();
         results.into_iter().collect()
+    }
+}
+
+/// Gives loggers the step of a run, and the signal that ends it.
+pub trait DriveLoggers {
+    /// Watches a signal number. Once it is not 0, a signal has requested the process to end. From then on, no caller
+    /// waits for a logger longer than its [`Logger::longest_call`] in one call. After that time the caller gets
+    /// [`Error::GivenUp`](crate::Error::GivenUp). The Trainer sets the number of the signal that ends its run.
+    fn hurry_when(&self, signal: &Arc<AtomicUsize>);
+
+    /// Sets the step of media that are logged without one.
+    fn set_step(&self, step: u64);
+}
+
+impl DriveLoggers for Loggers {
+    fn hurry_when(&self, signal: &Arc<AtomicUsize>) {
+        for logger in self.iter() {
+            logger.hurry_when(Arc::clone(signal));
+        }
+    }
+
+    #[inline]
+    fn set_step(&self, step: u64) {
+        self.0.step.store(step, Ordering::Relaxed);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Runs a logger on a separate thread.
 
+mod drive;
 mod facts;
 mod hurry;
 mod pending;
@@ -15,6 +16,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+pub use drive::DriveBackground;
 use facts::Facts;
 use hurry::Hurry;
 pub use pending::PendingPosition;
@@ -204,40 +206,7 @@ impl Background {
         self.pending(self.ask(Logger::position))
     }
 
-    /// Marks the current position. [`Background::marked`] returns it, even if further jobs are submitted in between.
-    /// The logger computes the position only if another job follows. A new mark replaces the old one.
-    pub fn mark(&self) {
-        self.queue.before_next(Some(question(&self.facts, Logger::position)));
-    }
-
-    /// Removes the mark.
-    pub fn unmark(&self) {
-        self.queue.before_next(None);
-    }
-
-    /// Takes the position of the [mark](Background::mark). Without a mark it is the current position.
-    pub fn marked(&self) -> PendingPosition {
-        match self.queue.take_mark() {
-            Some(answered) => self.pending(answered),
-            None => self.position(),
-        }
-    }
-
-    /// Schedules [`Logger::resume`] directly before the next job. Until then the log stays unchanged.
-    pub fn resume(&self, position: Value) {
-        self.queue.before_next(Some(question(&self.facts, move |logger| logger.resume(position).map(|()| Value::Null))));
-    }
-
-    /// Runs a scheduled [`Background::resume`] and waits until it is done.
-    ///
-    /// # Errors
-    /// As [`PendingPosition::wait`], with the error of [`Logger::resume`].
-    pub fn resumed(&self) -> Result<()> {
-        self.queue.push_urgent(Job::Run(Box::new(|_| Ok(()))));
-        self.queue.take_mark().map_or(Ok(()), |answered| answer(&self.facts, &self.queue, &answered)?.map(drop))
-    }
-
-    /// See [`Loggers::hurry_when`](crate::Loggers::hurry_when).
+    /// See [`DriveLoggers::hurry_when`](crate::for_trainer::DriveLoggers::hurry_when).
     pub(crate) fn hurry_when(&self, signal: Arc<AtomicUsize>) {
         self.queue.hurry.when(signal);
     }
@@ -257,8 +226,8 @@ impl Background {
         answered
     }
 
-    /// As [`Background::ask`], for a job that does not change the log. A scheduled [`Background::resume`] or
-    /// [`Background::mark`] stays scheduled.
+    /// As [`Background::ask`], for a job that does not change the log. A scheduled [`DriveBackground::resume`] or
+    /// [`DriveBackground::mark`] stays scheduled.
     fn ask_aside<R: Send + 'static>(&self, job: impl FnOnce(&mut dyn Logger) -> Result<R> + Send + 'static) -> Result<R> {
         let (job, answered) = question(&self.facts, job);
         self.queue.push_aside(job);
@@ -271,14 +240,6 @@ impl Background {
     /// The error of [`Logger::log_dirs`], [`Error::Panicked`] or [`Error::Stopped`].
     pub fn log_dirs(&self) -> Result<Option<Vec<PathBuf>>> {
         self.ask_aside(|logger| logger.log_dirs())
-    }
-
-    /// Calls [`Logger::another`].
-    ///
-    /// # Errors
-    /// [`Error::Panicked`], [`Error::Stopped`].
-    pub fn another(&self) -> Result<Option<Box<dyn Logger>>> {
-        self.ask_aside(|logger| Ok(logger.another()))
     }
 
     fn settle(&self, last: impl FnOnce(&mut dyn Logger) -> Result<()> + Send + 'static) -> Result<()> {

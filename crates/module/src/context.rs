@@ -42,7 +42,7 @@ pub fn context<'a>(run: &'a mut Run, metrics: &'a mut dyn MetricSource, by: &'a 
 
 /// Hides secrets from the hyperparameters of this run.
 pub fn hide(ctx: &mut Context<'_>, secrets: Secrets) {
-    ctx.run.secrets = secrets;
+    ctx.run.internals.secrets = secrets;
 }
 
 impl Context<'_> {
@@ -245,7 +245,7 @@ impl Context<'_> {
     /// [`may_skip_steps`](crate::Callback::may_skip_steps) is true. The step is skipped if any rank requests it. As
     /// with `on_non_finite = "skip:n"`, the values that were logged in the window do not count in the epoch.
     pub fn skip_step(&mut self, reason: impl Into<String>) {
-        self.run.skip_step.get_or_insert(reason.into());
+        self.run.internals.skip_step.get_or_insert(reason.into());
     }
 
     /// Leaves out a training batch: it is loaded and counted, but the module does not get it, and its number in the
@@ -289,7 +289,7 @@ impl Context<'_> {
     /// Callbacks of [`Order::Save`](crate::Order::Save) get their own state of that boundary with `load_state` before
     /// `on_exception`. The parameters and optimizers from before a step stay in memory until the step ends.
     pub fn keep_state(&mut self) {
-        self.run.keeps_state = true;
+        self.run.internals.keeps_state = true;
     }
 
     /// Whether a checkpoint may have this name: no other checkpoint of this run, written or requested, has it, and no
@@ -304,7 +304,7 @@ impl Context<'_> {
 
     /// Whether this run wrote the checkpoint with this path, including before a resume.
     pub fn has_written(&self, path: &Path) -> bool {
-        (self.run.owner_of)(path).is_some_and(|owner| owner == self.run.id)
+        (self.run.internals.owner_of)(path).is_some_and(|owner| owner == self.run.id)
     }
 
     /// The checkpoint that this fit was resumed from.

@@ -14,6 +14,7 @@ pub use crate::{
     precision::{Lent, cast, cast_parameters, explained, refuse_unfit},
     renewed_stats::RenewedStats,
     requests::ChangeRequests,
+    run_internals::RunInternals,
     running_stats::KnownStats,
     stepper::{DriveStepper, OtherRanks, StepHooks, StepPlan},
     threads::{Division, Threads},

@@ -31,6 +31,7 @@ mod record;
 mod renewed_stats;
 pub mod requests;
 pub mod run;
+mod run_internals;
 mod running_stats;
 mod scope;
 pub mod secrets;

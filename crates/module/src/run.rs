@@ -14,7 +14,7 @@ use stormfire_values::every::{Passed, Tick};
 use crate::{
     moment::{Moment, Progress},
     place::Place,
-    secrets::Secrets,
+    run_internals::RunInternals,
 };
 
 /// The limits of a run. `None` means no limit, or unknown.
@@ -53,17 +53,11 @@ impl Limits {
 
 /// The state of a run that its callbacks can read.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each says one thing about the moment")]
 pub struct Run {
     /// The unique id of this run. A resumed fit has the id of the run that wrote its checkpoint.
     pub id: String,
     /// The checkpoint that the fit was resumed from, as it was given.
     pub resumed_from: Option<PathBuf>,
-    /// Whether the user named that file, so that it is never removed. `ckpt_path("last")` does not name a file: there a
-    /// restart should leave no trace.
-    pub spares_resumed: bool,
-    /// Reads the id of the run that wrote a checkpoint. `None` if the path has no valid checkpoint.
-    pub owner_of: fn(&Path) -> Option<String>,
     /// The stage: fit, validate, test or predict.
     pub stage: Stage,
     /// The current activity and position of the loop.
@@ -79,8 +73,6 @@ pub struct Run {
     pub validates_every_epoch: bool,
     /// Whether the step of the ending batch was skipped: its loss or gradients were not finite (`on_non_finite`).
     pub step_skipped: bool,
-    /// Why the next step of an optimizer is to be skipped ([`Context::skip_step`](crate::Context::skip_step)).
-    pub skip_step: Option<String>,
     /// Number of training batches that the ranks work on now, one each: 1 without other ranks. All of them count in the
     /// progress.
     pub round: usize,
@@ -94,13 +86,11 @@ pub struct Run {
     pub default_root_dir: PathBuf,
     /// The loggers, each on its own thread.
     pub loggers: Loggers,
-    /// Whether a callback saves when the fit fails. The loop then keeps the state of its last boundary for such a
-    /// checkpoint.
-    pub keeps_state: bool,
-    /// What hyperparameters do not show, neither in logs nor in checkpoints.
-    pub secrets: Secrets,
     /// While a failure is handled: the position in a checkpoint that is requested now.
     pub boundary: Option<Place>,
+    /// For the Trainer only.
+    #[doc(hidden)]
+    pub internals: RunInternals,
 }
 
 impl Run {
@@ -137,6 +127,6 @@ impl Run {
     /// Whether this is the file that the fit was resumed from and that is never removed, regardless of the spelling of
     /// its folder. A link and its target are different files.
     pub fn spares(&self, path: &Path) -> bool {
-        self.spares_resumed && self.resumed_from.as_ref().is_some_and(|from| spelled_out(from) == spelled_out(path))
+        self.internals.spares_resumed && self.resumed_from.as_ref().is_some_and(|from| spelled_out(from) == spelled_out(path))
     }
 }

@@ -75,12 +75,40 @@ pub use stormfire_console as console;
 
 /// Loading batches: loaders, samplers, splits, streams, augmentation, data modules.
 pub mod data {
-    pub use stormfire_data::*;
+    pub use stormfire_data::{
+        Batch, BatchSampler, Batches, BoxError, CastBatch, Caster, ClassBalancedSampler, CombinedLoader, DataModule, Error, FloatDType,
+        Fold, KFold, Length, LengthSampler, Loader, Loaders, Pad, Padded, Part, Portion, Position, Random, Result, Sample, Sampler, Saved,
+        Shards, SplitBatch, Splitter, Stage, StratifiedSampler, Subset, SubsetSampler, WeightedSampler, augment, common_items, items_of,
+        random, random_split, shard_paths, sort_by_length, split_files,
+    };
+    #[cfg(feature = "images")]
+    pub use stormfire_data::{ImageFolder, LabeledImage};
 }
 
 /// Loggers. They also work without a Trainer.
 pub mod loggers {
-    pub use stormfire_loggers::*;
+    #[cfg(feature = "comet")]
+    pub use stormfire_loggers::CometLogger;
+    #[cfg(any(feature = "comet", feature = "mlflow", feature = "neptune", feature = "trackio", feature = "wandb"))]
+    pub use stormfire_loggers::LogModel;
+    #[cfg(feature = "mlflow")]
+    pub use stormfire_loggers::MlflowLogger;
+    #[cfg(feature = "trackio")]
+    pub use stormfire_loggers::TrackioLogger;
+    #[cfg(feature = "wandb")]
+    pub use stormfire_loggers::WandbLogger;
+    #[cfg(feature = "plotters")]
+    pub use stormfire_loggers::plotters;
+    pub use stormfire_loggers::{
+        Artifact, Audio, Background, Call, CheckpointInfo, ConsoleStream, CsvLogger, DEFAULT_NAME, Delivery, Error, Experiment, Figure,
+        FigureFormat, Graph, Histogram, HistogramStats, Hyperparams, Image, Logger, Loggers, MemoryLogger, Metrics, Node, PrCurve,
+        QUEUE_CAPACITY, Reduce, Result, RunDir, Scalar, Secret, Status, Table, TensorBoardLogger, Text, Value, json, shell_word,
+        tensorboard,
+    };
+    #[cfg(feature = "neptune")]
+    pub use stormfire_loggers::{NeptuneLogger, NeptuneRun, Point, Replayed, StoredFile};
+    #[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
+    pub use stormfire_loggers::{Patience, SpooledRun};
 }
 
 /// Reads, writes and inspects checkpoint files. Also works without a Trainer.

@@ -1,7 +1,7 @@
 //! The properties of the training data that a position in it depends on.
 
 use serde::{Deserialize, Serialize};
-use stormfire_data::{Length, Loader};
+use stormfire_data::{Length, Loader, for_trainer::DriveLoader as _};
 
 /// The properties that must not change within an epoch, because a position in the data is meaningless in other data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,10 @@ use std::{borrow::Cow, ops::Range};
 use burn::{optim::GradientsParams, tensor::Tensor};
 use stormfire_checkpoint::storage::is_url;
 use stormfire_data::Stage;
-use stormfire_loggers::{Background, CheckpointInfo, Loggers, Status};
+use stormfire_loggers::{
+    Background, CheckpointInfo, Loggers, Status,
+    for_trainer::{DriveBackground as _, DriveLoggers as _},
+};
 use stormfire_module::{
     Callback, Error, Event, Hook, LightningModule, Order, Result,
     for_trainer::{
@@ -294,7 +297,7 @@ impl<M: LightningModule> StepHooks<M> for Engine<M> {
     }
 
     fn asked_to_skip(&mut self) -> Result<Option<String>> {
-        let asked = self.run.skip_step.take();
+        let asked = self.run.internals.skip_step.take();
         if !self.may_skip_steps {
             let refuse = |_| Error::config("skip_step", "no callback says that it skips steps", "return `true` from its `may_skip_steps`");
             return asked.map_or(Ok(None), |reason| Err(refuse(reason)));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stormfire_checkpoint::storage;
-use stormfire_loggers::{Background, PendingPosition};
+use stormfire_loggers::{Background, for_trainer::PendingPosition};
 
 /// The identity and position of a logger in a checkpoint.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -13,8 +13,11 @@ use std::{
     sync::Arc,
 };
 
-use stormfire_data::{DataModule, Loader, Loaders, Stage};
-use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
+use stormfire_data::{DataModule, Loader, Loaders, Stage, for_trainer::DriveLoader as _};
+use stormfire_loggers::{
+    Background, DEFAULT_NAME, Loggers, Status,
+    for_trainer::{DriveBackground as _, DriveLoggers as _},
+};
 use stormfire_module::{
     Callback, Error, Event, Hook, LightningModule, Result,
     for_trainer::{live_run, scope, training_mode::in_training},
@@ -155,7 +158,7 @@ impl<M: LightningModule> Session<M> {
             seed::warn_of(&drawn);
             if let Some(resume) = &resume {
                 engine.run.resumed_from = resume.file();
-                engine.run.spares_resumed = resume.is_named();
+                engine.run.internals.spares_resumed = resume.is_named();
                 resume.check_is_whole()?;
                 engine.run.id.clone_from(&resume.manifest().run_id);
             }

@@ -12,7 +12,7 @@ use stormfire_callbacks::{
 use stormfire_data::{DataModule, Length, Loader, Loaders};
 use stormfire_loggers::{
     Background, CsvLogger, DEFAULT_NAME, Error as LoggerError, Hyperparams, Logger, Loggers, Metrics, RunDir, TensorBoardLogger,
-    share_versions,
+    for_trainer::{DriveBackground as _, share_versions},
 };
 use stormfire_module::{Callback, Error, Hook, LightningModule, Result, run::Run};
 use stormfire_values::{Every, Scalar, read::read};
@@ -238,7 +238,7 @@ pub(crate) fn log_hyperparams<M: LightningModule, D: DataModule>(engine: &Engine
     let mut params = Hyperparams::new();
     for given in [module.hparams()?, data.hparams()?] {
         if !given.is_null() {
-            params.merge(Hyperparams::from_json(engine.run.secrets.hidden(given))?)?;
+            params.merge(Hyperparams::from_json(engine.run.internals.secrets.hidden(given))?)?;
         }
     }
     engine.run.loggers.iter().try_for_each(|logger| logger.log_hyperparams(params.clone(), Metrics::new())).map_err(Error::from)

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use stormfire_data::{DataModule, Error, Loader, Loaders, Result, Stage};
+use stormfire_data::{DataModule, Error, Loader, Loaders, Result, Stage, for_trainer::DriveLoader as _};
 use stormfire_module::state::Saved;
 
 /// The size of the training data of a trial.

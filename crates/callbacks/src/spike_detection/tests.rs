@@ -57,14 +57,14 @@ fn a_spike_is_reported_or_skipped() {
         matches!(&lines[..], [line] if line.contains("a spike at step 2 (epoch 0, batch 2): the loss is 50, and the mean before it is 1")),
         "{lines:?}"
     );
-    assert_eq!((bench.stopped(), bench.run.skip_step.take(), warns.spikes()), (None, None, 1));
+    assert_eq!((bench.stopped(), bench.run.internals.skip_step.take(), warns.spikes()), (None, None, 1));
 
     let (mut bench, mut skips) = (Bench::new(), SpikeDetection::new(SpikeAction::Skip));
     bench.start(&mut skips).unwrap();
     step(&mut bench, &mut skips, &[1.0, 1.0]);
-    assert_eq!(bench.run.skip_step.take(), None);
+    assert_eq!(bench.run.internals.skip_step.take(), None);
     step(&mut bench, &mut skips, &[1.0, 9.0]);
-    assert!(bench.run.skip_step.take().unwrap().contains("batches 2 to 3"));
+    assert!(bench.run.internals.skip_step.take().unwrap().contains("batches 2 to 3"));
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use burn::{data::dataset::InMemDataset, tensor::Device};
 
 use super::*;
-use crate::{Error, Length, Loader, Position};
+use crate::{Error, Length, Loader, Position, for_trainer::DriveLoader as _};
 
 fn counts(order: &[usize], items: usize) -> Vec<usize> {
     let mut counts = vec![0; items];

@@ -14,7 +14,7 @@ use std::{
 use burn::tensor::Device;
 
 use super::*;
-use crate::{Loader, Stage, random};
+use crate::{Loader, Stage, for_trainer::DriveLoader as _, random};
 
 /// Shards of JSON lines with the numbers from 0 on.
 fn numbers(folder: &Path, sizes: &[usize]) -> Vec<PathBuf> {

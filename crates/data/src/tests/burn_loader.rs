@@ -9,7 +9,7 @@ use burn::{
 };
 
 use super::{assert_resumes, last_flags, must_return, pass, values};
-use crate::{CombinedLoader, Error, Length, Loader, Position, Result, random};
+use crate::{CombinedLoader, Error, Length, Loader, Position, Result, for_trainer::DriveLoader as _, random};
 
 #[derive(Clone)]
 struct Keep {

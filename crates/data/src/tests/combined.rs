@@ -1,7 +1,7 @@
 use insta::assert_snapshot;
 
 use super::{assert_resumes, last_flags, numbers, pass, text, values};
-use crate::{CombinedLoader, Length, Loader};
+use crate::{CombinedLoader, Length, Loader, for_trainer::DriveLoader as _};
 
 fn three_and_two() -> [Loader<u8>; 2] {
     [Loader::from_batches(vec![1, 2, 3]), Loader::from_batches(vec![10, 20])]

@@ -6,7 +6,7 @@ use burn::{
 use insta::assert_snapshot;
 
 use super::{must_return, numbers, pass, text, values};
-use crate::{Error, Loader, Position};
+use crate::{Error, Loader, Position, for_trainer::DriveLoader as _};
 
 /// `0..12`, with a broken item 7.
 struct Broken {

@@ -14,7 +14,7 @@ use burn::{
 };
 
 use super::{Numbers, assert_resumes, last_flags, must_return, numbers, pass, values};
-use crate::{Length, Loader, Position};
+use crate::{Length, Loader, Position, for_trainer::DriveLoader as _};
 
 const WORKERS: [usize; 5] = [0, 1, 2, 3, 9];
 

@@ -11,7 +11,7 @@ use burn::{
 use rand_core::Rng;
 
 use super::{assert_resumes, pass, values};
-use crate::{CombinedLoader, Loader, Random, Result, random};
+use crate::{CombinedLoader, Loader, Random, Result, for_trainer::DriveLoader as _, random};
 
 type Drawn = (Vec<usize>, u64);
 

@@ -2,7 +2,7 @@
 
 use burn::{data::dataset::InMemDataset, tensor::Device};
 
-use crate::{CombinedLoader, Error, Loader, Position, random};
+use crate::{CombinedLoader, Error, Loader, Position, for_trainer::DriveLoader as _, random};
 
 /// Batches with the random number of each, which must be that of a single rank.
 fn of_dataset(items: u32, workers: usize) -> Loader<(Vec<u32>, u64)> {

@@ -7,7 +7,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::files::tensorboard::record::{self, HEADER};
-use crate::{Background, CsvLogger, Logger, Metrics, PendingPosition, Result, RunDir, TensorBoardLogger, Value};
+use crate::for_trainer::PendingPosition;
+use crate::{Background, CsvLogger, Logger, Metrics, Result, RunDir, TensorBoardLogger, Value};
 
 const FOLDER: &str = "STORMFIRE_TEST_FOLDER";
 const POSITION: &str = "position ";

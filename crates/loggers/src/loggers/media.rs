@@ -114,6 +114,7 @@ without_step! {
 mod tests {
     use std::sync::Mutex;
 
+    use crate::for_trainer::DriveLoggers as _;
     use crate::{Call, Error, Hyperparams, Logger, MemoryLogger, Status};
 
     use super::*;

@@ -2,7 +2,8 @@
 
 use ureq::http::Uri;
 
-use crate::{Secret, split_login};
+use crate::Secret;
+use crate::value::split_login;
 
 /// A parsed address. Secret parts are separate: messages, notes and requests use only `text`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 /// Splits `user:password@` off the text after the scheme of an address.
 ///
 /// ```
-/// use stormfire_loggers::split_login;
+/// use stormfire_loggers::for_trainer::split_login;
 /// assert_eq!(split_login("me:p/ss@host/a"), (Some("me:p/ss"), "host/a"));
 /// assert_eq!(split_login("host:80/a@b"), (None, "host:80/a@b"));
 /// ```

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use stormfire_checkpoint::{ParamPaths, Snapshot};
-use stormfire_loggers::Background;
+use stormfire_loggers::{Background, for_trainer::DriveBackground as _};
 use stormfire_module::{Error, LightningModule, Order, Result};
 use stormfire_optim::for_trainer::SaveOptimizers as _;
 
@@ -66,7 +66,7 @@ pub(super) fn newest_of_savers<M: LightningModule>(engine: &mut Engine<M>, state
 
 /// Keeps the state of this boundary, if a callback saves on failures.
 pub(crate) fn keep<M: LightningModule>(engine: &mut Engine<M>, module: &M, training: &Training) -> Result<()> {
-    if engine.run.keeps_state {
+    if engine.run.internals.keeps_state {
         engine.books.kept = Some(fit_state(engine, module, training)?);
         engine.run.loggers.iter().for_each(Background::mark);
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde_json::Value;
 use stormfire_checkpoint::storage;
-use stormfire_loggers::{Background, Error as LoggerError, Logger, RunDir, remote_folder};
+use stormfire_loggers::{Background, Error as LoggerError, Logger, RunDir, for_trainer::DriveBackground as _, remote_folder};
 use stormfire_module::Result;
 
 use super::Resume;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use stormfire_checkpoint::{Manifest, NamedTensors, Snapshot};
-use stormfire_loggers::CheckpointInfo;
+use stormfire_loggers::{CheckpointInfo, for_trainer::DriveBackground as _};
 use stormfire_module::{Event, LightningModule, Result, moment::Progress, requests::SaveRequest, state};
 use stormfire_optim::trained;
 
@@ -176,7 +176,7 @@ fn manifest<M: LightningModule>(engine: &Engine<M>, module: &M, progress: &Progr
         seed: engine.seed,
         progress: state::save(progress)?,
         config: state::save(engine.frame.config.as_ref())?,
-        hparams: engine.run.secrets.hidden(module.hparams()?),
+        hparams: engine.run.internals.secrets.hidden(module.hparams()?),
         ..Manifest::default()
     })
 }

@@ -7,10 +7,10 @@ use stormfire_data::Stage;
 use stormfire_loggers::Loggers;
 use stormfire_module::{
     LightningModule, Result,
+    for_trainer::RunInternals,
     moment::Moment,
     place::Place,
     run::{Limits, Run},
-    secrets::Secrets,
 };
 
 use super::Engine;
@@ -62,8 +62,6 @@ pub(super) fn fresh_run(config: &TrainerConfig, stage: Stage, loggers: Loggers) 
     Run {
         id: new_run_id(),
         resumed_from: None,
-        spares_resumed: false,
-        owner_of,
         stage,
         moment: Moment { num_dataloaders: 1, ..Moment::default() },
         place: Place { accumulate_grad_batches: config.accumulate_grad_batches, ..Place::default() },
@@ -71,15 +69,13 @@ pub(super) fn fresh_run(config: &TrainerConfig, stage: Stage, loggers: Loggers) 
         log_every_n_steps: config.log_every_n_steps,
         validates_every_epoch: false,
         step_skipped: false,
-        skip_step: None,
         round: 1,
         batch_items: Some(1),
         data_wait: Duration::ZERO,
         fast_dev_run: config.fast_dev_run > 0,
         default_root_dir: storage::absolute(&config.default_root_dir).unwrap_or_else(|_| config.default_root_dir.clone()),
         loggers,
-        keeps_state: false,
-        secrets: Secrets::default(),
         boundary: None,
+        internals: RunInternals::new(owner_of),
     }
 }

@@ -17,7 +17,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         if batch_in_epoch == 0 || batches.is_multiple_of(ADOPT_EVERY) {
             adopt(self.module, &self.engine.frame)?;
         }
-        if self.engine.run.keeps_state {
+        if self.engine.run.internals.keeps_state {
             self.note_data_module()?;
         }
         checkpoint::keep(self.engine, self.module, self.training)

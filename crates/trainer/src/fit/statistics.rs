@@ -1,6 +1,6 @@
 //! The pass over the training data that renews the running statistics of the weights in force.
 
-use stormfire_data::Position;
+use stormfire_data::{Position, for_trainer::DriveLoader as _};
 use stormfire_module::{
     Hook, LightningModule, Result,
     for_trainer::{RenewedStats, scope},

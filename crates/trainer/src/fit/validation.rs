@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stormfire_data::Loader;
+use stormfire_data::{Loader, for_trainer::DriveLoader as _};
 use stormfire_module::{
     Error, Event, LightningModule, Result, RunningStage,
     for_trainer::{training_mode::in_training, warn_if_misspelled},

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stormfire_checkpoint::{LoadOptions, Saved, Snapshot, restore};
-use stormfire_data::Loader;
+use stormfire_data::{Loader, for_trainer::DriveLoader as _};
 use stormfire_module::{Error, LightningModule, Result, state};
 use stormfire_optim::{Optimizers, gradients};
 

@@ -1,0 +1,11 @@
+//! What a training loop and the command line need of this crate, beyond the interface of loggers: versions that loggers
+//! share, the positions of running logs, the step of a run, logins in addresses.
+//!
+//! The crate `stormfire` does not export it, and any release may change it.
+
+pub use crate::{
+    logger::share_versions,
+    loggers::DriveLoggers,
+    value::split_login,
+    writer::{DriveBackground, PendingPosition},
+};
