@@ -18,6 +18,7 @@ use queue::Queue;
 pub use read_back::{NeptuneRun, Point, StoredFile};
 pub use replay::Replayed;
 use serde_json::Value;
+use stormfire_store::files::link_or_copy;
 use stormfire_store::folder::absolute;
 
 use crate::parts::identity::now_s;
@@ -203,7 +204,10 @@ impl NeptuneLogger {
         let path = self.path(name);
         let queue = self.begin()?;
         let (place, tmp_file_name) = queue.upload(&path, &extension);
-        if !link || std::fs::hard_link(fs_err::canonicalize(file)?, &place).is_err() {
+        if link {
+            // A resumed run counts its files again from the checkpoint, so a link of that name may exist.
+            link_or_copy(file, &place)?;
+        } else {
             fs_err::copy(file, &place)?;
         }
         queue.put(uploaded(path, &extension, tmp_file_name))

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use stormfire_store::append::Append;
 use stormfire_store::{
-    folder,
+    files, folder,
     replacement::{self, Replacement},
 };
 use zip::write::SimpleFileOptions;
@@ -103,8 +103,9 @@ impl Folder {
     pub(super) fn keep_file(&self, file: &Path, is_fixed: bool) -> Result<PathBuf> {
         let name = PathBuf::from(random_hex(32));
         let place = self.path.join(&name);
-        // Resolves a symbolic link, so that the hard link refers to the file itself.
-        if !is_fixed || std::fs::hard_link(fs_err::canonicalize(file)?, &place).is_err() {
+        if is_fixed {
+            files::link_or_copy(file, place)?;
+        } else {
             fs_err::copy(file, place)?;
         }
         Ok(name)

@@ -96,6 +96,27 @@ fn a_killed_run_continues_in_its_folder() {
 }
 
 #[test]
+fn a_resumed_run_leaves_a_model_that_it_logs_again_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("last.ckpt");
+    fs_err::write(&path, b"weights").unwrap();
+    let model = Artifact::new(&path).kind("model");
+    let mut killed = NeptuneLogger::new(folder.path());
+    killed.log_metrics(&[("loss", 1.0)].into(), Some(0)).unwrap();
+    let position = killed.position().unwrap();
+    killed.log_artifact(&model).unwrap();
+    std::mem::forget(killed);
+
+    let mut resumed = NeptuneLogger::new(folder.path());
+    resumed.resume(position).unwrap();
+    resumed.log_artifact(&model).unwrap();
+    resumed.save().unwrap();
+    let run = NeptuneRun::read(resumed.log_dir().unwrap()).unwrap();
+    let kept = &run.files()["training/model/checkpoints/last"].path;
+    assert_eq!((fs_err::read(&path).unwrap(), fs_err::read(kept).unwrap()), (b"weights".to_vec(), b"weights".to_vec()));
+}
+
+#[test]
 fn foreign_operations_are_read_or_counted() {
     let folder = tempfile::tempdir().unwrap();
     let line = |version: u64, obj: Value| json!({"obj": obj, "version": version, "at": 1.5}).to_string() + "\n";

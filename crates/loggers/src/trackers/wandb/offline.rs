@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use stormfire_store::append::Append;
+use stormfire_store::files::link_or_copy;
 
 use super::artifact::Bundle;
 use super::entry::Entry;
@@ -200,7 +201,9 @@ impl Offline {
             if let Some(folder) = copy.parent() {
                 fs_err::create_dir_all(folder)?;
             }
-            if !bundle.is_model || std::fs::hard_link(&file.local, &copy).is_err() {
+            if bundle.is_model {
+                link_or_copy(&file.local, &copy)?;
+            } else {
                 fs_err::copy(&file.local, &copy)?;
             }
         }
