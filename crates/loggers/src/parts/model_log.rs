@@ -109,7 +109,7 @@ fn artifact(checkpoint: &CheckpointInfo, aliases: Vec<String>) -> Option<Artifac
         tracing::warn!(checkpoint = %path.display(), "the checkpoint is not on this disk: it is not stored with the run");
         return None;
     }
-    let artifact = Artifact::new(path).kind("model").in_folder(path.file_stem().unwrap_or_default().to_string_lossy());
+    let artifact = Artifact::new(path).kind(Artifact::MODEL).in_folder(path.file_stem().unwrap_or_default().to_string_lossy());
     let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut artifact = aliases.into_iter().fold(artifact, Artifact::alias).metadata("original_filename", file_name);
     if let Some(monitor) = &checkpoint.monitor {
@@ -178,7 +178,7 @@ mod tests {
     /// `name aliases {metadata}` of the artifacts stored since the last call.
     fn kept(logger: &Background) -> Vec<String> {
         let text = |artifact: Artifact| {
-            assert_eq!(artifact.kind_name(), "model");
+            assert!(artifact.is_model());
             assert_eq!(Path::new(artifact.name()).file_stem().unwrap().to_str().unwrap(), artifact.folder());
             format!("{} {} {}", artifact.name(), artifact.aliases().join("+"), serde_json::to_string(artifact.known()).unwrap())
         };

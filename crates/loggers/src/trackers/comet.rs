@@ -339,7 +339,7 @@ impl Logger for CometLogger {
     }
 
     fn log_artifact(&mut self, artifact: &Artifact) -> Result<()> {
-        let is_model = artifact.kind_name() == "model";
+        let is_model = artifact.is_model();
         let files = artifact.files()?;
         let journal = self.begin()?;
         for (path, below) in files {

@@ -321,7 +321,7 @@ impl Logger for NeptuneLogger {
     }
 
     fn log_artifact(&mut self, artifact: &Artifact) -> Result<()> {
-        let is_model = artifact.kind_name() == "model";
+        let is_model = artifact.is_model();
         let place = if is_model { "model/checkpoints".to_owned() } else { format!("artifacts/{}", artifact.folder()) };
         let name = artifact.name();
         // The attribute's name has no extension. The file keeps its own.

@@ -22,6 +22,9 @@ pub struct Artifact {
 }
 
 impl Artifact {
+    /// The kind of a model. Most trackers store a model differently from other files.
+    pub const MODEL: &'static str = "model";
+
     /// An artifact with the name of the file or folder.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let (name, kind) = (None, "file".to_owned());
@@ -34,7 +37,7 @@ impl Artifact {
         self
     }
 
-    /// Sets the kind, such as `model` or `dataset`. Default: `file`.
+    /// Sets the kind, such as [`model`](Self::MODEL) or `dataset`. Default: `file`.
     pub fn kind(mut self, kind: impl Into<String>) -> Self {
         self.kind = kind.into();
         self
@@ -96,6 +99,11 @@ impl Artifact {
     /// The kind.
     pub fn kind_name(&self) -> &str {
         &self.kind
+    }
+
+    /// Whether it is a [`MODEL`](Self::MODEL).
+    pub fn is_model(&self) -> bool {
+        self.kind == Self::MODEL
     }
 
     /// The folder among the artifacts of the run.

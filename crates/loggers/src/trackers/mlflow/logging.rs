@@ -220,7 +220,7 @@ impl Logger for MlflowLogger {
     /// of the kind `model`, with the `MLmodel` file that identifies models in MLflow.
     fn log_artifact(&mut self, artifact: &Artifact) -> Result<()> {
         let is_folder = fs_err::metadata(artifact.path())?.is_dir();
-        let is_model = artifact.kind_name() == "model";
+        let is_model = artifact.is_model();
         let described = is_model || !artifact.aliases().is_empty() || !artifact.known().is_empty();
         let name = artifact.name();
         let stem = Path::new(name).file_stem().map_or(name.into(), |stem| stem.to_string_lossy());

@@ -82,8 +82,9 @@ impl NeptuneRun {
             let suffix = format!(".{}", file.extension);
             let is_whole = file.extension.is_empty() || stem.ends_with(&suffix);
             let name = if is_whole { stem.to_owned() } else { format!("{stem}{suffix}") };
-            let kind = if attribute.contains("model/checkpoints/") { "model" } else { "file" };
-            done.files += media(logger.log_artifact(&Artifact::new(&file.path).named(name).in_folder(folder).kind(kind)))?;
+            let artifact = Artifact::new(&file.path).named(name).in_folder(folder);
+            let artifact = if attribute.contains("model/checkpoints/") { artifact.kind(Artifact::MODEL) } else { artifact };
+            done.files += media(logger.log_artifact(&artifact))?;
         }
         done.left_out.extend(missing);
         if self.not_understood() > 0 {
