@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub(crate) use carrier::Destination;
 use journal::{Facts, Journal};
-use message::{FileNote, Message};
+use message::{FileKind, FileNote, Message};
 use serde_json::Value;
 use stormfire_store::folder::absolute;
 
@@ -305,37 +305,37 @@ impl Logger for CometLogger {
 
     fn log_image(&mut self, tag: &str, image: &Image, step: Option<u64>) -> Result<()> {
         let png = image.to_png()?;
-        let note = FileNote::new("visualization", tag, step).about("extension", "png").about("figCounter", 0);
+        let note = FileNote::new(FileKind::Visualization, tag, step).about("extension", "png").about("figCounter", 0);
         self.tell_file(note, &png)
     }
 
     fn log_histogram(&mut self, tag: &str, histogram: &Histogram, step: Option<u64>) -> Result<()> {
         let json = histogram::of(histogram).to_string();
-        self.tell_file(FileNote::new("histogram3d", tag, step), json.as_bytes())
+        self.tell_file(FileNote::new(FileKind::Histogram3d, tag, step), json.as_bytes())
     }
 
     /// A text sample, with the tag in its metadata.
     fn log_text(&mut self, tag: &str, text: &Text, step: Option<u64>) -> Result<()> {
-        let mut note = FileNote::new("text-sample", "auto-generated-in-the-backend", step);
+        let mut note = FileNote::new(FileKind::TextSample, "auto-generated-in-the-backend", step);
         note.metadata.insert("tag".to_owned(), tag.into());
         self.tell_file(note, text.markdown.as_bytes())
     }
 
     fn log_audio(&mut self, tag: &str, audio: &Audio, step: Option<u64>) -> Result<()> {
         let wav = audio.to_wav()?;
-        let note = FileNote::new("audio", format!("{tag}.wav"), step).about("sampleRate", audio.sample_rate());
+        let note = FileNote::new(FileKind::Audio, format!("{tag}.wav"), step).about("sampleRate", audio.sample_rate());
         self.tell_file(note, &wav)
     }
 
     fn log_figure(&mut self, tag: &str, figure: &Figure, step: Option<u64>) -> Result<()> {
         let extension = if figure.format() == FigureFormat::Svg { "svg" } else { "png" };
-        let note = FileNote::new("visualization", tag, step).about("extension", extension).about("figCounter", 0);
+        let note = FileNote::new(FileKind::Visualization, tag, step).about("extension", extension).about("figCounter", 0);
         self.tell_file(note, figure.bytes())
     }
 
     fn log_table(&mut self, tag: &str, table: &Table, step: Option<u64>) -> Result<()> {
         let csv = table.to_csv()?;
-        self.tell_file(FileNote::new("asset", format!("{tag}.csv"), step), &csv)
+        self.tell_file(FileNote::new(FileKind::Asset, format!("{tag}.csv"), step), &csv)
     }
 
     fn log_artifact(&mut self, artifact: &Artifact) -> Result<()> {
@@ -345,11 +345,11 @@ impl Logger for CometLogger {
         for (path, below) in files {
             let mut note = if is_model {
                 let group = if artifact.folder().is_empty() { artifact.name() } else { artifact.folder() };
-                FileNote { group: Some(group.to_owned()), ..FileNote::new("model-element", below, None) }
+                FileNote { group: Some(group.to_owned()), ..FileNote::new(FileKind::ModelElement, below, None) }
             } else {
                 let parts = [artifact.folder(), if artifact.path().is_dir() { artifact.name() } else { "" }, &below];
                 let name = parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("/");
-                FileNote::new("asset", name, None)
+                FileNote::new(FileKind::Asset, name, None)
             };
             note.metadata.clone_from(artifact.known());
             if !is_model {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::batch::{Batch, Values, metrics, output, parameters};
-use super::message::{Message, Upload};
+use super::message::{FileKind, Message, Upload};
 use crate::network::http::{Auth, Client, Content, Expect, percent};
 use crate::network::outbox::{Carrier, Failure, Outbox, Route, Sending};
 use crate::parts::identity::now_ms;
@@ -182,7 +182,7 @@ impl CometCarrier {
             let run = self.run()?;
             (run.id.clone(), run.project.clone())
         };
-        let place = if upload.kind == "visualization" { "visualizations" } else { "asset" };
+        let place = if upload.kind == FileKind::Visualization { "visualizations" } else { "asset" };
         let mut address = format!(
             "clientlib/{place}/upload?experimentId={}&projectId={}&apiKey={}",
             percent(&self.to.key),

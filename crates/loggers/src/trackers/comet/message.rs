@@ -45,13 +45,27 @@ pub(super) struct Param {
     pub(super) step: Option<u64>,
 }
 
+/// The kind of a file, with the names of Comet's own client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum FileKind {
+    Asset,
+    Audio,
+    Histogram3d,
+    /// A file of a model.
+    ModelElement,
+    TextSample,
+    /// An image or a figure.
+    Visualization,
+}
+
 /// A file of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Upload {
     /// In an archive, the name of an entry. Otherwise the path of the file: see [`Record::files`].
     pub(super) file_path: PathBuf,
     #[serde(rename = "upload_type")]
-    pub(super) kind: String,
+    pub(super) kind: FileKind,
     pub(super) local_timestamp: u64,
     pub(super) metadata: Map<String, Value>,
     /// Whether the file was created only for this message.
@@ -73,9 +87,14 @@ impl Record for Message {
     }
 }
 
-/// Kind, name and step of a message that would be duplicated if it were sent again. All other messages replace their
+/// Name and step of a message that would be duplicated if it were sent again. All other messages replace their
 /// predecessors.
-pub(super) type Identity = (String, String, Option<u64>);
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) enum Identity {
+    Metric(String, Option<u64>),
+    File(FileKind, String, Option<u64>),
+    Output(String),
+}
 
 impl Message {
     pub(super) fn metric(name: String, value: f64, step: Option<u64>, epoch: Option<i64>, message_id: u64) -> Self {
@@ -111,13 +130,13 @@ impl Message {
 
     pub(super) fn identity(&self) -> Option<Identity> {
         match self {
-            Self::MetricMsg { metric, .. } => Some(("metric".to_owned(), metric.name.clone(), metric.step)),
+            Self::MetricMsg { metric, .. } => Some(Identity::Metric(metric.name.clone(), metric.step)),
             Self::FileUpload(upload) => {
                 let name = ["figName", "fileName"].iter().find_map(|key| upload.additional_params.get(*key)?.as_str());
                 let step = upload.additional_params.get("step").and_then(Value::as_u64);
-                Some((upload.kind.clone(), name.unwrap_or_default().to_owned(), step))
+                Some(Identity::File(upload.kind, name.unwrap_or_default().to_owned(), step))
             }
-            Self::StandardOutput { output, .. } => Some(("output".to_owned(), output.clone(), None)),
+            Self::StandardOutput { output, .. } => Some(Identity::Output(output.clone())),
             _ => None,
         }
     }
@@ -126,7 +145,7 @@ impl Message {
 /// The properties of a file before it is stored.
 #[derive(Debug, Clone)]
 pub(super) struct FileNote {
-    pub(super) kind: &'static str,
+    pub(super) kind: FileKind,
     pub(super) name: String,
     /// The model to which the file belongs.
     pub(super) group: Option<String>,
@@ -138,7 +157,7 @@ pub(super) struct FileNote {
 }
 
 impl FileNote {
-    pub(super) fn new(kind: &'static str, name: impl Into<String>, step: Option<u64>) -> Self {
+    pub(super) fn new(kind: FileKind, name: impl Into<String>, step: Option<u64>) -> Self {
         let (metadata, more) = (Map::new(), Map::new());
         Self { kind, name: name.into(), group: None, step, epoch: None, metadata, more }
     }
@@ -150,12 +169,11 @@ impl FileNote {
 
     pub(super) fn upload(self, file_path: PathBuf, clean: bool, message_id: u64) -> Message {
         let Self { kind, name, group, step, epoch, metadata, more } = self;
-        let picture = kind == "visualization";
-        let (id, title) = if picture { ("imageId", "figName") } else { ("assetId", "fileName") };
+        let (id, title) = if kind == FileKind::Visualization { ("imageId", "figName") } else { ("assetId", "fileName") };
         let mut about = Map::new();
         about.insert(id.to_owned(), random_hex(32).into());
         about.insert("context".to_owned(), Value::Null);
-        if let Some(epoch) = epoch.filter(|_| matches!(kind, "text-sample" | "histogram3d")) {
+        if let Some(epoch) = epoch.filter(|_| matches!(kind, FileKind::TextSample | FileKind::Histogram3d)) {
             about.insert("epoch".to_owned(), epoch.into());
         }
         if let Some(extension) = Path::new(&name).extension().and_then(|extension| extension.to_str()) {
@@ -168,13 +186,13 @@ impl FileNote {
         about.insert("overwrite".to_owned(), false.into());
         about.insert("runId".to_owned(), Value::Null);
         about.insert("step".to_owned(), json!(step));
-        if !matches!(kind, "visualization" | "asset") {
-            about.insert("type".to_owned(), kind.into());
+        if !matches!(kind, FileKind::Visualization | FileKind::Asset) {
+            about.insert("type".to_owned(), json!(kind));
         }
         about.extend(more);
         Message::FileUpload(Box::new(Upload {
             file_path,
-            kind: kind.to_owned(),
+            kind,
             local_timestamp: now_ms(),
             metadata,
             clean,
