@@ -243,10 +243,14 @@ impl Client {
             let body = body.map_err(|error| Failure::retry(format!("the answer was cut off: {error}")))?;
             return Ok(Outcome::Answer(Answer { body, is_html, has_type }));
         }
-        let reason = format!("status {status}{}", excerpt(&body.unwrap_or_default()));
+        let body = body.unwrap_or_default();
+        let reason = format!("status {status}{}", excerpt(&body));
         match status {
             ..400 | 408 | 429 | 500.. => Err(Failure::Retry { after, reason }),
-            _ => Err(Failure::Refused { status: Some(status), count: 1, reason }),
+            _ => {
+                let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+                Err(Failure::Refused { status: Some(status), code: None, count: 1, reason }.coded(&answer))
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// Why records were not delivered.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -12,7 +14,14 @@ pub(crate) enum Failure {
         reason: String,
     },
     /// No attempt will succeed. The first `count` records are dropped.
-    Refused { status: Option<u16>, count: usize, reason: String },
+    Refused {
+        /// The HTTP status.
+        status: Option<u16>,
+        /// The service's own code.
+        code: Option<String>,
+        count: usize,
+        reason: String,
+    },
 }
 
 impl Failure {
@@ -21,7 +30,7 @@ impl Failure {
     }
 
     pub(crate) fn refused(reason: impl Into<String>) -> Self {
-        Self::Refused { status: None, count: 1, reason: reason.into() }
+        Self::Refused { status: None, code: None, count: 1, reason: reason.into() }
     }
 
     /// The HTTP status of a refusal.
@@ -30,6 +39,23 @@ impl Failure {
             Self::Refused { status, .. } => *status,
             Self::Retry { .. } => None,
         }
+    }
+
+    /// The service's own code of a refusal.
+    pub(crate) fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. } => code.as_deref(),
+            Self::Retry { .. } => None,
+        }
+    }
+
+    /// Sets the code of a refusal from the service's answer: `error_code` of MLflow, `sdk_error_code` of Comet.
+    pub(crate) fn coded(mut self, answer: &Value) -> Self {
+        if let Self::Refused { code, .. } = &mut self {
+            let found = ["error_code", "sdk_error_code"].iter().find_map(|name| answer.get(name));
+            *code = found.map(|found| found.as_str().map_or_else(|| found.to_string(), str::to_owned));
+        }
+        self
     }
 
     /// Sets the number of refused records.

@@ -21,6 +21,8 @@ const METRICS: &str = "clientlib/batch/logger/experiment/metric";
 const PARAMETERS: &str = "clientlib/batch/logger/experiment/parameter";
 const OUTPUT: &str = "clientlib/rest/v2/write/experiment/output";
 const STATUS: &str = "clientlib/status-report/update";
+/// The codes of a file that the server already has, as in Comet's own client.
+const HAS_FILE: [&str; 2] = ["7000005", "7000006"];
 /// The version of Comet's client with these requests. The server may depend on it.
 const CLIENT_VERSION: &str = "3.58.0";
 
@@ -210,9 +212,8 @@ impl CometCarrier {
         let (head, tail) = (head.as_bytes(), tail.as_bytes());
         let content = Content::Framed { head, path: &upload.file_path, tail, content_type: &content_type };
         match self.hand_over(&address, &[], content) {
-            // The server has the file: the answer to an earlier attempt was lost. Comet's own client handles these
-            // codes in the same way.
-            Err(Failure::Refused { reason, .. }) if ["7000005", "7000006"].iter().any(|code| reason.contains(code)) => Ok(()),
+            // The answer to an earlier attempt was lost.
+            Err(failure) if failure.code().is_some_and(|code| HAS_FILE.contains(&code)) => Ok(()),
             other => other,
         }
     }
@@ -270,9 +271,9 @@ fn accepted(answer: Value) -> Result<Value, Failure> {
     let text = || format!("the server says: {answer}");
     match (code("code"), code("sdk_error_code")) {
         (401 | 403 | 408 | 429 | 500.., _) => Err(Failure::retry(text())),
-        (400.., _) => Err(Failure::refused(text())),
+        (400.., _) => Err(Failure::refused(text()).coded(&answer)),
         (_, 0) => Ok(answer),
-        _ => Err(Failure::refused(text())),
+        _ => Err(Failure::refused(text()).coded(&answer)),
     }
 }
 
@@ -302,4 +303,29 @@ pub(super) fn check_key(key: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::other(format!("the Comet experiment key `{key}` is not 32 to 50 letters and digits")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::FileNote;
+    use super::*;
+    use crate::network::test_server::TestServer;
+
+    #[test]
+    fn a_file_that_the_server_already_has_is_delivered() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.txt");
+        fs_err::write(&file, "a").unwrap();
+        for (status, code, is_delivered) in [(400, 7_000_005, true), (200, 7_000_006, true), (400, 7_000_001, false)] {
+            let server = TestServer::start(move |request| match request.path.as_str() {
+                "/clientlib/logger/add/run" => (200, json!({"runId": "r1", "project_id": "p1"})),
+                path if path.contains("/upload?") => (status, json!({"sdk_error_code": code, "msg": "no"})),
+                _ => (200, json!({"msg": "ok"})),
+            });
+            let to = Destination { server: server.address.clone(), key: "k".to_owned(), project: "p".to_owned(), workspace: None };
+            let upload = FileNote::new(FileKind::Asset, "a.txt", None).upload(file.clone(), false, 1);
+            let delivered = CometCarrier::new(to, "key".into()).deliver(&[upload]);
+            assert_eq!(delivered.is_ok(), is_delivered, "{code}: {delivered:?}");
+        }
+    }
 }

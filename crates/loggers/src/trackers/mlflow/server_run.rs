@@ -125,7 +125,7 @@ impl Note {
                 text(experiment, "experiment_id").map(Some)
             }
             // An unknown path has the same status, but not this error code.
-            Err(failure) if failure.status() == Some(404) && failure.reason().contains("RESOURCE_DOES_NOT_EXIST") => Ok(None),
+            Err(failure) if failure.status() == Some(404) && failure.code() == Some("RESOURCE_DOES_NOT_EXIST") => Ok(None),
             Err(failure) => Err(failure),
         }
     }

@@ -155,10 +155,7 @@ impl Sender {
             })
         };
         let uploads = files.iter().zip(paths).map(place).collect();
-        self.call("bulk_upload_media", "uploads", uploads).map_err(|failure| {
-            // The server was restarted after the upload.
-            if failure.reason().contains("Uploaded file") { Failure::retry(failure.reason()) } else { failure }
-        })
+        self.call("bulk_upload_media", "uploads", uploads)
     }
 
     fn call(&self, function: &str, argument: &str, values: Vec<Value>) -> Result<(), Failure> {
@@ -176,11 +173,13 @@ impl Sender {
     }
 }
 
-/// trackio refuses a token with the same status as other requests. Only its message names the token.
+/// Retries what trackio refuses for the time being: a token, until a user corrects it, and files that were uploaded
+/// before a restart of the server. All refusals have the same status and no code. Only their texts differ.
 fn patient(failure: Failure) -> Failure {
     const TOKEN: [&str; 3] = ["write_token is required", "Expected a HF_TOKEN", "write access to the space"];
+    const LOST_FILE: &str = "Uploaded file";
     match failure {
-        Failure::Refused { reason, .. } if TOKEN.iter().any(|said| reason.contains(said)) => Failure::retry(reason),
+        Failure::Refused { reason, .. } if TOKEN.into_iter().chain([LOST_FILE]).any(|text| reason.contains(text)) => Failure::retry(reason),
         other => other,
     }
 }

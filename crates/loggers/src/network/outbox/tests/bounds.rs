@@ -10,7 +10,7 @@ impl Carrier<Number> for Store {
     fn deliver(&mut self, _records: &[Number]) -> Result<usize, Failure> {
         let Some(left) = self.0.checked_sub(1) else { return Ok(1) };
         self.0 = left;
-        Err(Failure::Refused { status: Some(403), count: 1, reason: "the address has expired".to_owned() })
+        Err(Failure::Refused { status: Some(403), code: None, count: 1, reason: "the address has expired".to_owned() })
     }
 }
 
