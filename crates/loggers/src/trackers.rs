@@ -29,22 +29,25 @@ pub use trackio::TrackioLogger;
 #[cfg(feature = "wandb")]
 pub use wandb::WandbLogger;
 
-/// The trackers that spool undelivered records. Each keeps its spools in a folder of its name.
+/// A table of trackers. The name of a tracker is also that of its cargo feature.
 #[cfg(feature = "network")]
-const SPOOLING: [&str; 4] = ["comet", "mlflow", "trackio", "wandb"];
-
-/// Functions that read and send the spools of a tracker. `None` if this build does not contain the tracker.
-#[cfg(feature = "network")]
-fn spools(tracker: &str) -> Option<sync::Spools> {
-    match tracker {
-        #[cfg(feature = "comet")]
-        "comet" => Some(sync::Spools::of::<comet::Destination>()),
-        #[cfg(feature = "mlflow")]
-        "mlflow" => Some(sync::Spools::of::<mlflow::Note>()),
-        #[cfg(feature = "trackio")]
-        "trackio" => Some(sync::Spools::of::<trackio::Destination>()),
-        #[cfg(feature = "wandb")]
-        "wandb" => Some(sync::Spools::of::<wandb::Settings>()),
-        _ => None,
-    }
+macro_rules! spooling {
+    ($($tracker:literal $route:ty,)+) => {
+        [$(
+            #[cfg(feature = $tracker)]
+            ($tracker, Some(sync::Spools::of::<$route>())),
+            #[cfg(not(feature = $tracker))]
+            ($tracker, None),
+        )+]
+    };
 }
+
+/// The trackers that spool undelivered records, with the functions that read and send their spools. Each keeps its
+/// spools in a folder of its name. The functions are `None` if this build does not contain the tracker.
+#[cfg(feature = "network")]
+const SPOOLING: [(&str, Option<sync::Spools>); 4] = spooling![
+    "comet" comet::Destination,
+    "mlflow" mlflow::Note,
+    "trackio" trackio::Destination,
+    "wandb" wandb::Settings,
+];

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{SPOOLING, spools};
+use super::SPOOLING;
 use crate::network::outbox::{Route, damaged, waiting};
 use crate::{Delivery, Error, Result};
 
@@ -22,6 +22,8 @@ use crate::{Delivery, Error, Result};
 #[derive(Debug)]
 pub struct SpooledRun {
     tracker: &'static str,
+    /// `None` if this build does not contain the tracker.
+    spools: Option<Spools>,
     folder: PathBuf,
     name: String,
     server: String,
@@ -41,8 +43,8 @@ impl SpooledRun {
         let mut found = Vec::new();
         let mut folders = vec![folder.to_owned()];
         while let Some(folder) = folders.pop() {
-            if let Some(tracker) = tracker_of(&folder)? {
-                found.extend(Self::look(tracker, folder)?);
+            if let Some((tracker, spools)) = tracker_of(&folder)? {
+                found.extend(Self::look(tracker, spools, folder)?);
                 continue;
             }
             // Skips folders without read permission.
@@ -58,8 +60,7 @@ impl SpooledRun {
         Ok(found)
     }
 
-    fn look(tracker: &'static str, folder: PathBuf) -> Result<Option<Self>> {
-        let spools = spools(tracker);
+    fn look(tracker: &'static str, spools: Option<Spools>, folder: PathBuf) -> Result<Option<Self>> {
         let records = match spools {
             Some(spools) => (spools.waiting)(&folder)?,
             None => waiting(&folder)?.0,
@@ -69,7 +70,7 @@ impl SpooledRun {
         let told = spools.and_then(|spools| (spools.tell)(&folder).ok());
         let unknown = || (folder.file_name().unwrap_or_default().to_string_lossy().into_owned(), "an unknown server".to_owned());
         let (name, server) = told.unwrap_or_else(unknown);
-        Ok((records + damaged > 0).then_some(Self { tracker, folder, name, server, records, damaged }))
+        Ok((records + damaged > 0).then_some(Self { tracker, spools, folder, name, server, records, damaged }))
     }
 
     /// The tracker: `comet`, `mlflow`, `trackio` or `wandb`.
@@ -116,7 +117,7 @@ impl SpooledRun {
             what: "a program that was built with its cargo feature",
             hint: "build `stormfire` with the feature of the tracker's name, or with `all-loggers`",
         };
-        (spools(self.tracker).ok_or_else(missing)?.deliver)(&self.folder, patience)
+        (self.spools.ok_or_else(missing)?.deliver)(&self.folder, patience)
     }
 }
 
@@ -134,7 +135,7 @@ pub(super) struct Spools {
 }
 
 impl Spools {
-    pub(super) fn of<T: Route>() -> Self {
+    pub(super) const fn of<T: Route>() -> Self {
         Self {
             waiting: T::waiting,
             tell: |folder| T::load(folder).map(|route| (route.run(), route.server())),
@@ -143,10 +144,10 @@ impl Spools {
     }
 }
 
-/// The tracker of a spool's folder, `.stormfire/TRACKER/RUN`.
-fn tracker_of(folder: &Path) -> Result<Option<&'static str>> {
+/// The tracker of a spool's folder, `.stormfire/TRACKER/RUN`, and its functions.
+fn tracker_of(folder: &Path) -> Result<Option<(&'static str, Option<Spools>)>> {
     let folder = std::path::absolute(folder)?;
     let mut parents = folder.ancestors().skip(1).map(|parent| parent.file_name().unwrap_or_default());
-    let name = parents.next().and_then(|name| SPOOLING.into_iter().find(|known| name == *known));
-    Ok(name.filter(|_| parents.next().is_some_and(|name| name == HOME)))
+    let found = parents.next().and_then(|name| SPOOLING.into_iter().find(|(tracker, _)| name == *tracker));
+    Ok(found.filter(|_| parents.next().is_some_and(|name| name == HOME)))
 }
