@@ -22,7 +22,7 @@ mod unreadable;
 
 pub use curve::{Bucket, Curve, smoothed};
 pub use folder::Runs;
-pub use media::{Content, MediaLimits, Medium, Tag};
+pub use media::{Content, MediaKind, MediaLimits, Medium, Tag};
 pub use messages::{Level, Message, Warning};
 pub use plain_text::{narrow, number, plain};
 pub use profile::Action;

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::figure;
 use super::html::{escaped, markdown, section, table};
 use crate::compare;
-use crate::runs::{Content, Curve, Level, Run, Tag, number};
+use crate::runs::{Content, Curve, Level, MediaKind, Run, Tag, number};
 
 /// Number of log lines at the end of the page.
 const LOG_LINES: usize = 40;
@@ -155,7 +155,7 @@ pub(super) fn settings(runs: &[Run]) -> String {
 
 /// Images, sounds, texts, PR curves and histograms, a figure for each tag.
 pub(super) fn media(runs: &[Run]) -> String {
-    let tags: BTreeSet<(&str, &str)> = runs.iter().flat_map(Run::media).map(|(name, tag)| (tag.kind, name)).collect();
+    let tags: BTreeSet<(MediaKind, &str)> = runs.iter().flat_map(Run::media).map(|(name, tag)| (tag.kind, name)).collect();
     let mut html = String::new();
     for (kind, name) in tags {
         let of_runs: Vec<(usize, &Tag)> = runs
@@ -163,7 +163,7 @@ pub(super) fn media(runs: &[Run]) -> String {
             .enumerate()
             .flat_map(|(at, run)| run.media().filter(|(found, tag)| *found == name && tag.kind == kind).map(move |(_, tag)| (at, tag)))
             .collect();
-        let content = if kind == "PR curve" {
+        let content = if kind == MediaKind::PrCurve {
             let newest: Vec<_> = of_runs
                 .iter()
                 .filter_map(|(at, tag)| match &tag.kept.last()?.content {
@@ -175,7 +175,7 @@ pub(super) fn media(runs: &[Run]) -> String {
         } else {
             of_runs.iter().map(|(at, tag)| tag_of_run(name, *at, runs, tag)).collect()
         };
-        let _ = write!(html, "<figure><h3>{} <span class=\"dim\">{kind}</span></h3>{content}</figure>", escaped(name));
+        let _ = write!(html, "<figure><h3>{} <span class=\"dim\">{}</span></h3>{content}</figure>", escaped(name), kind.name());
     }
     if html.is_empty() {
         return html;
@@ -189,7 +189,8 @@ pub(super) fn media(runs: &[Run]) -> String {
 fn tag_of_run(name: &str, at: usize, runs: &[Run], tag: &Tag) -> String {
     let mut html = String::new();
     let newest = tag.kept.last().into_iter();
-    let shown: Vec<_> = if tag.kind == "histogram" || tag.kind == "text" { newest.collect() } else { tag.kept.iter().collect() };
+    let only_newest = matches!(tag.kind, MediaKind::Histogram | MediaKind::Text);
+    let shown: Vec<_> = if only_newest { newest.collect() } else { tag.kept.iter().collect() };
     for medium in shown {
         let content = match &medium.content {
             Content::Image(bytes, width, height) => image(name, bytes, (*width, *height)),

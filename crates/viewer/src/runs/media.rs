@@ -18,6 +18,45 @@ impl MediaLimits {
     pub const TAGS: Self = Self { per_tag: 0, bytes: 0 };
 }
 
+/// The kind of the values of a [`Tag`]. A page has them in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MediaKind {
+    /// Precision over recall.
+    PrCurve,
+    /// A histogram.
+    Histogram,
+    /// An image.
+    Image,
+    /// A sound.
+    Sound,
+    /// A text in Markdown.
+    Text,
+}
+
+impl MediaKind {
+    fn of(data: &Data<'_>) -> Option<Self> {
+        match data {
+            Data::Image { .. } => Some(Self::Image),
+            Data::Audio { .. } => Some(Self::Sound),
+            Data::Text(_) => Some(Self::Text),
+            Data::Histogram { .. } => Some(Self::Histogram),
+            Data::PrCurve { .. } => Some(Self::PrCurve),
+            Data::Scalar(_) | Data::Other => None,
+        }
+    }
+
+    /// The name, in the singular.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PrCurve => "PR curve",
+            Self::Histogram => "histogram",
+            Self::Image => "image",
+            Self::Sound => "sound",
+            Self::Text => "text",
+        }
+    }
+}
+
 /// A kept value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Medium {
@@ -67,8 +106,8 @@ impl Content {
 /// The values of one tag.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tag {
-    /// The kind of value, in the singular.
-    pub kind: &'static str,
+    /// The kind of the values.
+    pub kind: MediaKind,
     /// Number of values.
     pub count: u64,
     /// The step of the newest one.
@@ -99,16 +138,9 @@ impl Media {
     }
 
     pub(super) fn add(&mut self, tag: &str, step: i64, data: Data<'_>) {
-        let kind = match &data {
-            Data::Image { .. } => "image",
-            Data::Audio { .. } => "sound",
-            Data::Text(_) => "text",
-            Data::Histogram { .. } => "histogram",
-            Data::PrCurve { .. } => "PR curve",
-            Data::Scalar(_) | Data::Other => return,
-        };
+        let Some(kind) = MediaKind::of(&data) else { return };
         // Our logger and PyTorch's add this part to the name of a text.
-        let name = tag.strip_suffix("/text_summary").filter(|_| kind == "text").unwrap_or(tag);
+        let name = tag.strip_suffix("/text_summary").filter(|_| kind == MediaKind::Text).unwrap_or(tag);
         if !self.tags.contains_key(name) {
             if self.tags.len() >= MOST_TAGS {
                 self.left_out += 1;

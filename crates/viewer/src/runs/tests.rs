@@ -173,8 +173,8 @@ fn event_files_are_followed_with_groups_media_and_resumes() {
     assert_eq!(run.names().into_iter().collect::<Vec<_>>(), ["loss", "val/loss/train", "val/loss/x_y"]);
     assert_eq!(run.last("loss"), Some(99.0));
     assert_eq!(run.state(SystemTime::now()), State::Running);
-    let tags: Vec<_> = run.media().map(|(name, tag)| (name.to_owned(), tag.kind, tag.count, tag.kept.len(), tag.last_step)).collect();
-    let tag = |name: &str, kind, count, kept| (name.to_owned(), kind, count, kept, 4);
+    let tags: Vec<_> = run.media().map(|(name, tag)| (name, tag.kind.name(), tag.count, tag.kept.len(), tag.last_step)).collect();
+    let tag = |name, kind, count, kept| (name, kind, count, kept, 4);
     assert_eq!(tags, [tag("digit", "image", 1, 1), tag("note", "text", 5, 2), tag("weights", "histogram", 1, 1)]);
     drop(logger);
     let mut logger = new();

@@ -122,7 +122,7 @@ fn media(view: &View, runs: &[Run]) -> (Option<String>, Vec<Line>) {
     let mut lines = Vec::new();
     for (at, run) in view.shown(runs) {
         for (name, tag) in run.media() {
-            let text = format!("{} {:<9} {:>6} {:>9}  {}", letter(at), tag.kind, tag.count, tag.last_step, plain(name));
+            let text = format!("{} {:<9} {:>6} {:>9}  {}", letter(at), tag.kind.name(), tag.count, tag.last_step, plain(name));
             lines.push((text, view.theme.run(at)));
         }
     }
