@@ -4,6 +4,7 @@
 //! [`report`] in a browser. This crate does not use burn.
 
 mod compare;
+mod metric_names;
 pub mod report;
 pub mod runs;
 #[cfg(test)]

@@ -23,7 +23,6 @@ pub use screen::draw;
 pub use terminal::watch;
 pub use theme::Theme;
 pub use view::{Key, View};
-pub(crate) use view::{is_of_machine, rank};
 
 use crate::runs::{Keep, MediaLimits, Runs, Unreadable};
 

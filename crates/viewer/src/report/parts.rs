@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::figure;
 use super::html::{escaped, markdown, section, table};
 use crate::compare;
+use crate::metric_names::{is_of_machine, rank};
 use crate::runs::{Content, Curve, Level, MediaKind, Run, Tag, number};
 
 /// Number of log lines at the end of the page.
@@ -59,8 +60,8 @@ fn swatch(at: usize) -> String {
 pub(super) fn curves(runs: &[Run]) -> String {
     let names: BTreeSet<&str> = runs.iter().flat_map(Run::names).filter(|name| *name != "epoch").collect();
     let mut names: Vec<&str> = names.into_iter().collect();
-    names.sort_by_key(|name| crate::watch::rank(name));
-    let (machine, metrics): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| crate::watch::is_of_machine(name));
+    names.sort_by_key(|name| rank(name));
+    let (machine, metrics): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| is_of_machine(name));
     let figures = |names: &[&str]| {
         let figures: String = names.iter().map(|name| curve(name, runs)).collect();
         if figures.is_empty() { figures } else { format!("<div class=\"grid2\">{figures}</div>") }

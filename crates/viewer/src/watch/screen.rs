@@ -10,6 +10,7 @@ use super::chart::{self, Look};
 use super::lists;
 use super::theme::letter;
 use super::view::{Page, View};
+use crate::metric_names::{device_stat, is_rate};
 use crate::runs::{Run, Runs, State, number, plain};
 
 /// The smallest useful screen.
@@ -212,15 +213,14 @@ fn status(at: usize, run: &Run) -> String {
     let mut parts = vec![letter(at).to_string()];
     parts.extend(run.step().map(|step| format!("step {}", number(step))));
     parts.extend(run.last("epoch").map(|epoch| format!("epoch {}", number(epoch))));
-    let rates: Vec<_> = run.names().into_iter().filter(|name| name.starts_with("lr-")).collect();
+    let rates: Vec<_> = run.names().into_iter().filter(|name| is_rate(name)).collect();
     parts.extend(rates.iter().take(2).filter_map(|name| Some(format!("{} {}", plain(name), number(run.last(name)?)))));
     let named = |name: &str, show: &dyn Fn(f64) -> String| Some(show(run.last(name)?));
     parts.extend(named("train/device/batches_per_sec", &|rate| format!("{} it/s", number((rate * 10.0).round() / 10.0))));
     parts.extend(named("train/time_to_end", &|seconds| format!("{} left", lists::duration(seconds))));
-    let machine = "DeviceStatsMonitor.on_train_batch_start";
-    parts.extend(named(&format!("{machine}/cpu_percent"), &|percent| format!("cpu {percent:.0} %")));
-    parts.extend(named(&format!("{machine}/gpu_0_percent"), &|percent| format!("gpu {percent:.0} %")));
-    parts.extend(named(&format!("{machine}/process_rss_bytes"), &|bytes| format!("mem {}", lists::size(bytes))));
+    parts.extend(named(&device_stat("cpu_percent"), &|percent| format!("cpu {percent:.0} %")));
+    parts.extend(named(&device_stat("gpu_0_percent"), &|percent| format!("gpu {percent:.0} %")));
+    parts.extend(named(&device_stat("process_rss_bytes"), &|bytes| format!("mem {}", lists::size(bytes))));
     parts.join("  ")
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::theme::Theme;
+use crate::metric_names::{is_of_machine, rank};
 use crate::runs::Run;
 
 /// A key, independent of the terminal.
@@ -261,46 +262,5 @@ impl View {
             let by = if self.page == Page::Log { -by } else { by };
             self.scroll = self.scroll.saturating_add_signed(by);
         }
-    }
-}
-
-/// Whether a metric describes the optimization or the machine: learning rates, speeds, times, devices.
-pub(crate) fn is_of_machine(name: &str) -> bool {
-    let times = ["time", "batches", "samples", "lengths", "time_to_end", "data_wait_time"];
-    let stages = ["train/", "validate/", "test/", "predict/"];
-    name.starts_with("lr-")
-        || name.starts_with("DeviceStatsMonitor")
-        || stages.iter().any(|stage| name.strip_prefix(stage).is_some_and(|rest| times.contains(&rest) || rest.starts_with("device/")))
-}
-
-/// The order of charts: losses, then scores, of the training first. Then come the tests, which are single values, and
-/// the details of gradients and weights.
-pub(crate) fn rank(name: &str) -> (u8, u8, String) {
-    let lower = name.to_lowercase();
-    let is_detail = ["grad_", "weight_", "update_", "gradients/", "parameters/"].iter().any(|start| lower.starts_with(start));
-    let machine = ["lr-", "train/device/", "train/", "validate/", "test/", "predict/"].iter().position(|start| lower.starts_with(start));
-    let rank = if is_of_machine(name) {
-        machine.map_or(9, |at| at as u8)
-    } else if is_detail {
-        if lower.contains("total") { 8 } else { 9 }
-    } else if lower.starts_with("test") {
-        2
-    } else {
-        u8::from(!lower.contains("loss"))
-    };
-    let stage = ["train", "val"].iter().position(|start| lower.starts_with(start)).map_or(1, |at| 2 * at as u8);
-    (rank, stage, name.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn charts_of_the_training_come_first_and_tests_last() {
-        let mut names = ["total_norm", "test_acc", "test_loss", "val_acc", "val_loss", "critic_loss", "train_loss", "grad_2.0_norm_total"];
-        names.sort_by_key(|name| rank(name));
-        let expected = ["train_loss", "critic_loss", "val_loss", "total_norm", "val_acc", "test_acc", "test_loss", "grad_2.0_norm_total"];
-        assert_eq!(names, expected);
     }
 }
