@@ -49,8 +49,9 @@ pub use network::patience::Patience;
 pub use parts::LogModel;
 #[cfg(feature = "plotters")]
 pub use plotters;
-pub use run_dir::{DEFAULT_NAME, RunDir, remote_folder};
+pub use run_dir::{DEFAULT_NAME, RunDir};
 pub use serde_json::Value;
+pub use stormfire_store::stand_in::remote_folder;
 #[cfg(feature = "tracker")]
 pub use trackers::*;
 pub use value::{

@@ -3,16 +3,15 @@
 #[cfg(test)]
 #[cfg(all(feature = "remote", feature = "csv", feature = "tensorboard"))]
 mod remote_tests;
-mod stand_in;
 #[cfg(test)]
 mod tests;
 mod version;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-pub use stand_in::remote_folder;
 pub(crate) use version::short;
 use version::{Made, folder_of};
 
@@ -22,6 +21,7 @@ use stormfire_store::hold::{Hold, hold};
 use stormfire_store::mirror::{self, Mirror};
 use stormfire_store::names::fit_path;
 use stormfire_store::replacement;
+use stormfire_store::stand_in::local_folder;
 
 use crate::names::inside;
 use crate::{Error, Result};
@@ -97,12 +97,18 @@ fn fitted(given: String) -> String {
     fitted.into_owned()
 }
 
+/// Whether a file is not uploaded. Checkpoints have their own destination. A name that starts with a dot is an
+/// incomplete file.
+fn is_left_out(name: &OsStr) -> bool {
+    name == "checkpoints" || name.to_string_lossy().starts_with('.')
+}
+
 impl RunDir {
     /// The next run of the experiment `lightning_logs` below `save_dir`. Creates no folder yet.
     pub fn new(save_dir: impl Into<PathBuf>) -> Self {
         let save_dir = save_dir.into();
         let on_disk = stormfire_store::on_disk(&save_dir).map(Path::to_owned);
-        let local = on_disk.clone().unwrap_or_else(|| stand_in::local(&save_dir));
+        let local = on_disk.clone().unwrap_or_else(|| local_folder(&save_dir));
         let url = if on_disk.is_some() { None } else { Some(save_dir) };
         let (upload_every, name) = (UPLOAD_EVERY, DEFAULT_NAME.to_owned());
         let (resolving, resolved) = (Mutex::new(()), OnceLock::new());
@@ -184,7 +190,7 @@ impl RunDir {
         let log_dir = folder_of(&self.absolute_root()?, version);
         let url = self.root_url().map(|root| folder_of(&root, version));
         if let Some(url) = &url {
-            mirror::bring_back(url, &log_dir, stand_in::is_left_out)?;
+            mirror::bring_back(url, &log_dir, is_left_out)?;
         }
         if !log_dir.is_dir() {
             return Err(Error::RunGone { folder: log_dir });
@@ -194,7 +200,7 @@ impl RunDir {
         };
         // A killed process may have left a half-written replacement of `hparams.yaml`.
         replacement::remove_leftovers(&log_dir);
-        let mirror = url.map(|url| Mirror::start(log_dir.clone(), url, self.inner.upload_every, stand_in::is_left_out)).transpose()?;
+        let mirror = url.map(|url| Mirror::start(log_dir.clone(), url, self.inner.upload_every, is_left_out)).transpose()?;
         resolved.get_or_init(|| Resolved { version: version.to_owned(), log_dir, _hold: Some(hold), mirror });
         Ok(())
     }
@@ -347,7 +353,7 @@ impl RunDir {
             None => version::reserve(&root, taken.map_or(0, |taken| taken + 1))?,
         };
         let mirror = match url {
-            Some(url) => Some(Mirror::start(log_dir.clone(), folder_of(&url, &version), self.inner.upload_every, stand_in::is_left_out)?),
+            Some(url) => Some(Mirror::start(log_dir.clone(), folder_of(&url, &version), self.inner.upload_every, is_left_out)?),
             None => None,
         };
         Ok(resolved.get_or_init(|| Resolved { version, log_dir, _hold: hold, mirror }))

@@ -30,6 +30,7 @@ mod remote;
 pub mod replacement;
 #[cfg(any(test, feature = "small-disk"))]
 pub mod small_disk;
+pub mod stand_in;
 mod url;
 
 #[cfg(not(feature = "remote"))]
