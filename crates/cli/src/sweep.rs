@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
+use stormfire_checkpoint::storage;
 use stormfire_module::Error;
 use stormfire_trainer::for_tuner::SignalWatch;
 use stormfire_tuner::{
@@ -105,7 +106,7 @@ pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str) ->
         None => Path::new(root.and_then(Node::text).unwrap_or(".")).join(SECTION),
     };
     let given = section.get(["folder"]).filter(|_| options.folder.is_some()).or(root);
-    check_on_disk(&folder, given, "sweep.folder")?;
+    let folder = folder_on_disk(&folder, given, "sweep.folder")?.to_owned();
     if options.trials == Some(0) {
         let source = section.get(["trials"]).map_or(&section.source, |node| &node.source);
         return Err(Problem::new(source, "`sweep.trials`: a sweep has at least one trial").into());
@@ -149,14 +150,13 @@ pub(crate) fn without_commands(mut config: Node) -> Node {
     config
 }
 
-/// Files of several runs are in a folder on a disk.
-pub(crate) fn check_on_disk(folder: &Path, given: Option<&Node>, option: &str) -> Result<()> {
-    if !folder.to_string_lossy().contains("://") {
-        return Ok(());
-    }
-    let source = given.map_or_else(Source::default_value, |node| node.source.clone());
-    let message = format!("the folder `{}` is not on a disk", folder.display());
-    Err(Problem::new(&source, message).help(format!("choose one on a disk: `--{option}=FOLDER`")).into())
+/// The path of a folder for the files of several runs, which is on a disk. It may be given as a `file://` URL.
+pub(crate) fn folder_on_disk<'a>(folder: &'a Path, given: Option<&Node>, option: &str) -> Result<&'a Path> {
+    storage::on_disk(folder).ok_or_else(|| {
+        let source = given.map_or_else(Source::default_value, |node| node.source.clone());
+        let message = format!("the folder `{}` is not on a disk", folder.display());
+        Problem::new(&source, message).help(format!("choose one on a disk: `--{option}=FOLDER`")).into()
+    })
 }
 
 /// Compares each value with the schema, before anything runs.
@@ -227,5 +227,19 @@ impl Plan {
         let message = format!("the sweep in this folder was started with other options: {}", changed.join(", "));
         let help = "take those, or another folder: `--sweep.folder=FOLDER`".to_owned();
         Err(Mistake::from(Problem::new(&source, message).help(help)).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_runs_have_a_folder_on_a_disk() {
+        let found = |folder: &'static str| folder_on_disk(Path::new(folder), None, ROOT).ok();
+        for (folder, path) in [("runs", "runs"), ("runs/s3://x", "runs/s3://x"), ("file:///runs", "/runs")] {
+            assert_eq!(found(folder), Some(Path::new(path)), "{folder}");
+        }
+        assert_eq!(found("s3://bucket/runs"), None);
     }
 }

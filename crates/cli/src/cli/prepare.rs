@@ -1,6 +1,6 @@
 //! From a command line to a Trainer and a configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -157,9 +157,9 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             // Its own value, unless a flag has another one.
             let root = layers.clone().flags(line.options.iter().filter(|option| option.path == ROOT).cloned()).merged()?;
             let given = root.get(ROOT.split('.'));
-            let root = PathBuf::from(given.and_then(Node::text).unwrap_or("."));
-            sweep::check_on_disk(&root, given, ROOT)?;
-            let plan = multirun::plan(&line, root)?;
+            let root = Path::new(given.and_then(Node::text).unwrap_or("."));
+            let root = sweep::folder_on_disk(root, given, ROOT)?;
+            let plan = multirun::plan(&line, root.to_owned())?;
             check_runs(&plan, &line, &layers)?;
             return Err(Ended::Several(Runs::Multirun(plan)));
         }

@@ -21,7 +21,7 @@ use crate::{
     node::{Node, Tree},
     print::print_config,
     schema::Schema,
-    sweep::check_on_disk,
+    sweep::folder_on_disk,
     tune::{self, TuneConfig},
 };
 
@@ -62,8 +62,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let options: TuneConfig = options_of(config, tune::SECTION)?;
         let (lr, batch_size) = options.options(config, schema)?;
         let root = config.get(ROOT.split('.'));
-        let folder = Path::new(root.and_then(Node::text).unwrap_or("."));
-        check_on_disk(folder, root, ROOT)?;
+        let folder = folder_on_disk(Path::new(root.and_then(Node::text).unwrap_or(".")), root, ROOT)?;
         let mut config = config.clone();
         let mut values = Vec::new();
         let mut found_size = None;

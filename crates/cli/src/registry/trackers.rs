@@ -103,7 +103,7 @@ macro_rules! set {
 #[cfg(any(feature = "comet", feature = "mlflow", feature = "neptune", feature = "trackio", feature = "wandb"))]
 fn default_folder(root: &std::path::Path, variable: Option<&str>) -> Option<PathBuf> {
     let is_set = variable.is_some_and(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
-    (!is_set && root.as_os_str() != "." && !root.to_string_lossy().contains("://")).then(|| root.to_owned())
+    if is_set || root.as_os_str() == "." { None } else { stormfire_checkpoint::storage::on_disk(root).map(std::path::Path::to_owned) }
 }
 
 trackers! {
