@@ -15,7 +15,11 @@ use stormfire_loggers::{
     for_trainer::{DriveBackground as _, share_versions},
 };
 use stormfire_module::{Callback, Error, Hook, LightningModule, Result, run::Run};
-use stormfire_values::{Every, Scalar, read::read};
+use stormfire_values::{
+    Scalar,
+    every::{Passed, Tick},
+    read::read,
+};
 
 use crate::{
     checkpoint::{Part, Resume},
@@ -210,14 +214,15 @@ pub(crate) fn tell_what_is_rare(config: &TrainerConfig, run: &Run) {
             config.log_every_n_steps
         );
     }
-    // With one batch per step, the number of steps is the number of batches in the fit.
-    let (period, whole) = match config.val_check_interval {
-        Every::Batches(n) if config.max_steps.is_none() => (n, limits.steps(1)),
-        Every::Steps(n) => (n, limits.steps(config.accumulate_grad_batches)),
-        Every::Epochs(n) => (n, limits.max_epochs.map(|epochs| epochs as u64)),
-        _ => return,
+    let whole = |count: Option<u64>| count.filter(|&count| count > 0).map(Passed::since_zero);
+    let fit = Tick {
+        steps: whole(limits.steps(config.accumulate_grad_batches)),
+        // With one batch per step, the number of steps is the number of batches in the fit.
+        batches: whole(limits.steps(1).filter(|_| config.max_steps.is_none())),
+        epochs: whole(limits.max_epochs.map(|epochs| epochs as u64)),
+        ..Tick::default()
     };
-    if limits.validates() && whole.is_some_and(|whole| (1..period).contains(&whole)) {
+    if limits.validates() && config.val_check_interval.periods_in(&fit) == Some(0) {
         tracing::warn!("`val_check_interval` is {}, longer than the whole fit, which never validates", config.val_check_interval);
     }
 }

@@ -57,17 +57,35 @@ impl Every {
 
     /// Whether a period ends with this progress.
     pub fn is_due(&self, tick: &Tick) -> bool {
-        let ends = |n: u64, passed: Option<Passed>| n > 0 && passed.is_some_and(|passed| passed.now / n > passed.before / n);
-        match *self {
-            Every::Steps(n) => ends(n, tick.steps),
-            Every::Batches(n) => ends(n, tick.batches),
-            Every::Epochs(n) => ends(n, tick.epochs),
-            Every::Fraction(part) => {
-                let period = |length: Option<usize>| length.map_or(u64::MAX, |length| ((length as f64 * part) as u64).max(1));
-                tick.in_epoch.is_some_and(|(batches, length)| ends(period(length), Some(batches)))
-            }
-            Every::Time(time) => tick.elapsed >= time,
+        if let Every::Time(time) = *self {
+            return tick.elapsed >= time;
         }
+        self.periods_in(tick).is_some_and(|ended| ended > 0)
+    }
+
+    /// Number of periods that end with this progress. `None` if the progress lacks the count, and for a time, which is
+    /// not counted.
+    ///
+    /// ```
+    /// use stormfire_values::{Every, every::{Passed, Tick}};
+    ///
+    /// let fit = Tick { steps: Some(Passed::since_zero(95)), ..Tick::default() };
+    /// assert_eq!(Every::Steps(10).periods_in(&fit), Some(9));
+    /// assert_eq!(Every::Epochs(1).periods_in(&fit), None);
+    /// ```
+    pub fn periods_in(&self, tick: &Tick) -> Option<u64> {
+        let (period, passed) = match *self {
+            Every::Steps(n) => (n, tick.steps?),
+            Every::Batches(n) => (n, tick.batches?),
+            Every::Epochs(n) => (n, tick.epochs?),
+            Every::Fraction(part) => {
+                let (batches, length) = tick.in_epoch?;
+                (((length? as f64 * part) as u64).max(1), batches)
+            }
+            Every::Time(_) => return None,
+        };
+        let ended = |count: u64| count.checked_div(period);
+        Some(ended(passed.now)?.saturating_sub(ended(passed.before)?))
     }
 }
 
@@ -108,6 +126,11 @@ impl Passed {
     /// An increment by one, to `now`.
     pub fn one(now: u64) -> Self {
         Self::of(1, now)
+    }
+
+    /// The progress from 0 to `now`, such as that of a whole fit.
+    pub fn since_zero(now: u64) -> Self {
+        Self::of(now, now)
     }
 
     /// An increment to `now`.
@@ -234,6 +257,16 @@ mod tests {
             let json = serde_json::to_string(&every).unwrap();
             assert_eq!(serde_json::from_str::<Every>(&json).unwrap(), every);
         }
+    }
+
+    #[test]
+    fn a_period_without_its_count_is_not_due() {
+        let of_epoch = |length| Tick { in_epoch: Some((Passed::one(2), length)), ..Tick::default() };
+        let half = Every::Fraction(0.5);
+        assert_eq!(half.periods_in(&of_epoch(Some(4))), Some(1));
+        assert_eq!(half.periods_in(&of_epoch(None)), None);
+        assert!(half.is_due(&of_epoch(Some(4))) && !half.is_due(&of_epoch(None)));
+        assert_eq!(Every::Time(Duration::from_secs(1)).periods_in(&of_epoch(Some(4))), None);
     }
 
     #[test]

@@ -69,11 +69,12 @@ impl Pace {
             epochs: (ends_epoch || ctx.run().place.is_last_batch).then(|| Passed::one(progress.epoch as u64 + 1)),
             ..Tick::default()
         };
-        let has_started = match self.start_after {
-            Some(Every::Steps(n)) => steps > n,
-            Some(Every::Epochs(n)) => progress.epoch as u64 >= n,
-            _ => true,
+        let before_this_step = Tick {
+            steps: steps.checked_sub(1).map(Passed::since_zero),
+            epochs: Some(Passed::since_zero(progress.epoch as u64)),
+            ..Tick::default()
         };
+        let has_started = self.start_after.is_none_or(|period| period.is_due(&before_this_step));
         let has_stepped = steps > seen.updated_at_step;
         (has_started && has_stepped && self.every.is_due(&tick)).then(|| {
             let since = Since { steps: steps - seen.updated_at_step, batches: batches.saturating_sub(seen.updated_at_batch) };

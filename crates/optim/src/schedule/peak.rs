@@ -4,7 +4,7 @@ use burn::{
     lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler},
     module::{ParamGroup, ParamId},
 };
-use stormfire_values::Every;
+use stormfire_values::every::{Passed, Tick};
 
 use super::{Kind, Schedule};
 
@@ -16,11 +16,8 @@ impl Schedule {
     /// known. The schedule must have been started.
     pub(crate) fn peak(&self, steps: Option<u64>, epochs: Option<u64>) -> Option<ModuleLearningRate> {
         let Kind::Burn(scheduler) = &self.kind else { return self.current.clone() };
-        let changes = match self.every {
-            Every::Steps(every) => steps.map(|steps| steps / every.max(1)),
-            Every::Epochs(every) => epochs.map(|epochs| epochs / every.max(1)),
-            _ => None,
-        };
+        let fit = Tick { steps: steps.map(Passed::since_zero), epochs: epochs.map(Passed::since_zero), ..Tick::default() };
+        let changes = self.every.periods_in(&fit);
         let mut ahead = scheduler.before.clone();
         let mut peak = ahead.step();
         for _ in 1..changes.unwrap_or(MOST).clamp(1, MOST) {
