@@ -31,7 +31,7 @@ const LOOK_EVERY: usize = 50;
 
 /// The origin of a piece of evidence: the value and the batch.
 #[derive(Clone, Copy)]
-struct Place {
+struct Origin {
     of: &'static str,
     batch_idx: usize,
     global_step: u64,
@@ -42,10 +42,10 @@ pub(crate) struct FiniteWatch {
     policy: NonFinite,
     detects_anomaly: bool,
     /// The origins of all evidence that is not known to be finite, oldest first.
-    places: VecDeque<Place>,
+    origins: VecDeque<Origin>,
     /// The newest evidence, one reading per piece.
     pieces: VecDeque<Reading>,
-    /// The older evidence, reduced: the index of the first bad piece in `places`, or [`NONE`].
+    /// The older evidence, reduced: the index of the first bad piece in `origins`, or [`NONE`].
     first_bad: Option<Reading>,
     /// Number of batches since the last check of the parameters.
     unseen: usize,
@@ -59,7 +59,7 @@ impl FiniteWatch {
         Self {
             policy: config.on_non_finite,
             detects_anomaly: config.detect_anomaly,
-            places: VecDeque::new(),
+            origins: VecDeque::new(),
             pieces: VecDeque::new(),
             first_bad: None,
             unseen: 0,
@@ -108,17 +108,17 @@ impl FiniteWatch {
             }
         };
         run.place.skipped_in_a_row += 1;
-        let place = Place::of("", run);
+        let origin = Origin::of("", run);
         match self.policy {
             NonFinite::Skip { max_in_a_row } if run.place.skipped_in_a_row > max_in_a_row => {
                 let plural = if max_in_a_row == 1 { "" } else { "s" };
                 let what = format!("after {max_in_a_row} skipped step{plural} in a row {what}");
-                Err(error(what, place, run, Vec::new()))
+                Err(error(what, origin, run, Vec::new()))
             }
             _ => {
                 // Warns at the 1st, 2nd, 4th, 8th, … skipped step.
                 if self.skipped.is_power_of_two() {
-                    tracing::warn!("{}: the step is skipped ({} in all)", error(what, place, run, Vec::new()), self.skipped);
+                    tracing::warn!("{}: the step is skipped ({} in all)", error(what, origin, run, Vec::new()), self.skipped);
                 }
                 Ok(())
             }
@@ -145,12 +145,12 @@ impl FiniteWatch {
         if self.pieces.len() >= CHUNK {
             self.boil_down();
         }
-        self.places.push_back(Place::of(of, run));
+        self.origins.push_back(Origin::of(of, run));
         self.pieces.push_back(Reading::new(piece));
     }
 
     fn boil_down(&mut self) {
-        let start = self.places.len() - self.pieces.len();
+        let start = self.origins.len() - self.pieces.len();
         let pieces: Vec<_> = self.pieces.iter().map(|piece| piece.source().scalar()).collect();
         let device = |piece: &Scalar| if let Scalar::Device(value) = piece { Some(value.parts().open.device()) } else { None };
         let Some(device) = pieces.iter().find_map(device) else {
@@ -164,7 +164,7 @@ impl FiniteWatch {
         };
         let values = Tensor::cat(pieces.into_iter().map(tensor).collect(), 0);
         // After millions of batches in an epoch the index is not exact, but a bad piece is never lost.
-        let numbers: Vec<f32> = (start..self.places.len()).map(|i| (i as f32).min(NONE - 1.0)).collect();
+        let numbers: Vec<f32> = (start..self.origins.len()).map(|i| (i as f32).min(NONE - 1.0)).collect();
         let numbers = Tensor::<1>::from_data(TensorData::from(numbers.as_slice()), (&device, DType::F32));
         let first = Scalar::from(numbers.mask_fill(values.is_finite(), NONE).min());
         let first = match self.first_bad.take() {
@@ -194,22 +194,22 @@ impl FiniteWatch {
     }
 
     /// Drops evidence that is known to be finite. Returns the origin of the first piece that is known not to be.
-    fn sift(&mut self) -> Option<Place> {
+    fn sift(&mut self) -> Option<Origin> {
         if let Some(first_bad) = &self.first_bad {
             let first_bad = first_bad.get()?;
-            let covered = self.places.len() - self.pieces.len();
+            let covered = self.origins.len() - self.pieces.len();
             if first_bad < f64::from(NONE) {
-                return self.places.get((first_bad as usize).min(covered.saturating_sub(1))).copied();
+                return self.origins.get((first_bad as usize).min(covered.saturating_sub(1))).copied();
             }
-            self.places.drain(..covered);
+            self.origins.drain(..covered);
             self.first_bad = None;
         }
         while let Some(value) = self.pieces.front().and_then(Reading::get) {
             if !value.is_finite() {
-                return self.places.front().copied();
+                return self.origins.front().copied();
             }
             self.pieces.pop_front();
-            self.places.pop_front();
+            self.origins.pop_front();
         }
         None
     }
@@ -220,8 +220,8 @@ impl FiniteWatch {
             self.stop.get_or_insert(refused.to_string());
             self.forget(engine);
         }
-        let Some(place) = self.sift() else { return Ok(()) };
-        let error = error(place.of.into(), place, &engine.run, gradients::non_finite_parameters(module)?);
+        let Some(origin) = self.sift() else { return Ok(()) };
+        let error = error(origin.of.into(), origin, &engine.run, gradients::non_finite_parameters(module)?);
         if self.policy != NonFinite::Stop {
             return Err(error);
         }
@@ -262,20 +262,20 @@ impl FiniteWatch {
 
     fn forget<M: LightningModule>(&mut self, engine: &mut Engine<M>) {
         self.first_bad = None;
-        self.places.clear();
+        self.origins.clear();
         self.pieces.clear();
         engine.store.watch(Arc::default());
     }
 }
 
-impl Place {
+impl Origin {
     fn of(of: &'static str, run: &Run) -> Self {
         Self { of, batch_idx: run.moment.batch_idx, global_step: run.place.logger_step }
     }
 }
 
-fn error(what: String, place: Place, run: &Run, parameters: Vec<String>) -> Error {
-    let Place { batch_idx, global_step, .. } = place;
+fn error(what: String, origin: Origin, run: &Run, parameters: Vec<String>) -> Error {
+    let Origin { batch_idx, global_step, .. } = origin;
     Error::NonFinite { what, epoch: run.place.progress.epoch, batch_idx, global_step, parameters }
 }
 
@@ -300,11 +300,11 @@ mod tests {
                     watch.boil_down();
                 }
                 let value = if batch_idx == bad { f32::NAN } else { 1.0 };
-                watch.places.push_back(Place { of: "the training loss", batch_idx, global_step: 0 });
+                watch.origins.push_back(Origin { of: "the training loss", batch_idx, global_step: 0 });
                 watch.pieces.push_back(Reading::new(Tensor::<1>::from_floats([value], &device).into()));
             }
             Reading::read_all(&watch.unread()).unwrap();
-            assert_eq!(watch.sift().map(|place| place.batch_idx), Some(bad), "{read:?}");
+            assert_eq!(watch.sift().map(|origin| origin.batch_idx), Some(bad), "{read:?}");
         }
     }
 }

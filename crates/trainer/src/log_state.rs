@@ -21,7 +21,7 @@ use stormfire_values::{
 mod parts;
 mod pending;
 
-use parts::{ArrayData, Place, SavedArray};
+use parts::{ArrayData, ArrayKind, SavedArray};
 pub(crate) use parts::{Compute, SavedComputed, SavedPart};
 pub(crate) use pending::Pending;
 

@@ -24,7 +24,7 @@ pub use for_tuner::ProbeTrainer;
 pub use setters::DeviceChoice;
 
 use crate::{
-    checkpoint::{CkptPath, Places, Resume},
+    checkpoint::{CkptPath, Resume, SearchFolders},
     config::TrainerConfig,
     engine::over_ranks::of_zero,
     logger_choice::LoggerChoice,
@@ -307,11 +307,11 @@ impl<M: LightningModule> Trainer<M> {
     /// Reads the requested checkpoint.
     fn checkpoint(&mut self) -> Result<Option<Resume>> {
         let Some(wanted) = self.ckpt_path.take() else { return Ok(None) };
-        let (found, places) = self.located(&wanted)?;
-        found.map(|path| Resume::read(&path, wanted != CkptPath::Last, &places)).transpose()
+        let (found, folders) = self.located(&wanted)?;
+        found.map(|path| Resume::read(&path, wanted != CkptPath::Last, &folders)).transpose()
     }
 
-    fn located(&self, wanted: &CkptPath) -> Result<(Option<PathBuf>, Places)> {
+    fn located(&self, wanted: &CkptPath) -> Result<(Option<PathBuf>, SearchFolders)> {
         let root = &self.config.default_root_dir;
         let (callbacks, runs) = match (&self.session, &self.loggers) {
             (Some(session), _) => (session.callbacks(), session.folders_of_runs()?),
@@ -322,11 +322,11 @@ impl<M: LightningModule> Trainer<M> {
             }
         };
         let root = self.session.as_deref().map_or(root.as_path(), Session::default_root_dir);
-        let places = Places::of(callbacks, &runs, root)?;
+        let folders = SearchFolders::of(callbacks, &runs, root)?;
         // Rank 0 knows the folders of its logs.
         let ranks = stormfire_ranks::here()?;
-        let found = if ranks.is_global_zero() { places.locate(wanted, callbacks)? } else { None };
-        Ok((of_zero(&ranks, found)?, places))
+        let found = if ranks.is_global_zero() { folders.locate(wanted, callbacks)? } else { None };
+        Ok((of_zero(&ranks, found)?, folders))
     }
 
     /// The module, with the weights of the requested checkpoint if there is one, and the progress of the fit that wrote

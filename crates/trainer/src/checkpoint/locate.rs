@@ -40,24 +40,24 @@ impl<P: Into<PathBuf>> From<P> for CkptPath {
 }
 
 /// Possible folders of a Trainer's checkpoints, each with the number of levels below it.
-pub(crate) struct Places(Vec<(PathBuf, usize)>);
+pub(crate) struct SearchFolders(Vec<(PathBuf, usize)>);
 
-impl Places {
+impl SearchFolders {
     /// The folders of the callbacks, of these runs, and the root.
     pub(crate) fn of<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>], runs: &[PathBuf], root: &Path) -> Result<Self> {
         let root = storage::absolute(root)?;
         let runs: Vec<PathBuf> = runs.iter().chain([&root]).cloned().collect();
-        let mut places = ModelCheckpoint::new().places(&runs)?;
+        let mut folders = ModelCheckpoint::new().places(&runs)?;
         for callback in of_type::<ModelCheckpoint, M>(callbacks) {
-            places.extend(callback.places(&runs)?);
+            folders.extend(callback.places(&runs)?);
         }
         for callback in of_type::<OnExceptionCheckpoint, M>(callbacks) {
-            places.push((callback.folder()?, 0));
+            folders.push((callback.folder()?, 0));
         }
         // Keeps each folder once, with its maximum depth.
-        places.sort_by(|a, b| (&a.0, b.1).cmp(&(&b.0, a.1)));
-        places.dedup_by(|a, b| a.0 == b.0);
-        Ok(Self(places))
+        folders.sort_by(|a, b| (&a.0, b.1).cmp(&(&b.0, a.1)));
+        folders.dedup_by(|a, b| a.0 == b.0);
+        Ok(Self(folders))
     }
 
     /// The resolved file. `None` if `"last"` finds none.
@@ -113,8 +113,8 @@ impl Places {
     pub(crate) fn restarts(&self, of: &Manifest, path: &Path) -> u64 {
         let (beside, depth) = neighbourhood(path);
         let beside = [(beside.to_path_buf(), depth)];
-        let places = self.0.iter().chain(&beside);
-        let files = places.flat_map(|(folder, depth)| storage::checkpoints(folder, *depth).unwrap_or_default());
+        let folders = self.0.iter().chain(&beside);
+        let files = folders.flat_map(|(folder, depth)| storage::checkpoints(folder, *depth).unwrap_or_default());
         let manifests = files.filter_map(|file| Checkpoint::read_manifest(&file.path).ok());
         manifests.filter(|manifest| manifest.run_id == of.run_id).map(|manifest| manifest.restarts).max().unwrap_or(0).max(of.restarts)
     }

@@ -27,7 +27,7 @@ use stormfire_optim::{
 };
 use stormfire_values::nearest::did_you_mean;
 
-use super::{locate::Places, of_ranks};
+use super::{locate::SearchFolders, of_ranks};
 use crate::{
     accelerator::check_default_device,
     checkpoint_names::Names,
@@ -63,11 +63,11 @@ pub(crate) struct Resume {
 impl Resume {
     /// Reads a checkpoint. `is_named`: the user gave its path. The error for a damaged file contains the newest valid
     /// one in its folders.
-    pub(crate) fn read(path: &Path, is_named: bool, places: &Places) -> Result<Self> {
+    pub(crate) fn read(path: &Path, is_named: bool, folders: &SearchFolders) -> Result<Self> {
         match Checkpoint::read(path) {
             Ok(checkpoint) => {
                 let (manifest, tensors) = checkpoint.into_parts();
-                let restarts = places.restarts(&manifest, path);
+                let restarts = folders.restarts(&manifest, path);
                 let resume = Self::of(path.into(), restarts, manifest, tensors).map_err(|error| Error::Checkpoint {
                     path: path.into(),
                     reason: error.to_string(),
@@ -78,7 +78,7 @@ impl Resume {
             Err(error) => {
                 let is_missing = matches!(error, FileError::NotFound { .. });
                 let word = is_missing.then(|| did_you_mean(&path.to_string_lossy(), ["last", "best"])).flatten();
-                let good = || places.beside(path).map(|good| format!("the newest good checkpoint in its folder is `{}`", good.display()));
+                let good = || folders.beside(path).map(|good| format!("the newest good checkpoint in its folder is `{}`", good.display()));
                 let hint = word.or_else(good).or_else(|| error.hint()).unwrap_or_default();
                 Err(Error::Checkpoint { path: path.into(), reason: error.reason(), hint })
             }

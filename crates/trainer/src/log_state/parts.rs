@@ -21,15 +21,16 @@ pub(crate) enum SavedPart {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SavedArray {
     pub(super) dims: Vec<usize>,
-    pub(super) place: Place,
+    #[serde(rename = "place")]
+    pub(super) kind: ArrayKind,
     #[serde(flatten)]
     pub(super) data: ArrayData,
 }
 
-/// Where an array was, as in [`Values`].
+/// The variant of [`Values`] that an array was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Place {
+pub(crate) enum ArrayKind {
     Host,
     Floats,
     Ints,
@@ -108,17 +109,17 @@ impl SavedArray {
         let empty = || Array::row(Vec::new());
         let ArrayData::Held { values: data } = &self.data else { return empty() };
         let ints = |device: &Device| Tensor::from_data(data.clone(), (device, data.dtype()));
-        let values = match (device, self.place) {
-            (None, Place::Halves) => {
+        let values = match (device, self.kind) {
+            (None, ArrayKind::Halves) => {
                 // With the arithmetic of the device, on the CPU.
                 let halves = Values::Halves(ints(&Device::flex()));
                 let array = Array::from_values(self.dims.clone(), halves).unwrap_or_else(empty);
                 return Array::new(array.dims(), array.numbers(data)).unwrap_or_else(empty);
             }
-            (None, _) | (_, Place::Host) => Values::Host(Arc::new(data.iter::<f64>().collect())),
-            (Some(device), Place::Floats) => Values::Floats(Tensor::from_data(data.clone(), (device, data.dtype()))),
-            (Some(device), Place::Ints) => Values::Ints(ints(device)),
-            (Some(device), Place::Halves) => Values::Halves(ints(device)),
+            (None, _) | (_, ArrayKind::Host) => Values::Host(Arc::new(data.iter::<f64>().collect())),
+            (Some(device), ArrayKind::Floats) => Values::Floats(Tensor::from_data(data.clone(), (device, data.dtype()))),
+            (Some(device), ArrayKind::Ints) => Values::Ints(ints(device)),
+            (Some(device), ArrayKind::Halves) => Values::Halves(ints(device)),
         };
         Array::from_values(self.dims.clone(), values).unwrap_or_else(empty)
     }

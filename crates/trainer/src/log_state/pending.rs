@@ -7,7 +7,7 @@ use stormfire_values::{
     read::{Array, Part, Parts, Source, Values},
 };
 
-use super::{ArrayData, LOG_FOLDER, Place, SavedArray, SavedList, SavedPart, SavedScalar};
+use super::{ArrayData, ArrayKind, LOG_FOLDER, SavedArray, SavedList, SavedPart, SavedScalar};
 
 /// The tensors of a state that are not read yet.
 #[derive(Clone, Debug, Default)]
@@ -54,13 +54,13 @@ impl Pending {
     }
 
     fn save_array(&mut self, array: &Array) -> SavedArray {
-        let (place, data) = match array.values() {
-            Values::Host(values) => (Place::Host, ArrayData::Held { values: TensorData::from(values.as_slice()) }),
-            Values::Floats(tensor) => (Place::Floats, ArrayData::Pending(self.push(tensor.clone()))),
-            Values::Ints(tensor) => (Place::Ints, ArrayData::Pending(self.push_ints(tensor.clone()))),
-            Values::Halves(tensor) => (Place::Halves, ArrayData::Pending(self.push_ints(tensor.clone()))),
+        let (kind, data) = match array.values() {
+            Values::Host(values) => (ArrayKind::Host, ArrayData::Held { values: TensorData::from(values.as_slice()) }),
+            Values::Floats(tensor) => (ArrayKind::Floats, ArrayData::Pending(self.push(tensor.clone()))),
+            Values::Ints(tensor) => (ArrayKind::Ints, ArrayData::Pending(self.push_ints(tensor.clone()))),
+            Values::Halves(tensor) => (ArrayKind::Halves, ArrayData::Pending(self.push_ints(tensor.clone()))),
         };
-        SavedArray { dims: array.dims().to_vec(), place, data }
+        SavedArray { dims: array.dims().to_vec(), kind, data }
     }
 
     /// Adds several values.

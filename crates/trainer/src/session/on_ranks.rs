@@ -17,7 +17,7 @@ use crate::engine::{
 
 /// What rank 0 tells the others at the start.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Start {
+pub(super) struct SharedStart {
     pub(super) seed: u64,
     pub(super) log_dir: Option<PathBuf>,
     pub(super) is_logged: bool,
@@ -73,9 +73,9 @@ pub(super) fn require_same<M: LightningModule>(engine: &Engine<M>, facts: impl F
 ///
 /// # Errors
 /// Another program, or other options, on one of the ranks.
-pub(super) fn start<M: LightningModule>(engine: &Engine<M>, module: &M, seed: u64, log_dir: Option<PathBuf>) -> Result<Start> {
+pub(super) fn start<M: LightningModule>(engine: &Engine<M>, module: &M, seed: u64, log_dir: Option<PathBuf>) -> Result<SharedStart> {
     require_same(engine, || facts_of(engine, module, must_be_the_same))?;
-    of_zero(&engine.frame.ranks, Start { seed, log_dir, is_logged: !engine.run.loggers.is_empty() })
+    of_zero(&engine.frame.ranks, SharedStart { seed, log_dir, is_logged: !engine.run.loggers.is_empty() })
 }
 
 /// The optimizers of a fit, with their rates.

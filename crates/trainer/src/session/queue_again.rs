@@ -5,7 +5,7 @@ use stormfire_data::Stage;
 use stormfire_module::{LightningModule, Result};
 
 use super::Session;
-use crate::checkpoint::Places;
+use crate::checkpoint::SearchFolders;
 
 impl<M: LightningModule> Session<M> {
     /// Requeues the job. A fit that ended inside a hook (`in_hook`) resumes from its furthest checkpoint: that of its
@@ -19,8 +19,8 @@ impl<M: LightningModule> Session<M> {
             return self.requeue.submit(stage);
         }
         let run = &self.engine.run;
-        let places = Places::of(self.callbacks(), &self.folders_of_runs()?, self.default_root_dir())?;
-        let Some(furthest) = places.furthest_of(&run.id)? else {
+        let folders = SearchFolders::of(self.callbacks(), &self.folders_of_runs()?, self.default_root_dir())?;
+        let Some(furthest) = folders.furthest_of(&run.id)? else {
             tracing::warn!(
                 "the job is not requeued: the signal ended a run inside a hook of this fit, where the state is incomplete, and the fit \
                  has no checkpoint yet to resume from; save more often, or set `ModelCheckpoint::save_on_exception`"
