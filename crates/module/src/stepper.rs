@@ -32,13 +32,16 @@ pub use drive::DriveStepper;
 
 /// The hooks within an optimization step. The Trainer passes them to callbacks and module.
 pub trait StepHooks<M> {
-    /// A new window of gradients starts.
+    /// [`Callback::on_before_zero_grad`](crate::Callback::on_before_zero_grad).
     fn on_before_zero_grad(&mut self, module: &mut M, optimizer: &str) -> Result<()>;
-    /// The gradients of this loss are about to be computed.
+    /// [`Callback::on_before_backward`](crate::Callback::on_before_backward).
     fn on_before_backward(&mut self, module: &mut M, loss: &Tensor<1>) -> Result<()>;
-    /// The gradients are computed.
+    /// Casts the gradients of a loss to the types of the parameters that the optimizer updates. By default, these are
+    /// the parameters of the module, whose types the gradients have.
+    fn as_parameters(&self, _gradients: &mut GradientsParams) {}
+    /// [`Callback::on_after_backward`](crate::Callback::on_after_backward).
     fn on_after_backward(&mut self, module: &mut M, gradients: &mut GradientsParams) -> Result<()>;
-    /// The optimizer is about to step.
+    /// [`Callback::on_before_optimizer_step`](crate::Callback::on_before_optimizer_step).
     fn on_before_optimizer_step(&mut self, module: &mut M, optimizer: &str, gradients: &mut GradientsParams) -> Result<()>;
     /// Why the step that the last hook was about is to be skipped. All ranks get the same answer.
     fn asked_to_skip(&mut self) -> Result<Option<String>>;
@@ -66,8 +69,8 @@ pub struct StepPlan {
     pub detect_anomaly: bool,
     /// Whether and when losses and gradients are checked.
     pub finite: FiniteCheck,
-    /// By which a loss is multiplied before its backward pass, and [`StepHooks::on_after_backward`] divides the
-    /// gradients. The gradients are then checked before each step: those of a wide loss may not fit into `f16`.
+    /// By which a loss is multiplied before its backward pass. Its gradients are divided by it before
+    /// [`StepHooks::on_after_backward`], and checked before each step: those of a wide loss may not fit into `f16`.
     pub loss_scale: Option<LossScale>,
 }
 

@@ -17,7 +17,6 @@ use stormfire_optim::{
     gradients,
     window::StepGradients,
 };
-use stormfire_values::Scalar;
 
 use super::{cast, nodes::Nodes, params::with_parameters_of};
 use crate::{
@@ -36,8 +35,6 @@ pub struct Lent<'a, M> {
     hooks: &'a mut dyn StepHooks<M>,
     master: &'a mut M,
     dtype: FloatDType,
-    /// By which the losses were multiplied.
-    loss_scale: Option<f64>,
     /// The copy with the parameters as they were given. Another tensor in their place is a change by the module itself.
     original: M,
     running: HashMap<ParamId, Tensor<1>>,
@@ -47,16 +44,10 @@ pub struct Lent<'a, M> {
 
 impl<'a, M: Module> Lent<'a, M> {
     /// The copy, and what belongs to it. `stats` are the running statistics of the module.
-    pub fn new(
-        hooks: &'a mut dyn StepHooks<M>,
-        master: &'a mut M,
-        dtype: FloatDType,
-        loss_scale: Option<f64>,
-        stats: &HashSet<ParamId>,
-    ) -> (Self, M) {
+    pub fn new(hooks: &'a mut dyn StepHooks<M>, master: &'a mut M, dtype: FloatDType, stats: &HashSet<ParamId>) -> (Self, M) {
         let copy = in_training(cast(master, dtype), strategy_of(master));
         let (original, running) = (copy.clone(), running_stats::values(&copy, stats));
-        (Self { hooks, master, dtype, loss_scale, original, running, is_automatic: false }, copy)
+        (Self { hooks, master, dtype, original, running, is_automatic: false }, copy)
     }
 
     /// Ends the batch: the masters get what the copy has learnt outside of the optimizers, which are its running
@@ -131,11 +122,11 @@ impl<M: Module> StepHooks<M> for Lent<'_, M> {
         self.call(module, |hooks, master| hooks.on_before_backward(master, loss))
     }
 
-    fn on_after_backward(&mut self, module: &mut M, gradients: &mut GradientsParams) -> Result<()> {
+    fn as_parameters(&self, gradients: &mut GradientsParams) {
         gradients::as_parameters(gradients, &*self.master);
-        if let Some(scale) = self.loss_scale {
-            gradients::divide(gradients, &*self.master, &Scalar::Host(scale));
-        }
+    }
+
+    fn on_after_backward(&mut self, module: &mut M, gradients: &mut GradientsParams) -> Result<()> {
         self.call(module, |hooks, master| hooks.on_after_backward(master, gradients))
     }
 

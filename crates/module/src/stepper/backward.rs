@@ -16,6 +16,7 @@ use super::{Stepper, non_finite};
 use crate::{
     error::Result,
     evidence::{FiniteCheck, LOSS, add, gradient_of},
+    loss_scale::LossScale,
     tape::{check_loss, scaled, walk_back},
 };
 
@@ -55,8 +56,19 @@ impl<M: Module> Stepper<'_, M> {
         self.hooks.on_before_backward(module, loss)?;
         let mut gradients = pass(self, module)?;
         self.check_gradients(&gradients, module)?;
+        self.unscale(&mut gradients, module);
         self.hooks.on_after_backward(module, &mut gradients)?;
         Ok(gradients)
+    }
+
+    /// The gradients of the loss itself, for the parameters that the optimizer updates. Hooks, sums and optimizers see
+    /// no others.
+    fn unscale(&self, gradients: &mut GradientsParams, module: &M) {
+        // A half float has no digits for the quotient.
+        self.hooks.as_parameters(gradients);
+        if let Some(LossScale { scale, .. }) = self.plan.loss_scale {
+            gradients::divide(gradients, module, &Scalar::Host(scale));
+        }
     }
 
     /// Keeps a loss for the check before the step of this optimizer.

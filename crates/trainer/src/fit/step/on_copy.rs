@@ -33,7 +33,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         };
         let Some(dtype) = precision.of_steps() else { return run(self.module, &mut *self.engine) };
         // A copy for each batch, because a hook may have changed the module.
-        let (mut lent, mut copy) = Lent::new(&mut *self.engine, self.module, dtype, plan.loss_scale.map(|scale| scale.scale), &stats);
+        let (mut lent, mut copy) = Lent::new(&mut *self.engine, self.module, dtype, &stats);
         let mut report = run(&mut copy, &mut lent);
         if report.output.is_ok()
             && let Err(error) = lent.take_back(&copy)
