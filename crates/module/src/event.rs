@@ -104,7 +104,9 @@ mod tests {
     use crate::hooks;
 
     macro_rules! names {
-        ($($(#[$doc:meta])* $method:ident => $event:ident $({ $($fields:tt)* })?;)*) => { [$(stringify!($event)),*] };
+        ($($(#[$doc:meta])* $method:ident => $event:ident $({ $($fields:tt)* })?;)*) => {
+            [$((stringify!($event), stringify!($method))),*]
+        };
     }
 
     /// The page is written manually, the events are those of the table.
@@ -113,8 +115,18 @@ mod tests {
         let (_, page) = include_str!("event.rs").split_once("```text").unwrap();
         let (page, _) = page.split_once("```").unwrap();
         let words: Vec<_> = page.split(|c: char| !c.is_alphanumeric()).collect();
-        for event in hooks!(names<'_, ()>) {
+        for (event, _) in hooks!(names<'_, ()>) {
             assert!(words.contains(&event), "the page of `Event` does not say when `{event}` comes");
+        }
+    }
+
+    /// A program on the page checks the order.
+    #[test]
+    fn the_page_of_callbacks_names_every_hook_of_a_fit() {
+        let page = include_str!("../../../docs/callbacks.md");
+        for (_, hook) in hooks!(names<'_, ()>) {
+            let is_of_fit = !hook.starts_with("on_test_") && !hook.starts_with("on_predict_");
+            assert!(!is_of_fit || page.contains(&format!("`{hook}`")), "`docs/callbacks.md` does not say when `{hook}` comes");
         }
     }
 }

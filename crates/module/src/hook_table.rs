@@ -1,8 +1,8 @@
 //! The only list of hooks. It generates [`Hook`](crate::Hook), [`Event`](crate::Event), the hooks of
 //! [`Callback`](crate::Callback) and [`LightningModule`](crate::LightningModule), `ModuleHooks` and `LambdaCallback`.
 //!
-//! A new hook needs a row here, a `fire` in the loop, and a line in the pseudocode of `Event`. A hook within an
-//! optimization step also needs a method of `StepHooks`.
+//! A new hook needs a row here, a `fire` in the loop, a line in the pseudocode of `Event`, and one in the table of
+//! `docs/callbacks.md`. Tests check both pages. A hook within an optimization step also needs a method of `StepHooks`.
 
 /// The rows. `$a` is the lifetime of references and `$batch` the type of a batch. Each user of [`hooks!`] chooses its
 /// own.
