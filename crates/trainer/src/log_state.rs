@@ -9,10 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::Snapshot;
-use stormfire_module::{
-    Error, Hook, Result,
-    log::{Options, ReduceFx},
-};
+use stormfire_module::{Error, Hook, Result};
 use stormfire_values::{
     Scalar,
     read::{OnDevice, OnHost, Parts},
@@ -20,10 +17,12 @@ use stormfire_values::{
 
 mod parts;
 mod pending;
+mod saved_options;
 
 use parts::{ArrayData, ArrayKind, SavedArray};
 pub(crate) use parts::{Compute, SavedComputed, SavedPart};
 pub(crate) use pending::Pending;
+pub(crate) use saved_options::SavedOptions;
 
 /// Folder for logged values. They leave the device together with the parameters, and are moved into the JSON.
 pub(crate) const LOG_FOLDER: &str = "log/";
@@ -183,22 +182,6 @@ pub(crate) struct SavedSlot {
     pub(crate) is_unsent: bool,
 }
 
-/// The options of a value. A custom function is identified by its name.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[allow(clippy::struct_excessive_bools, reason = "they are Lightning's flags, each independent of the others")]
-pub(crate) struct SavedOptions {
-    on_step: bool,
-    on_epoch: bool,
-    prog_bar: bool,
-    logger: bool,
-    reduce_fx: String,
-    add_dataloader_idx: bool,
-    sync_dist: Option<bool>,
-    rank_zero_only: bool,
-}
-
-const CUSTOM: &str = "custom:";
-
 impl SavedSlot {
     /// What tells slots apart: the hook, the loader and the name.
     pub(crate) fn key(&self) -> (&str, usize, &str) {
@@ -208,41 +191,6 @@ impl SavedSlot {
     /// Whether the other ranks do not log it.
     pub(crate) fn is_of_rank_zero(&self) -> bool {
         self.options.rank_zero_only || self.options.sync_dist == Some(false)
-    }
-}
-
-impl From<&Options> for SavedOptions {
-    fn from(options: &Options) -> Self {
-        let reduce_fx = match options.reduce_fx {
-            ReduceFx::Mean => "mean".into(),
-            ReduceFx::Sum => "sum".into(),
-            ReduceFx::Min => "min".into(),
-            ReduceFx::Max => "max".into(),
-            ReduceFx::Custom { name, .. } => format!("{CUSTOM}{name}"),
-        };
-        let &Options { on_step, on_epoch, prog_bar, logger, add_dataloader_idx, sync_dist, rank_zero_only, .. } = options;
-        Self { on_step, on_epoch, prog_bar, logger, reduce_fx, add_dataloader_idx, sync_dist, rank_zero_only }
-    }
-}
-
-impl SavedOptions {
-    /// Restores the options. A custom function gets a placeholder, until the next record of the slot supplies it.
-    pub(crate) fn restore(&self) -> Result<Options> {
-        let reduce_fx = match self.reduce_fx.as_str() {
-            "mean" => ReduceFx::Mean,
-            "sum" => ReduceFx::Sum,
-            "min" => ReduceFx::Min,
-            "max" => ReduceFx::Max,
-            other => match other.strip_prefix(CUSTOM) {
-                // Leaks one name per restored slot, once per run.
-                Some(name) => ReduceFx::Custom { name: Box::leak(name.to_owned().into_boxed_str()), reduce: |all| all },
-                None => {
-                    return Err(Error::other(format!("the checkpoint reduces a metric by `{other}`, which this version does not know")));
-                }
-            },
-        };
-        let &Self { on_step, on_epoch, prog_bar, logger, add_dataloader_idx, sync_dist, rank_zero_only, .. } = self;
-        Ok(Options { on_step, on_epoch, prog_bar, logger, reduce_fx, add_dataloader_idx, sync_dist, rank_zero_only })
     }
 }
 

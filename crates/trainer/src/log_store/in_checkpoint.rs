@@ -100,7 +100,7 @@ impl Slot {
             hook: log_state::hook(&saved.hook)?,
             name: saved.name.as_str().into(),
             dataloader_idx: saved.dataloader_idx,
-            options: saved.options.restore()?,
+            options: saved.options.restore(),
             step_key: saved.step_key.as_str().into(),
             epoch_key: saved.epoch_key.as_str().into(),
             plain_key: saved.plain_key.as_str().into(),
