@@ -13,7 +13,7 @@ use stormfire_checkpoint::storage;
 use stormfire_module::Error;
 use stormfire_trainer::for_tuner::SignalWatch;
 use stormfire_tuner::{
-    Sweep, SweepResult, TrialRecord,
+    Sweep, SweepResult,
     for_cli::{ProcessEnd, run_in_processes},
 };
 
@@ -198,13 +198,15 @@ impl Plan {
 
     /// The best trial, and how to use it.
     fn told(&self, result: &SweepResult) -> String {
-        let Some(best) = result.best() else { return format!("no trial in {} has a score\n", self.folder.display()) };
+        let Some((best, score)) = result.best().and_then(|best| Some((best, best.score?))) else {
+            return format!("no trial in {} has a score\n", self.folder.display());
+        };
         let flag = |(path, value): (&String, &Value)| {
             format!(" --{path}={}", stormfire_loggers::shell_word(&flag_text(path, value, &self.schema)))
         };
         let flags: String = best.params.iter().map(flag).collect();
-        let TrialRecord { number, score, .. } = best;
-        let mut told = format!("best: trial {number} with {} {}:{flags}\n", self.monitor, score.unwrap_or(f64::NAN));
+        let number = best.number;
+        let mut told = format!("best: trial {number} with {} {score}:{flags}\n", self.monitor);
         if let Some(config) = config_below(&self.folder.join(format!("trial_{number}")), 3) {
             let _ = writeln!(told, "all of its options: -c {}", stormfire_loggers::shell_word(&config.display().to_string()));
         }

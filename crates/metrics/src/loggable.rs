@@ -4,7 +4,7 @@ use burn::tensor::{Int, Tensor, kind};
 
 use stormfire_values::{
     Scalar,
-    read::{sum_dtype, values_at_hand, without_halves},
+    read::{only_number, sum_dtype, values_at_hand, without_halves},
 };
 
 use crate::metric::{AnyMetric, Metric};
@@ -77,8 +77,10 @@ impl<M: Metric> Loggable for M {
 fn logged<const D: usize, K: kind::Basic>(tensor: Tensor<D, K>, keep: impl FnOnce(Tensor<D, K>) -> Tensor<1>) -> Logged {
     let invalid = |dims: &[usize]| Logged::Invalid(format!("a tensor of shape {dims:?}, but only one element can be logged"));
     match values_at_hand(tensor) {
-        Ok(data) if data.num_elements() == 1 => Logged::Scalar(Scalar::Host(data.iter::<f64>().next().unwrap_or(f64::NAN))),
-        Ok(data) => invalid(data.shape().as_slice()),
+        Ok(data) => match only_number(&data) {
+            Some(number) => Logged::Scalar(Scalar::Host(number)),
+            None => invalid(data.shape().as_slice()),
+        },
         Err(tensor) if tensor.shape().num_elements() == 1 => Logged::Scalar(keep(tensor).into()),
         Err(tensor) => invalid(&tensor.dims()),
     }

@@ -200,7 +200,7 @@ impl Captured {
             let available = all.iter().map(|(own, _)| own.clone()).collect();
             Error::MetricMissing { name: name.into(), available, lacks_validation: false }
         })?;
-        Ok(Reading::read_all(&[reading])?.into_iter().next().unwrap_or(f64::NAN))
+        Ok(reading.read()?)
     }
 }
 

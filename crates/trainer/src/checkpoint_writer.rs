@@ -70,7 +70,7 @@ impl Job {
             // The logs up to this moment must be on the disk before a checkpoint with their positions is.
             manifest.loggers = state::save(&loggers.into_iter().map(PendingLog::wait).collect::<Vec<_>>())?;
             let logged: Vec<_> = snapshot.take_under(LOG_FOLDER).read()?.into_iter().map(|(_, data)| data).collect();
-            log.fill(&logged);
+            log.fill(&logged)?;
             log.move_arrays("", &mut snapshot);
             manifest.metrics = log.values().map(|(name, value)| (name.to_owned(), value)).collect();
             manifest.log = state::save(&log)?;

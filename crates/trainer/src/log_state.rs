@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::Snapshot;
 use stormfire_module::{Error, Hook, Result};
 use stormfire_values::{
-    Scalar,
+    ReadError, Scalar,
     read::{OnDevice, OnHost, Parts},
 };
 
@@ -71,7 +71,7 @@ impl SavedScalar {
         }
     }
 
-    /// The number.
+    /// The number. NaN before [`LogState::fill`] has read it.
     pub(crate) fn value(&self) -> f64 {
         match self {
             Self::Host(value) => *value,
@@ -81,24 +81,27 @@ impl SavedScalar {
         }
     }
 
-    fn fill(&mut self, read: &[TensorData]) {
+    fn fill(&mut self, read: &[TensorData]) -> Result<(), ReadError> {
         match self {
             Self::Pending { index, values, host } => {
-                if let Some(data) = read.get(*index) {
-                    let mut closed: Vec<f64> = data.iter::<f64>().collect();
-                    let value = closed.pop().unwrap_or(f64::NAN);
-                    *self = Self::Device { value, dtype: data.dtype(), closed, values: *values, host: *host };
-                }
+                let data = read_at(read, *index)?;
+                let mut closed: Vec<f64> = data.iter::<f64>().collect();
+                let value = closed.pop().ok_or_else(|| ReadError { count: 1, reason: "it returned nothing".into() })?;
+                *self = Self::Device { value, dtype: data.dtype(), closed, values: *values, host: *host };
             }
             Self::Computed { parts, .. } => {
-                for part in parts {
-                    part.fill(read);
-                }
+                parts.iter_mut().try_for_each(|part| part.fill(read))?;
                 *self = Self::Host(self.value());
             }
             Self::Host(_) | Self::Device { .. } => {}
         }
+        Ok(())
     }
+}
+
+/// What was read of the tensor with this index in [`Pending`].
+fn read_at(read: &[TensorData], index: usize) -> Result<&TensorData, ReadError> {
+    read.get(index).ok_or_else(|| ReadError { count: index + 1, reason: format!("it returned {}", read.len()) })
 }
 
 /// Several device values of one type.
@@ -230,26 +233,30 @@ impl LogState {
     pub(crate) fn read(&mut self, pending: &Pending) -> Result<()> {
         let mut snapshot = Snapshot::default();
         pending.add_to(&mut snapshot);
-        self.fill(&snapshot.read()?.into_iter().map(|(_, data)| data).collect::<Vec<_>>());
+        self.fill(&snapshot.read()?.into_iter().map(|(_, data)| data).collect::<Vec<_>>())?;
         Ok(())
     }
 
-    /// Fills in the numbers that were on the device, in the order of [`Pending::tensors`].
-    pub(crate) fn fill(&mut self, values: &[TensorData]) {
+    /// Fills in the numbers that were on the device, in the order of [`Pending`].
+    ///
+    /// # Errors
+    /// A number is missing.
+    pub(crate) fn fill(&mut self, values: &[TensorData]) -> Result<(), ReadError> {
         for slot in self.train.iter_mut().chain(&mut self.evaluation) {
             for accumulator in slot.epoch.iter_mut().chain(&mut slot.window).chain(&mut slot.joined) {
-                accumulator.fill(values);
+                accumulator.fill(values)?;
             }
         }
         let slots = self.train.iter_mut().chain(&mut self.evaluation);
         let steps = slots.flat_map(|slot| slot.step.iter_mut().flatten()).map(|(_, value)| value);
-        self.ranks.iter_mut().for_each(|rank| rank.fill(values));
+        self.ranks.iter_mut().try_for_each(|rank| rank.fill(values))?;
         let shown = self.metrics.iter_mut().chain(&mut self.progress_bar).map(|(_, value)| value);
         for scalar in shown.chain(steps) {
-            scalar.fill(values);
+            scalar.fill(values)?;
             // The file must not depend on whether a thread had already read the value.
             *scalar = SavedScalar::Host(scalar.value());
         }
+        Ok(())
     }
 
     /// Moves the arrays of metrics to a snapshot, as tensors. Those that are not read yet stay.
@@ -289,24 +296,24 @@ impl LogState {
 }
 
 impl SavedTotal {
-    pub(crate) fn fill(&mut self, values: &[TensorData]) {
-        self.done.iter_mut().for_each(|done| done.fill(values));
-        if let Some(SavedList::Pending(index)) = self.waiting
-            && let Some(data) = values.get(index)
-        {
+    pub(crate) fn fill(&mut self, values: &[TensorData]) -> Result<(), ReadError> {
+        self.done.iter_mut().try_for_each(|done| done.fill(values))?;
+        if let Some(SavedList::Pending(index)) = self.waiting {
+            let data = read_at(values, index)?;
             self.waiting = Some(SavedList::Device { values: data.iter::<f64>().collect(), dtype: data.dtype() });
         }
+        Ok(())
     }
 }
 
 impl SavedAccumulator {
-    fn fill(&mut self, values: &[TensorData]) {
+    fn fill(&mut self, values: &[TensorData]) -> Result<(), ReadError> {
         match self {
             Self::Mean(mean) => mean.sum.fill(values),
             Self::Sum(sum) => sum.fill(values),
             Self::Parts { parts, value, whole, .. } => {
-                parts.iter_mut().chain(whole).for_each(|part| part.fill(values));
-                value.fill(values);
+                parts.iter_mut().chain(whole).try_for_each(|part| part.fill(values))?;
+                value.fill(values)
             }
         }
     }
@@ -317,5 +324,18 @@ impl SavedAccumulator {
             _ => Default::default(),
         };
         parts.iter_mut().chain(whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_was_not_read_is_an_error() {
+        let pending = SavedScalar::Pending { index: 1, values: 1, host: 0.0 };
+        let mut state = LogState { metrics: vec![("loss".into(), pending)], ..LogState::default() };
+        let error = state.fill(&[TensorData::from([0.5])]).unwrap_err();
+        assert_eq!(error.to_string(), "reading 2 values from the device failed: it returned 1");
     }
 }

@@ -311,10 +311,12 @@ impl MetricSource for LogStore {
         let Some(reading) = self.callback.0.get(name).map(|entry| entry.reading.clone()) else {
             return Err(Error::MetricMissing { name: name.into(), available: self.names(), lacks_validation: false });
         };
-        if reading.get().is_none() {
-            self.read_all()?;
+        if let Some(value) = reading.get() {
+            return Ok(value);
         }
-        Ok(reading.get().unwrap_or(f64::NAN))
+        // The other names share the read.
+        self.read_all()?;
+        Ok(reading.read()?)
     }
 
     fn is_stale(&mut self, name: &str) -> bool {

@@ -302,7 +302,7 @@ fn revived_into(store: &mut LogStore, mut revived: LogStore) -> LogStore {
     let mut snapshot = Snapshot::default();
     pending.add_to(&mut snapshot);
     let values: Vec<_> = snapshot.read().unwrap().into_iter().map(|(_, data)| data).collect();
-    state.fill(&values);
+    state.fill(&values).unwrap();
     let mut arrays = Snapshot::default();
     state.move_arrays("", &mut arrays);
     let arrays = arrays.read().unwrap().into_iter().map(|(name, data)| (name[METRICS_FOLDER.len()..].to_owned(), data));

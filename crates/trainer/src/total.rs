@@ -270,7 +270,7 @@ mod tests {
         let mut saved = total.state(&mut pending);
         let mut snapshot = Snapshot::default();
         pending.add_to(&mut snapshot);
-        saved.fill(&snapshot.read().unwrap().into_iter().map(|(_, data)| data).collect::<Vec<_>>());
+        saved.fill(&snapshot.read().unwrap().into_iter().map(|(_, data)| data).collect::<Vec<_>>()).unwrap();
         let text = serde_json::to_string(&saved).unwrap();
         Total::restore(&serde_json::from_str(&text).unwrap(), &Device::flex())
     }

@@ -85,7 +85,7 @@ pub fn is_at_hand(device: &Device) -> bool {
     CPU.get() == Cpu::AtHand && *device == Device::flex()
 }
 
-/// The values of a tensor whose read does not wait, or the tensor.
+/// The values of a tensor whose read does not wait, or the tensor. If the CPU fails, it is one NaN, with a message.
 ///
 /// An operation on the CPU (burn's `flex`) is complete when it returns. Copying a number costs less than keeping the
 /// tensor, and much less than joining it with others later.
@@ -106,11 +106,16 @@ pub fn values_at_hand<const D: usize, K: kind::Basic>(tensor: Tensor<D, K>) -> R
 /// The number of a tensor of one element whose read does not wait, or the tensor.
 #[expect(clippy::result_large_err, reason = "the tensor is returned to the caller")]
 fn at_hand<K: kind::Basic>(element: Tensor<1, K>) -> Result<f64, Tensor<1, K>> {
-    values_at_hand(element).and_then(|data| match data.num_elements() {
-        1 => Ok(data.iter::<f64>().next().unwrap_or(f64::NAN)),
-        // The caller reports the wrong shape.
-        _ => Err(Tensor::from_data(data, &Device::flex())),
-    })
+    let data = values_at_hand(element)?;
+    // The caller reports the wrong shape.
+    only_number(&data).ok_or_else(|| Tensor::from_data(data, &Device::flex()))
+}
+
+/// The number of a tensor of one element. `None` if it has another shape.
+pub fn only_number(data: &TensorData) -> Option<f64> {
+    let mut numbers = data.iter::<f64>();
+    let first = numbers.next()?;
+    numbers.next().is_none().then_some(first)
 }
 
 /// The number of times that this thread has waited for values from a device through [`read`].
@@ -176,7 +181,7 @@ pub fn reduce_on_host(values: &[f64], reduce: Reduce) -> f64 {
     let all = Tensor::from_data(TensorData::from(values), (&Device::flex(), DType::F64));
     let reduced = reduce(all);
     let count = reduced.shape().num_elements();
-    let number = reduced.try_into_data().ok().filter(|_| count == 1).and_then(|data| data.iter::<f64>().next());
+    let number = reduced.try_into_data().ok().and_then(|data| only_number(&data));
     number.unwrap_or_else(|| {
         tracing::error!("the function of a `reduce_fx` returned {count} elements instead of one, so the value becomes NaN");
         f64::NAN
@@ -193,7 +198,12 @@ pub fn read(scalars: &[Scalar]) -> Result<Vec<f64>> {
         scalar.register(&mut tensors);
     }
     let mut data = tensors.read()?.into_iter();
-    Ok(scalars.iter().map(|scalar| scalar.take_read(&mut data)).collect())
+    scalars.iter().map(|scalar| scalar.take_read(&mut data)).collect()
+}
+
+/// The next one of the tensors that were read, with `count` values.
+fn next_read(read: &mut impl Iterator<Item = TensorData>, count: usize) -> Result<TensorData> {
+    read.next().ok_or_else(|| ReadError { count, reason: "the device returned nothing".into() })
 }
 
 /// Tensors of any shape and type that are read together, in one transaction.

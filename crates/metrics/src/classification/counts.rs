@@ -148,12 +148,12 @@ fn multiclass(cells: &[f64], classes: usize) -> (Vec<ClassCounts>, f64) {
 
 fn pairs(cells: &[f64]) -> (Vec<ClassCounts>, f64) {
     let mut invalid = 0.0;
-    let of_label = |label: &[f64]| {
-        let cell = |target: usize, predicted: usize| label.get(target * 2 + predicted).copied().unwrap_or(f64::NAN);
+    let of_label = |label: &[f64; PAIR * 2]| {
+        let cell = |target: usize, predicted: usize| label[target * 2 + predicted];
         invalid += [BELOW, above(2)].into_iter().map(|target| cell(target, 0) + cell(target, 1)).sum::<f64>();
         ClassCounts { tp: cell(2, 1), fp: cell(1, 1), tn: cell(1, 0), fn_: cell(2, 0) }
     };
-    (cells.chunks(PAIR * 2).map(of_label).collect(), invalid)
+    (cells.as_chunks::<{ PAIR * 2 }>().0.iter().map(of_label).collect(), invalid)
 }
 
 /// The counts as named numbers, see [`Counts::stat_scores`].

@@ -257,7 +257,10 @@ impl Exact {
         let (mut pairs, mut wrong) = (vec![Vec::new(); classes], 0);
         for (scores, targets) in scores.chunks(classes).zip(targets.chunks(width)) {
             for (class, (score, pairs)) in scores.iter().zip(&mut pairs).enumerate() {
-                let target = targets.get(if self.one_of { 0 } else { class }).copied().unwrap_or(f64::NAN);
+                let Some(&target) = targets.get(if self.one_of { 0 } else { class }) else {
+                    wrong += 1;
+                    continue;
+                };
                 if self.ignore_index.is_some_and(|index| (index as f64 - target).abs() < 0.5) {
                     continue;
                 }

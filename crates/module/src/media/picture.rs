@@ -2,6 +2,7 @@
 
 mod draw;
 
+use serde_json::Value;
 use stormfire_loggers::{Error as LoggerError, Figure, Histogram, Logger, PrCurve, Table};
 use stormfire_metrics::picture::{Curves, Line, Matrix, Picture, Samples};
 
@@ -117,7 +118,8 @@ fn curves_table(curves: &Curves) -> Option<Table> {
     let table = Table::new(["line", x, y, at].into_iter().filter(|name| !name.is_empty()));
     let mut rows = lines.iter().flat_map(|line| {
         line.points.iter().enumerate().map(|(index, (x, y))| {
-            let at = (!at.is_empty()).then(|| line.at.get(index).copied().unwrap_or(f64::NAN).into());
+            // A line of points that belong to nothing has empty cells.
+            let at = (!at.is_empty()).then(|| line.at.get(index).map_or(Value::Null, |at| (*at).into()));
             [line.name.as_str().into(), (*x).into(), (*y).into()].into_iter().chain(at)
         })
     });

@@ -5,9 +5,12 @@ use std::{fmt, sync::Arc};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use stormfire_metrics::{Computed, Part};
-use stormfire_values::read::{Array, Values};
+use stormfire_values::{
+    ReadError,
+    read::{Array, Values},
+};
 
-use super::SavedScalar;
+use super::{SavedScalar, read_at};
 
 /// A part of a metric.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -85,17 +88,16 @@ impl SavedPart {
         }
     }
 
-    pub(super) fn fill(&mut self, read: &[TensorData]) {
+    pub(super) fn fill(&mut self, read: &[TensorData]) -> Result<(), ReadError> {
         match self {
-            SavedPart::Number(scalar) => scalar.fill(read),
+            SavedPart::Number(scalar) => scalar.fill(read)?,
             SavedPart::Array(array) => {
-                if let ArrayData::Pending(index) = array.data
-                    && let Some(data) = read.get(index)
-                {
-                    array.data = ArrayData::Held { values: data.clone() };
+                if let ArrayData::Pending(index) = array.data {
+                    array.data = ArrayData::Held { values: read_at(read, index)?.clone() };
                 }
             }
         }
+        Ok(())
     }
 
     pub(super) fn array_mut(&mut self) -> Option<&mut SavedArray> {
@@ -164,12 +166,11 @@ impl SavedComputed {
         }
     }
 
-    pub(super) fn fill(&mut self, read: &[TensorData]) {
+    pub(super) fn fill(&mut self, read: &[TensorData]) -> Result<(), ReadError> {
         if let SavedComputed::Pending { parts, .. } = self {
-            for part in parts {
-                part.fill(read);
-            }
+            parts.iter_mut().try_for_each(|part| part.fill(read))?;
             *self = SavedComputed::Read(self.value());
         }
+        Ok(())
     }
 }

@@ -80,17 +80,18 @@ impl LogStore {
         }
         self.has_news = true;
         let readings: Vec<Reading> = named.iter().flat_map(|(_, readings, _)| readings).map(|(_, reading)| reading.clone()).collect();
-        let mut read = Reading::read_all(&readings)?.into_iter();
+        // In one transaction.
+        Reading::read_all(&readings)?;
         let result = |(slot, readings, picture): (SavedSlot, Readings, Option<Picture>)| {
-            let numbers: Vec<_> = readings.into_iter().map(|(name, _)| (name, read.next().unwrap_or(f64::NAN))).collect();
+            let numbers = readings.into_iter().map(|(name, reading)| Ok((name, reading.read()?))).collect::<Result<Vec<_>>>()?;
             let computed = match (picture, &numbers[..]) {
                 (Some(picture), _) => Computed::Picture(picture),
                 (None, [(None, number)]) => Computed::One(*number),
                 (None, _) => Computed::Named(Named(numbers.into_iter().filter_map(|(name, number)| Some((name?, number))).collect())),
             };
-            (slot, computed)
+            Ok((slot, computed))
         };
-        Ok(named.into_iter().map(result).collect())
+        named.into_iter().map(result).collect()
     }
 
     /// On the other ranks: the numbers of all ranks in place of the own values. Names that this rank has not logged are

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Device, Int, IntDType, Tensor, TensorData};
 
-use super::{ReadError, Result, Tensors, sum_dtype, values_at_hand, wide::count_dtype, widen, without_halves};
+use super::{Result, Tensors, next_read, sum_dtype, values_at_hand, wide::count_dtype, widen, without_halves};
 
 /// Numbers in a shape, on the host or still on the device: what [`Scalar`](super::Scalar) is for one number.
 ///
@@ -127,8 +127,7 @@ impl Array {
         if let Values::Host(values) = &self.values {
             return Ok(values.to_vec());
         }
-        let data = read.next().ok_or_else(|| ReadError { count: self.len(), reason: "the device returned nothing".into() })?;
-        Ok(self.numbers(&data))
+        Ok(self.numbers(&next_read(read, self.len())?))
     }
 
     /// The numbers from the data of the tensor in [`Array::values`].

@@ -44,7 +44,7 @@ pub fn read_parts(parts: &[Part]) -> Result<Vec<Part>> {
     }
     let mut read = tensors.read()?.into_iter();
     let on_host = |part: &Part| match part {
-        Part::Number(scalar) => Ok(Part::Number(Scalar::Host(scalar.take_read(&mut read)))),
+        Part::Number(scalar) => Ok(Part::Number(Scalar::Host(scalar.take_read(&mut read)?))),
         Part::Array(array) if array.on_host().is_some() => Ok(Part::Array(array.clone())),
         Part::Array(array) => {
             let values = array.take_read(&mut read)?;

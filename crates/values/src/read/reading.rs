@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use super::{Part, Result, Scalar, read_parts};
+use super::{Part, ReadError, Result, Scalar, read_parts};
 
 type Function = dyn Fn(&[Part]) -> f64 + Send + Sync;
 
@@ -63,10 +63,10 @@ struct Inner {
     host: OnceLock<f64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pending {
-    /// `None` after the read.
-    source: Option<Source>,
+    /// After the read: the number itself.
+    source: Source,
     /// Whether a thread is reading it.
     is_claimed: bool,
 }
@@ -74,34 +74,40 @@ struct Pending {
 impl Reading {
     /// Wraps a scalar that will be read later.
     pub fn new(scalar: Scalar) -> Self {
-        match scalar {
-            Scalar::Host(value) => Self::of(OnceLock::from(value), None),
-            device @ Scalar::Device(_) => Self::of(OnceLock::new(), Some(Source::One(device))),
-        }
+        Self::of(Source::One(scalar))
     }
 
     /// Wraps a state that will be read later, and a function that makes it one number on the host. Readings of the same
     /// state share its read.
     pub fn computed(parts: &Arc<[Part]>, compute: OnHost) -> Self {
         if parts.iter().all(Part::is_on_host) {
-            return Self::of(OnceLock::from(compute.apply(parts)), None);
+            return Self::new(Scalar::Host(compute.apply(parts)));
         }
-        Self::of(OnceLock::new(), Some(Source::Computed(Arc::clone(parts), compute)))
+        Self::of(Source::Computed(Arc::clone(parts), compute))
     }
 
-    fn of(host: OnceLock<f64>, source: Option<Source>) -> Self {
+    fn of(source: Source) -> Self {
+        let host = if let Source::One(Scalar::Host(value)) = source { OnceLock::from(value) } else { OnceLock::new() };
         Reading(Arc::new(Inner { pending: Mutex::new(Pending { source, is_claimed: false }), settled: Condvar::new(), host }))
     }
 
     /// The origin of the number: the number itself if it was read.
     pub fn source(&self) -> Source {
-        let pending = self.lock().source.clone();
-        pending.unwrap_or_else(|| Source::One(Scalar::Host(self.get().unwrap_or(f64::NAN))))
+        self.lock().source.clone()
     }
 
     /// The value, if it was already read. Never waits.
     pub fn get(&self) -> Option<f64> {
         self.0.host.get().copied()
+    }
+
+    /// The value. Waits for it if it was not read yet. For several values, [`read_all`](Self::read_all) waits once.
+    ///
+    /// # Errors
+    /// As [`read`](crate::read::read).
+    pub fn read(&self) -> Result<f64> {
+        let values = Self::read_all(std::slice::from_ref(self))?;
+        values.first().copied().ok_or_else(|| ReadError { count: 1, reason: "it returned nothing".into() })
     }
 
     /// Reads all values in one transaction and returns them in order. Waits for values that other threads are reading.
@@ -128,12 +134,12 @@ impl Reading {
             return None;
         }
         let mut pending = self.lock();
-        if pending.is_claimed {
+        // Another thread may have read it since.
+        if pending.is_claimed || self.get().is_some() {
             return None;
         }
-        let source = pending.source.clone()?;
         pending.is_claimed = true;
-        Some(Claim { reading: self, source })
+        Some(Claim { reading: self, source: pending.source.clone() })
     }
 
     /// Waits until no thread is reading it.
@@ -177,10 +183,12 @@ fn settle(claims: &[Claim<'_>]) -> Result<()> {
     }
     let read = read_parts(&parts)?;
     for (claim, (start, _)) in claims.iter().zip(starts) {
-        claim.settle(match &claim.source {
-            Source::One(_) => read.get(start).map_or(f64::NAN, Part::number),
-            Source::Computed(state, compute) => compute.apply(read.get(start..start + state.len()).unwrap_or_default()),
-        });
+        let value = match &claim.source {
+            Source::One(_) => read.get(start).map(Part::number),
+            Source::Computed(state, compute) => read.get(start..start + state.len()).map(|parts| compute.apply(parts)),
+        };
+        let missing = || ReadError { count: parts.len(), reason: format!("it returned {}", read.len()) };
+        claim.settle(value.ok_or_else(missing)?);
     }
     Ok(())
 }
@@ -193,8 +201,8 @@ struct Claim<'a> {
 
 impl Claim<'_> {
     fn settle(&self, value: f64) {
-        self.reading.0.host.get_or_init(|| value);
-        self.reading.lock().source = None;
+        let value = *self.reading.0.host.get_or_init(|| value);
+        self.reading.lock().source = Source::One(Scalar::Host(value));
     }
 }
 
@@ -227,7 +235,7 @@ mod tests {
         assert_eq!(Reading::read_all(&[reading.clone(), Reading::new(Scalar::Host(1.0)), reading.clone()]).unwrap(), [0.5, 1.0, 0.5]);
         assert_eq!(Reading::read_all(std::slice::from_ref(&reading)).unwrap(), [0.5]);
         assert_eq!(device_reads() - before, 1);
-        assert_eq!(reading.get(), Some(0.5));
+        assert_eq!((reading.get(), reading.read()), (Some(0.5), Ok(0.5)));
     }
 
     #[test]

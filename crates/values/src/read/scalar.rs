@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use super::{OnDevice, Parts, Tensors, at_hand, read, sum_dtype, widen};
+use super::{OnDevice, Parts, Result, Tensors, at_hand, next_read, read, sum_dtype, widen};
 
 /// A number, on the host or still on the device.
 ///
@@ -42,13 +42,14 @@ impl Scalar {
     }
 
     /// The number from what was read.
-    pub(super) fn take_read(&self, read: &mut impl Iterator<Item = TensorData>) -> f64 {
-        let mut sum = || read.next().map_or(f64::NAN, |data| data.iter::<f64>().sum());
+    pub(super) fn take_read(&self, read: &mut impl Iterator<Item = TensorData>) -> Result<f64> {
+        let mut sum = || next_read(read, 1).map(|data| data.iter::<f64>().sum::<f64>());
         match self {
-            Scalar::Host(value) => *value,
+            Scalar::Host(value) => Ok(*value),
             Scalar::Device(value) => {
                 let Parts { closed, host, .. } = value.parts();
-                closed.as_ref().map_or(0.0, |_| sum()) + sum() + host
+                let closed = if closed.is_some() { sum()? } else { 0.0 };
+                Ok(closed + sum()? + host)
             }
         }
     }
