@@ -55,7 +55,7 @@ impl LightningModule for Digits {
     }
 
     fn validation_step(&self, batch: MnistBatch, _batch_idx: usize) -> Result<StepOutput> {
-        // Of all validation batches, each of which is on one rank.
+        // The accuracy of all validation batches, each of which is on one rank.
         self.log("val_acc", accuracy(&self.forward(batch.images), &batch.targets)).prog_bar(true);
         Ok(StepOutput::none())
     }

@@ -50,7 +50,7 @@ pub enum PruningNorm {
     Max,
 }
 
-/// What is compared with what.
+/// The group in which weights are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
     All,
@@ -67,7 +67,7 @@ type Chooses = Box<dyn Fn(&str) -> bool>;
 /// after every step.
 ///
 /// The masks are those of `torch.nn.utils.prune`: each amount is a share (or number) of the weights that are not pruned
-/// yet, so `0.5` in each of two epochs leaves a quarter. Of two equal weights, the earlier one goes first.
+/// yet, so `0.5` in each of two epochs leaves a quarter. If two weights are equal, the earlier one is pruned first.
 ///
 /// | option | compares | as in torch |
 /// |---|---|---|

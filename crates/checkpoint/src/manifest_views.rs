@@ -48,7 +48,7 @@ pub struct SavedOptimizer {
 pub enum SavedSchedule {
     /// A scheduler of burn, in its state before its last step.
     Scheduler {
-        /// By the index of the parameter group and the field: `{"0.current_iter": 5}`.
+        /// The key is the index of the parameter group and the field: `{"0.current_iter": 5}`.
         before_last_step: Map<String, Value>,
         /// How often its learning rate was requested.
         looks: u64,

@@ -118,7 +118,7 @@ pub fn load(
 struct State {
     tensors: Vec<(String, u64, TensorData)>,
     scalars: BTreeMap<String, Scalar>,
-    /// By id. burn chooses the group of a parameter by its path.
+    /// The paths of the parameters, by id. burn chooses the group of a parameter by its path.
     paths: BTreeMap<u64, String>,
 }
 

@@ -59,7 +59,7 @@ impl Way {
         self.steps.last().is_some_and(|(name, _)| name == "weight") && self.is_in(&["Linear"])
     }
 
-    /// The counter that PyTorch has beside this parameter, if it is the last one of a `BatchNorm`.
+    /// The counter that PyTorch stores next to this parameter, if it is the last one of a `BatchNorm`.
     pub(crate) fn batch_counter(&self) -> Option<Self> {
         let is_last = self.steps.last().is_some_and(|(name, _)| name == "running_var") && self.is_in(&["BatchNorm"]);
         is_last.then(|| {
@@ -93,7 +93,7 @@ pub(crate) fn is_saved_transposed<const D: usize>(param: &Param<Tensor<D>>) -> b
 
 /// The tensors of a PyTorch program with the names and in the layout of burn.
 pub(crate) struct Translated {
-    /// By the module's path.
+    /// The tensors that were found, by the module's path.
     pub(crate) found: BTreeMap<String, Unread>,
     /// The other tensors, by PyTorch's name.
     pub(crate) others: BTreeMap<String, Unread>,
@@ -101,7 +101,8 @@ pub(crate) struct Translated {
     pub(crate) wanted: BTreeMap<String, Vec<String>>,
 }
 
-/// Finds the tensor of each parameter, and converts it to burn's layout. Of some paths, `has_burns_layout`.
+/// Finds the tensor of each parameter, and converts it to burn's layout. The tensors of paths for which
+/// `has_burns_layout` is true are in it already.
 pub(crate) fn translate<M: Module>(module: &M, tensors: BTreeMap<String, Unread>, has_burns_layout: impl Fn(&str) -> bool) -> Translated {
     let result = Translated { found: BTreeMap::new(), others: tensors, wanted: BTreeMap::new() };
     let mut visitor = Translate { way: Way::default(), result, has_burns_layout };
@@ -119,7 +120,7 @@ impl<F: Fn(&str) -> bool> Translate<F> {
     fn visit(&mut self, is_saved_transposed: bool) {
         let (path, names) = (self.way.path(), self.way.in_pytorch());
         if let Some(tensor) = names.iter().find_map(|name| self.result.others.remove(name)) {
-            // Of both, or of none, the forms are the same.
+            // If both are true, or both are false, the forms are the same.
             let differs = (self.has_burns_layout)(&path) == is_saved_transposed;
             let is_transposed = self.way.is_transposed() && differs && tensor.shape.len() == 2;
             self.result.found.insert(path.clone(), if is_transposed { tensor.transposed() } else { tensor });

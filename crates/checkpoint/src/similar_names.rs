@@ -54,7 +54,7 @@ pub(crate) fn rename_rule(wanted: &[Wanted<'_>], others: &[(&str, &[usize])]) ->
         let replaced = others.iter().filter_map(|(name, _)| Some(format!("{to}{}", name.strip_prefix(from)?)));
         *count = replaced.filter(|name| names.contains(name.as_str())).count();
     }
-    // Of equal rules, the shorter one.
+    // Between equal rules, the shorter one wins.
     let ((from, to), count) = rules.into_iter().max_by_key(|((from, to), count)| (*count, std::cmp::Reverse(from.len() + to.len())))?;
     (count >= 2 && 2 * count >= wanted.len()).then(|| (format!("^{}", regex::escape(from)), to.to_owned()))
 }

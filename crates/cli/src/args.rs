@@ -360,8 +360,8 @@ impl<'a> Parser<'a> {
         }
         let is_flag = self.schema.leaf(path).is_some_and(|leaf| leaf.kinds.is_flag());
         let next = self.args.get(self.next)?;
-        // `--trainer.barebones fit` has no value, but a command. Of all other words, only the reader of values knows
-        // which are booleans: `--trainer.barebones 0` is refused as `--trainer.barebones=0` is.
+        // `--trainer.barebones fit` has no value, but a command. For all other words, only the reader of values can
+        // recognize a boolean: `--trainer.barebones 0` is refused as `--trainer.barebones=0` is.
         if is_flag && (next.contains('=') || self.command_of(next).is_some()) {
             return None;
         }

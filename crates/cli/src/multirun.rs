@@ -68,7 +68,7 @@ pub(crate) fn plan(line: &Line, root: PathBuf) -> Result<Plan> {
         return Err(Problem::general("`--multirun`: no option has several values").help(help).into());
     }
     if varied.contains(&ROOT) {
-        return Err(Problem::general(format!("`--multirun`: each run has a folder of its own, so {} has one value", any_of([ROOT]))).into());
+        return Err(Problem::general(format!("`--multirun`: each run has its own folder, so {} has one value", any_of([ROOT]))).into());
     }
     Ok(Plan { common, runs, jobs: line.jobs.unwrap_or(1).max(1), root, is_dry: line.dry_run })
 }

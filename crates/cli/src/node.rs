@@ -211,7 +211,7 @@ impl<'de> Visitor<'de> for AnyTree {
         let mut fields = IndexMap::new();
         while let Some((name, value)) = entries.next_entry::<String, Node>()? {
             if fields.insert(name.clone(), value).is_some() {
-                return Err(A::Error::custom(format!("`{name}` is there twice")));
+                return Err(A::Error::custom(format!("`{name}` is given twice")));
             }
         }
         Ok(Tree::Map(fields))

@@ -21,8 +21,8 @@ pub(super) fn rank() -> Option<usize> {
 }
 
 /// `14:03:07 WARN stormfire_loggers: what happened name=value`. With several runs in the process: `14:03:07 WARN
-/// stormfire_loggers: [version_3] what happened name=value`. Of one of several ranks:
-/// `14:03:07 WARN stormfire_loggers: [rank 1] what happened name=value`.
+/// stormfire_loggers: [version_3] what happened name=value`. On one of several ranks: `14:03:07 WARN stormfire_loggers:
+/// [rank 1] what happened name=value `.
 #[derive(Default)]
 pub(super) struct Line {
     /// The reader knows the run, so its name is left out.

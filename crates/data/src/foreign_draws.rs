@@ -127,7 +127,7 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    /// The batch is there. One device read.
+    /// Ends the check once the batch is complete. It reads the device once.
     pub(crate) fn end(self) {
         let Planned { expected, device, counted } = &self.planned;
         let is_moved = draw(device).to_bits() != expected.to_bits();

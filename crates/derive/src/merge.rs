@@ -9,9 +9,9 @@ use crate::input::{each_word, home, members, text};
 /// How a field is merged.
 #[derive(Clone, PartialEq, Eq)]
 enum How {
-    /// By its own rule.
+    /// The field's type has its own rule.
     Own,
-    /// By a variant of `Rule`.
+    /// The rule is a variant of `Rule`.
     Rule(Ident),
     /// It must be equal.
     Same,

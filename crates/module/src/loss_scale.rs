@@ -22,7 +22,7 @@ impl Default for LossScale {
 }
 
 impl LossScale {
-    /// At this scale an overflow is none of `f16`: the gradients are not finite by themselves.
+    /// The smallest scale. With it, gradients that are not finite have no overflow of `f16` as their cause.
     pub const SMALLEST: f64 = 1.0;
     /// Steps without an overflow until the scale grows.
     pub const GROWS_AFTER: u32 = 2000;

@@ -176,7 +176,7 @@ mod tests {
         Net { frozen: linear().no_grad(), norm: BatchNormConfig::new(2).init(&device), body: linear() }
     }
 
-    /// Of the statistic at a path.
+    /// Returns the id of the statistic at a path.
     fn id(net: &Net, path: &'static str) -> ParamId {
         struct Find(&'static str, Option<ParamId>);
         impl EachFloat for Find {

@@ -69,7 +69,7 @@ pub struct StepPlan {
     pub detect_anomaly: bool,
     /// Whether and when losses and gradients are checked.
     pub finite: FiniteCheck,
-    /// By which a loss is multiplied before its backward pass. Its gradients are divided by it before
+    /// The factor by which a loss is multiplied before its backward pass. The gradients are divided by it before
     /// [`StepHooks::on_after_backward`], and checked before each step: those of a wide loss may not fit into `f16`.
     pub loss_scale: Option<LossScale>,
 }

@@ -114,7 +114,7 @@ impl Threads {
     /// How a batch is divided.
     ///
     /// # Errors
-    /// The batch is none of the module's type.
+    /// The batch does not have the module's batch type.
     pub(crate) fn division<M: 'static, B: 'static>(&self) -> Result<&Division<M, B>> {
         self.division.downcast_ref().ok_or_else(|| {
             let reason = "`Stepper::automatic` was given a batch of another type than the module's, which cannot be divided";

@@ -139,7 +139,7 @@ impl Formula<AdamW> for AdamWFormula {
     }
 }
 
-/// What the moments lack of a mean: `1 - beta^time`.
+/// The bias corrections of the moments: `1 - beta^time`.
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "as burn does")]
 fn left(betas: [f32; 2], time: usize) -> [f32; 2] {
     betas.map(|beta| 1.0 - beta.powi(time as i32))

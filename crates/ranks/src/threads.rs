@@ -28,8 +28,8 @@ use meeting::{Brought, Meeting};
 /// In `body`, [`here`](crate::here) returns the communicator of the rank. A rank that returns an error or panics aborts
 /// the others. A panic becomes the result [`Error::Rank`] of that rank.
 ///
-/// Each rank has a `rayon` pool of its own, in which its kernels run. The threads of the caller's pool are divided
-/// among the ranks, each gets at least one. In one pool the ranks would wait for each other's kernels.
+/// Each rank has its own `rayon` pool, in which its kernels run. The threads of the caller's pool are divided among the
+/// ranks. Each rank gets at least one. If the ranks shared a pool, they would wait for each other's kernels.
 ///
 /// ```
 /// use stormfire_ranks::{Error, here, threads};

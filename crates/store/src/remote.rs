@@ -230,8 +230,8 @@ fn io_error(error: &StoreError) -> io::Error {
     io::Error::new(kind, without_secrets(&error.to_string()))
 }
 
-/// The text of an error on one line, without secrets. Removes the queries of URLs, which contain Azure's signature. Of
-/// a server's answer, keeps only code and message, because S3 repeats the whole request with the session token.
+/// The text of an error on one line, without secrets. Removes the queries of URLs, which contain Azure's signature.
+/// Keeps only code and message of a server's answer, because S3 repeats the whole request with the session token.
 fn without_secrets(text: &str) -> String {
     let said = |tag: &str| {
         let (_, rest) = text.split_once(&format!("<{tag}>"))?;

@@ -141,7 +141,7 @@ pub(crate) fn name_again(path: &Path, make: impl FnMut(&Path) -> io::Result<()>)
 fn rename(name: TempPath, path: &Path) -> io::Result<()> {
     let old = name.to_path_buf();
     name.persist(path).map_err(|error| error.error)?;
-    // By POSIX, renaming one name of a file to another name of the same file does nothing.
+    // In POSIX, renaming one name of a file to another name of the same file does nothing.
     let _ = fs::remove_file(old);
     folder::sync(folder::of(path))
 }

@@ -33,7 +33,7 @@ pub(crate) struct RunState {
     pub(crate) place: Place,
     pub(crate) log: LogState,
     pub(crate) pending: Pending,
-    /// By key.
+    /// The states of the callbacks, by key.
     pub(crate) callbacks: BTreeMap<String, Saved>,
     pub(crate) data_module: Saved,
     /// The positions of the loggers, if they were awaited.

@@ -11,7 +11,7 @@ use stormfire_optim::{
 /// The rates that a caller has set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NewRates {
-    /// By the name of the optimizer. Without a name, of the only optimizer.
+    /// The new rates, by the name of the optimizer. Without a name, the rate is that of the only optimizer.
     set: Vec<(Option<String>, f64)>,
     sweep: Option<RateSweep>,
 }

@@ -39,7 +39,7 @@ fn code(row: &str) -> Option<&str> {
     let text = row.trim_start_matches('`');
     let fence = &row[..row.len() - text.len()];
     let (text, _) = text.split_once(fence).filter(|_| !fence.is_empty())?;
-    // Of ``` `` `a` `` ```, the spaces do not count.
+    // The spaces in ``` `` `a` `` ``` do not count.
     Some(if fence.len() > 1 { text.trim() } else { text })
 }
 

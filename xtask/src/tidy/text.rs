@@ -67,7 +67,7 @@ pub(super) fn has_heading(page: &str, anchor: &str) -> bool {
             continue;
         }
         let name = anchor_of(heading);
-        // Of equal headings, the second one gets a number.
+        // A repeated heading gets a number.
         let number = seen.iter().filter(|before| **before == name).count();
         if anchor == name && number == 0 || anchor == format!("{name}-{number}") {
             return true;

@@ -197,7 +197,7 @@ impl Net {
         Self { body: linear(), norm: BatchNormConfig::new(1).init(&device), head: linear() }.train()
     }
 
-    /// Of body and head, and the running mean.
+    /// The weights of body and head, and the running mean.
     fn values(&self) -> [f32; 3] {
         let of = |layer: &Linear| layer.weight.val().into_data().iter::<f32>().next().unwrap();
         [of(&self.body), of(&self.head), self.norm.running_mean.value_sync().into_data().iter::<f32>().next().unwrap()]

@@ -54,7 +54,7 @@ pub struct WeightAveraging {
     loaded: Option<(Saved, Vec<String>)>,
     /// Whether a fit is counted.
     has_begun: bool,
-    /// Of [`StochasticWeightAveraging`](super::StochasticWeightAveraging), once it has started.
+    /// The state of [`StochasticWeightAveraging`](super::StochasticWeightAveraging), once it has started.
     pub(super) annealed: Option<Annealed>,
     /// The name of the callback in errors.
     name: &'static str,

@@ -101,7 +101,7 @@ fn nan_is_the_worst_of_all_scores() {
     assert_eq!(epochs(&mut bench, &mut callback, &[f64::NAN]), ["+loss=nan.ckpt"]);
     assert_eq!(callback.best_model_score(), Some(f64::NEG_INFINITY));
     assert!(callback.current_score().is_some_and(f64::is_nan));
-    // The second is not better than the first. Of equal values, the first stays.
+    // The second is not better than the first. If values are equal, the first one stays.
     assert_eq!(epochs(&mut bench, &mut callback, &[f64::NAN, -9.0, -9.0]), ["+loss=-9.0.ckpt", "-loss=nan.ckpt"]);
 }
 

@@ -23,7 +23,7 @@ pub(crate) const OWN: [Own; 9] = [
         name: "config",
         short: Some('c'),
         value: Some("FILE"),
-        about: "Read options from a YAML, TOML or JSON file. Of several files a later one wins, and flags win over all.",
+        about: "Read options from a YAML, TOML or JSON file. A later file wins over an earlier one, and flags win over all.",
         ..PLAIN
     },
     Own {

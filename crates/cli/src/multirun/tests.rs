@@ -23,7 +23,7 @@ fn every_combination_is_a_run() {
 fn mistakes_are_named() {
     let told = |options: &[(&str, &str)]| plan(&line(options), "root".into()).unwrap_err().to_string();
     assert!(told(&[("model.lr", "1")]).starts_with("`--multirun`: no option has several values\n  help: "));
-    assert!(told(&[(ROOT, "a,b")]).contains("a folder of its own"));
+    assert!(told(&[(ROOT, "a,b")]).contains("its own folder"));
     assert!(told(&[("a", "int(0,2)")]).contains("the command `sweep` draws from a range"));
     assert_eq!(told(&[("a", "range(0,200)"), ("b", "range(0,200)")]), "b: these are more than 10000 runs");
 }

@@ -129,7 +129,7 @@ trackers! {
         tags: Vec<String> => |logger, tags: Vec<String>| tags.into_iter().fold(logger, WandbLogger::tag),
         /// The id of the run.
         id: String,
-        /// What stands before every name.
+        /// The prefix of every name.
         prefix: String,
         /// Which checkpoints are stored with the run.
         log_model: LogModel => |logger: WandbLogger, which: LogModel| logger.log_model(which.into()),
@@ -160,7 +160,7 @@ trackers! {
         },
         /// Which checkpoints are stored with the run.
         log_model: LogModel => |logger: MlflowLogger, which: LogModel| logger.log_model(which.into()),
-        /// What stands before every name.
+        /// The prefix of every name.
         prefix: String,
         /// Whether a certificate that cannot be verified is accepted.
         insecure_tls: bool,
@@ -189,7 +189,7 @@ trackers! {
         experiment_name: String,
         /// The tags of the experiment.
         tags: Vec<String> => |logger, tags: Vec<String>| tags.into_iter().fold(logger, CometLogger::tag),
-        /// What stands before every name.
+        /// The prefix of every name.
         prefix: String,
         /// Which checkpoints are stored with the run.
         log_model: LogModel => |logger: CometLogger, which: LogModel| logger.log_model(which.into()),
@@ -206,7 +206,7 @@ trackers! {
         run_name: String,
         /// The tags of the run.
         tags: Vec<String> => |logger, tags: Vec<String>| tags.into_iter().fold(logger, NeptuneLogger::tag),
-        /// What stands before every name.
+        /// The prefix of every name.
         prefix: String,
         /// Which checkpoints are stored with the run.
         log_model: LogModel => |logger: NeptuneLogger, which: LogModel| logger.log_model(which.into()),
@@ -223,7 +223,7 @@ trackers! {
         server_url: Address => |logger: TrackioLogger, address: Address| logger.server_url(address.0),
         /// A Space of Hugging Face, such as `user/space`.
         space: String,
-        /// What stands before every name.
+        /// The prefix of every name.
         prefix: String,
         /// Whether a refused record is an error.
         strict: bool,

@@ -14,8 +14,8 @@ use crate::registry::Better;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SweepConfig {
-    /// How to choose the values: `grid` takes every combination, `random` and `tpe` draw. By default `grid` for lists,
-    /// and `tpe` for ranges.
+    /// How to choose the values: `grid` takes every combination, `random` and `tpe` draw. The default is `grid` for
+    /// lists and `tpe` for ranges.
     search: Option<Search>,
     /// The number of trials of `random` and `tpe`. Default: 20.
     pub(super) trials: Option<usize>,

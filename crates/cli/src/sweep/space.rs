@@ -91,7 +91,7 @@ fn dimension(path: &str, node: &Node, schema: &Schema) -> Result<Dimension> {
         return Err(Problem::new(source, format!("there is no option `{}`", quote::name(path))).help(did_you_mean(path, known)).into());
     }
     if path == crate::children::ROOT || ["sweep", "tune"].contains(&path.split('.').next().unwrap_or_default()) {
-        let message = format!("`{path}` has one value in a sweep: each trial has a folder of its own");
+        let message = format!("`{path}` has one value in a sweep: each trial has its own folder");
         return Err(Problem::new(source, message).into());
     }
     if schema.leaf(path).is_some_and(|leaf| leaf.is_secret) {

@@ -31,7 +31,7 @@ pub fn accuracy(logits: &Tensor<2>, targets: &Tensor<1, Int>) -> Mean {
 
 /// Top-k accuracy: the share of items whose target is among the `k` largest logits, in `0..=1`.
 ///
-/// Shapes as in [`accuracy`]. Of equal logits the one of the lower class comes first. If `k` is at least the number of
+/// Shapes as in [`accuracy`]. If logits are equal, the lower class comes first. If `k` is at least the number of
 /// classes, the result is 1.
 pub fn top_k_accuracy(logits: &Tensor<2>, targets: &Tensor<1, Int>, k: usize) -> Mean {
     let [items, _] = logits.dims();

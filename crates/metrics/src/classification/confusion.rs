@@ -9,17 +9,17 @@ use super::{
 };
 use crate::{computed::Outline, metric::Metric, picture::Matrix};
 
-/// By what the cells of a confusion matrix are divided.
+/// The divisor of the cells of a confusion matrix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Normalize {
-    /// By nothing: they are counts.
+    /// The cells are counts.
     #[default]
     None,
-    /// By the targets of their row.
+    /// Each cell is divided by the targets of its row.
     Targets,
-    /// By the predictions of their column.
+    /// Each cell is divided by the predictions of its column.
     Predictions,
-    /// By all items.
+    /// Each cell is divided by the number of items.
     All,
 }
 
@@ -137,12 +137,12 @@ impl Metric for Confusion {
 /// How much a disagreement weighs in Cohen's kappa.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KappaWeights {
-    /// Each the same.
+    /// All disagreements weigh the same.
     #[default]
     None,
-    /// By the distance of the classes.
+    /// The weight is the distance of the classes.
     Linear,
-    /// By the square of their distance.
+    /// The weight is the square of the distance of the classes.
     Quadratic,
 }
 

@@ -108,7 +108,7 @@ scores! {
     hamming_distance => ScoreKind::HammingDistance;
     /// Intersection over union of a whole data set, `tp / (tp + fp + fn)`.
     jaccard => ScoreKind::Jaccard;
-    /// `2·tp / (2·tp + fp + fn)` of a whole data set, which is the F1 score. Of single images, see
+    /// `2·tp / (2·tp + fp + fn)` of a whole data set, which is the F1 score. For single images, see
     /// [`segmentation`](mod@crate::image::segmentation).
     dice => ScoreKind::FBeta(1.0);
 }

@@ -197,7 +197,7 @@ impl Multiclass {
     }
 
     /// A prediction is right if the target is among the `k` largest scores. Then it counts as the target, otherwise as
-    /// the class with the largest score, as in torchmetrics since 1.6. Of equal scores the one of the lower class comes
+    /// the class with the largest score, as in torchmetrics since 1.6. If scores are equal, the lower class comes
     /// first. Default 1.
     ///
     /// # Errors

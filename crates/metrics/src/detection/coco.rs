@@ -97,7 +97,7 @@ type Judged = Vec<(bool, bool)>;
 /// The results of one class for objects of some size.
 #[derive(Clone, Debug)]
 struct Curves {
-    /// Of each number of boxes ([`MOST`]), the average precision and the recall at each IoU threshold.
+    /// The average precision and the recall at each IoU threshold, for each number of boxes ([`MOST`]).
     of_most: [[(f64, f64); IOUS]; 3],
 }
 
@@ -118,7 +118,7 @@ fn by_image<'a>(rows: &'a [f64], width: usize, counts: impl Iterator<Item = f64>
 }
 
 impl Evaluation {
-    /// Of rows of found boxes, of objects, and of their numbers in each image. `None` if one is invalid.
+    /// Evaluates rows of found boxes and of objects, with the number of each per image. `None` if a row is invalid.
     pub(super) fn of(found: &[f64], objects: &[f64], images: &[f64], classes: usize) -> Option<Self> {
         let is_class = |class: f64| class >= 0.0 && class < classes as f64;
         let is_valid = found.iter().chain(objects).all(|number| !number.is_nan())

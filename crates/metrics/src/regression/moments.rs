@@ -17,14 +17,14 @@ use crate::merge::{Merge, MergeError};
 pub struct Moments {
     count: f64,
     mean: [Scalar; 2],
-    /// Of x², y² and xy.
+    /// The sums of `(x - x̄)²`, `(y - ȳ)²` and `(x - x̄)(y - ȳ)`.
     deviation: [Scalar; 3],
     /// The relative rounding error of a mean.
     epsilon: f64,
 }
 
 impl Moments {
-    /// Of the pairs of one batch.
+    /// The moments of the pairs of one batch.
     pub(crate) fn of(x: Tensor<1>, y: Tensor<1>) -> Self {
         let [count] = x.dims();
         if count == 0 {

@@ -3,7 +3,7 @@
 /// The documents of a query, from the highest score to the lowest, each with its score and relevance.
 pub(super) struct Query(Vec<(f64, f64)>);
 
-/// Sorts documents by query and score. Of equal scores the document that came first is before the others.
+/// Sorts documents by query and score. Documents with equal scores keep their order.
 pub(super) fn queries(scores: &[f64], relevance: &[f64], of: &[f64]) -> Vec<Query> {
     let mut order: Vec<usize> = (0..scores.len().min(relevance.len()).min(of.len())).collect();
     order.sort_by(|a, b| of[*a].total_cmp(&of[*b]).then(scores[*b].total_cmp(&scores[*a])));

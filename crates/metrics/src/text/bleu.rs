@@ -94,7 +94,7 @@ impl BleuOptions {
             let mut words = Words::default();
             let prediction = self.words(prediction.as_ref(), &mut words);
             let references: Vec<Vec<u32>> = references.as_ref().iter().map(|text| self.words(text.as_ref(), &mut words)).collect();
-            // Of two lengths at the same distance the shorter one, as in `mteval` and sacreBLEU.
+            // If two lengths are equally close, the shorter one wins, as in `mteval` and sacreBLEU.
             let closest = references.iter().map(Vec::len).min_by_key(|length| (length.abs_diff(prediction.len()), *length));
             let Some(closest) = closest else {
                 let reason = format!("prediction {index} has no reference");

@@ -17,8 +17,8 @@ use crate::{
 /// ROUGE-N compares sequences of N words. ROUGE-L compares the longest common subsequence. The names are
 /// `rouge1_precision`, `rouge1_recall`, `rouge1_f`, and the same with `rouge2` and `rougeL`.
 ///
-/// Words are lower-case letters and digits of ASCII, without stemming, as in the package `rouge-score`. Of several
-/// references the one with the best F1 counts, for each kind of score.
+/// Words are lower-case letters and digits of ASCII, without stemming, as in the package `rouge-score`. If an item has
+/// several references, the one with the best F1 counts, for each kind of score.
 ///
 /// ```
 /// use stormfire_metrics::{Metric, text::rouge};

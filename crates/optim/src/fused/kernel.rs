@@ -15,7 +15,7 @@ pub(super) trait Rule: Sync {
 /// [`burn::optim::Adam`].
 pub(super) struct AdamRule {
     pub(super) betas: [f32; 2],
-    /// Of the first moment.
+    /// The factor of the first moment, which corrects the bias.
     pub(super) factor: f32,
     pub(super) epsilon: f32,
     /// The weight decay, which is added to the gradient.
@@ -39,10 +39,10 @@ impl Rule for AdamRule {
 /// [`burn::optim::AdamW`].
 pub(super) struct AdamWRule {
     pub(super) betas: [f32; 2],
-    /// By which the moments are divided.
+    /// The divisors that correct the bias of the moments.
     pub(super) left: [f32; 2],
     pub(super) epsilon: f32,
-    /// What the weight decay keeps of a value.
+    /// The factor of a value that weight decay leaves.
     pub(super) kept: Option<f32>,
     pub(super) rate: f32,
 }

@@ -1,4 +1,4 @@
-//! What this rank knows of another one.
+//! The state of another rank, as this rank knows it.
 
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,9 @@ pub(super) struct Peer {
     pub(super) sent: u64,
     pub(super) acknowledged: u64,
     pub(super) received: u64,
-    /// It knows of the failure, and is ending.
+    /// It has noticed the failure, and is ending.
     pub(super) noticed: bool,
-    /// It has said that it ends: the number of calls that it had completed.
+    /// It has announced its end: the number of calls that it had completed.
     pub(super) ended: Option<u64>,
 }
 

@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// about a second after such a rank.
 const SUSPICIOUS: u32 = 3;
 
-/// What the thread that calls MPI shows of itself.
+/// The activity of the thread that calls MPI, for the threads that wait for it.
 #[derive(Default)]
 pub(super) struct Pulse {
     /// A number that changes while MPI returns.

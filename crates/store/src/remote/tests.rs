@@ -104,7 +104,7 @@ impl ObjectStore for Broken {
     }
 }
 
-/// Of three parts.
+/// The length of three parts.
 const LEN: usize = 20 << 20;
 
 #[test]

@@ -148,8 +148,8 @@ impl SearchFolders {
     }
 }
 
-/// Sorts the checkpoints of each run by progress, and the runs by the time of their last save. Of two names of one
-/// file, the file itself comes before the link.
+/// Sorts the checkpoints of each run by progress, and the runs by the time of their last save. If a file has two names,
+/// the file itself comes before the link.
 fn newest_first(found: Vec<(PathBuf, Manifest)>) -> Vec<(PathBuf, Manifest)> {
     let mut runs: Vec<Vec<(PathBuf, Manifest)>> = Vec::new();
     for one in found {

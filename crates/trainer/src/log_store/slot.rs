@@ -59,7 +59,7 @@ impl Step {
         Self { value, items, readings: None }
     }
 
-    /// Of numbers with their names below that of the metric.
+    /// The slot of restored numbers, with their names below that of the metric.
     pub(super) fn restored(numbers: Vec<(Option<String>, Scalar)>) -> Self {
         let value = match &numbers[..] {
             [(None, scalar)] => Logged::Scalar(scalar.clone()),

@@ -114,7 +114,7 @@ impl<B> InUse<B> {
     }
 }
 
-/// What a run is called whose parameters and steps have this type.
+/// The name of the precision whose parameters and steps have this type.
 fn name_of(dtype: FloatDType) -> &'static str {
     match dtype {
         FloatDType::F64 => "64-true",
@@ -124,7 +124,8 @@ fn name_of(dtype: FloatDType) -> &'static str {
     }
 }
 
-/// Whether the parameters in a checkpoint of a precision with this name have this type. An unknown name says nothing.
+/// Whether the parameters in a checkpoint of a precision with this name have this type. An unknown name is compared
+/// with `f16` only.
 pub(crate) fn has_parameters_of(name: &str, dtype: FloatDType) -> bool {
     match name.parse::<Precision>() {
         Ok(precision) => precision.of_parameters() == dtype,

@@ -54,8 +54,8 @@ pub(super) fn on_exception<M: LightningModule, D: DataModule>(
     }
 }
 
-/// Of the waiting checkpoints, those stay whose state was kept: the state of the last boundary, where they were
-/// requested. The names of the others become free, unless an older file of the run has the name.
+/// Keeps the waiting checkpoints whose state was kept: the state of the last boundary, where they were requested. The
+/// names of the others become free, unless an older file of the run has the name.
 fn give_up<M: LightningModule>(engine: &mut Engine<M>, waiting: usize) {
     let is_kept = engine.books.kept.is_some();
     let requests = &mut engine.run.place.requests;

@@ -68,7 +68,7 @@ impl TrialRecord {
             let names = self.params.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             Error::config(option(), format!("the space has only {names}"), "add it to the `Space`")
         })?;
-        T::deserialize(value).map_err(|error| Error::config(option(), error.to_string(), "ask for the type of its values"))
+        T::deserialize(value).map_err(|error| Error::config(option(), error.to_string(), "request the type of its values"))
     }
 
     /// The record after the trial has ended with a score or an error.

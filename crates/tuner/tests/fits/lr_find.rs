@@ -15,7 +15,7 @@ use stormfire_values::Every;
 use crate::{Batch, Line, Net, alone, bits, line_data, mse, quiet};
 use stormfire_tuner::{LrFind, Tuner};
 
-/// Of PyTorch, Lightning, `NumPy` and fastai: `xtask/python/tuner/lr_find.py`.
+/// The results of PyTorch, Lightning, `NumPy` and fastai: `xtask/python/tuner/lr_find.py`.
 const ORACLE: &str = include_str!("lr_find.csv");
 
 #[test]

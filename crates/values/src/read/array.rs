@@ -93,8 +93,8 @@ impl Array {
         }
     }
 
-    /// The numbers. Reads the device if they are there; NaN if it fails. Of several arrays, read the parts of the whole
-    /// state instead ([`read_parts`](super::read_parts)): that is one read.
+    /// Returns the numbers. Reads the device if they are on it. They are NaN if the read fails. To read several arrays,
+    /// read the parts of the whole state ([`read_parts`](super::read_parts)), which takes one read.
     pub fn to_vec(&self) -> Vec<f64> {
         self.read().unwrap_or_else(|error| {
             tracing::error!("numbers of a device cannot be read, and become NaN: {error}");

@@ -153,7 +153,7 @@ impl From<usize> for Scalar {
     }
 }
 
-/// Of one element, shape `[1]`. Detaches the tensor from autodiff.
+/// The tensor has one element, shape `[1]`. It is detached from autodiff.
 impl From<Tensor<1>> for Scalar {
     fn from(element: Tensor<1>) -> Self {
         at_hand(element).map_or_else(|element| Scalar::Device(OnDevice::new(element)), Scalar::Host)

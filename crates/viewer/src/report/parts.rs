@@ -226,7 +226,7 @@ fn sound(bytes: &[u8], content_type: &str) -> String {
     format!("<audio controls preload=\"none\" src=\"data:{kind};base64,{}\"></audio>", STANDARD.encode(bytes))
 }
 
-/// Device, precision, seed and versions, as the checkpoints tell.
+/// Device, precision, seed and versions, from the checkpoints.
 pub(super) fn environment(runs: &[Run]) -> String {
     let names: Vec<&str> =
         runs.iter().flat_map(|run| run.about().facts.iter().map(|(name, _)| name.as_str())).fold(Vec::new(), |mut all, name| {

@@ -253,7 +253,7 @@ fn mistakes_of_a_sweep_are_named_before_the_first_trial() {
       help: give an option several values, such as `model.lr=log_uniform(1e-5,1e-1)`
     ");
     insta::assert_snapshot!(refusal(&["sweep", "model.lr=uniform(0,1)", "sweep.search=grid"]), @"sweep.search: a grid needs lists of values, and a range has any number of them");
-    insta::assert_snapshot!(refusal(&["sweep", "trainer.default_root_dir=a,b"]), @"trainer.default_root_dir: `trainer.default_root_dir` has one value in a sweep: each trial has a folder of its own");
+    insta::assert_snapshot!(refusal(&["sweep", "trainer.default_root_dir=a,b"]), @"trainer.default_root_dir: `trainer.default_root_dir` has one value in a sweep: each trial has its own folder");
     insta::assert_snapshot!(refusal(&["sweep", "model.lr=1,2", "trainer.default_root_dir=s3://bucket/runs"]), @r"
     trainer.default_root_dir: the folder `s3://bucket/runs/sweep` is not on a disk
       help: choose one on a disk: `--sweep.folder=FOLDER`

@@ -50,7 +50,7 @@ fn another_variant_of_a_later_layer_replaces_the_first() {
     assert_eq!(over(&[("--loss", "mse")]), Loss::Mse);
     assert_eq!(over(&[("--loss.tukey.width", "3")]), Loss::Tukey { width: 3.0 });
     assert_eq!(over(&[("--loss", "{power: 4}")]), Loss::Power(4));
-    // Of two flags the last one counts.
+    // If two flags are given, the last one wins.
     assert_eq!(loss(&[("--loss.huber.delta", "1"), ("--loss.tukey.width", "2")]).unwrap(), Loss::Tukey { width: 2.0 });
 }
 
