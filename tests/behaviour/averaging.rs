@@ -161,7 +161,7 @@ fn the_module_of_the_fit_is_evaluated_with_the_average() {
 }
 
 #[test]
-fn every_fit_of_a_trainer_has_an_average_of_its_own() {
+fn every_fit_of_a_trainer_has_its_own_average() {
     let mut trainer = trainer(&|trainer| trainer.callback(WeightAveraging::new()));
     let mut averages = Vec::new();
     for _ in 0..2 {

@@ -269,7 +269,7 @@ fn assert_near(found: &[f32], expected: &[f32], what: &str) {
 }
 
 #[test]
-fn stochastic_averages_have_the_last_epochs_and_statistics_of_their_own() {
+fn stochastic_averages_have_the_last_epochs_and_their_own_statistics() {
     let swa = || StochasticWeightAveraging::new(0.01).start_epoch(2).annealing(2, "linear");
     let fit = |set: Set<'_>| {
         let epochs = Epochs::default();

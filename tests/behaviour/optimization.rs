@@ -78,7 +78,7 @@ fn accumulated_batches_equal_one_large_batch() {
 }
 
 #[test]
-fn gradients_are_clipped_as_computed_by_hand() {
+fn clipped_gradients_equal_a_manual_calculation() {
     // x = 0, 1/2 and y = 1, 2. At w = b = 0 the loss is mean(y²). Its gradients are -2·mean(x·y) and -2·mean(y).
     let gradient = [-1.0_f32, -3.0];
     let norm = 10.0_f32.sqrt();

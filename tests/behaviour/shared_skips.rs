@@ -137,7 +137,7 @@ fn one_bad_pass_skips_the_steps_of_all_its_optimizers() {
 }
 
 #[test]
-fn a_bad_loss_skips_the_step_of_its_own_optimizer() {
+fn a_bad_loss_skips_only_the_step_of_its_optimizer() {
     assert_eq!(steps(Fault::LeftsOwn, Pass::Own, None), ([2, 3], 3));
     assert_eq!(steps(Fault::RightsOwn, Pass::Own, None), ([3, 2], 3));
 }

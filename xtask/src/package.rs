@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_manifest_lacks_is_named() {
+    fn missing_fields_of_a_manifest_are_named() {
         let full = json!({
             "name": "a", "description": "x", "license": "MIT", "documentation": "https://docs.rs/a", "readme": "R", "keywords": ["k"],
             "categories": ["c"], "rust_version": "1.95",

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_refused_by_name() {
+    fn a_value_that_is_not_a_number_is_refused_by_name() {
         for value in [json!(null), json!("5"), json!({"int": "many"}), json!([1])] {
             let error = from_json("time", &value).unwrap_err();
             assert!(error.to_string().contains("`time`"), "{error}");

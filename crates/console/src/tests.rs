@@ -176,7 +176,7 @@ fn each_of_several_runs_has_its_own_lines_and_a_shared_file_says_whose_they_are(
 }
 
 #[test]
-fn what_waits_for_a_folder_is_bounded() {
+fn lines_that_wait_for_a_folder_are_bounded() {
     let folder = tempfile::tempdir().unwrap();
     let file = RunFile::of_runs();
     let line = [b'x'; 1 << 10];
@@ -206,7 +206,7 @@ fn a_given_file_is_appended_to() {
 }
 
 #[test]
-fn what_cannot_be_is_refused() {
+fn an_invalid_file_or_filter_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     let blocked = Builder::new().file_at(folder.path().join("file/run.log")).init().unwrap_err();

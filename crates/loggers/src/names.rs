@@ -32,7 +32,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_out_of_a_folder_is_refused() {
+    fn a_path_that_leads_out_of_its_folder_is_refused() {
         for path in ["", "a", "a/b", "./a", "a..b", "..."] {
             inside("name", path).unwrap();
         }

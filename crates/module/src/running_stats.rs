@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_step_has_noted_counts() {
+    fn running_statistics_of_parts_are_averaged() {
         let mut net = net();
         let ids = of(&net);
         let before = values(&net, &ids);

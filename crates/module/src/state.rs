@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_saved_is_loaded() {
+    fn a_saved_state_is_loaded() {
         let mut counter = Counter::default();
         load(&mut counter, save::<_, Value>(&Counter { checks: 3 }).unwrap()).unwrap();
         assert_eq!(counter, Counter { checks: 3 });

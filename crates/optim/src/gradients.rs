@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_is_noticed_and_named() {
+    fn gradients_that_are_not_finite_are_found_and_named() {
         let module = module();
         let device = Device::flex();
         let total_of = |gradients: &GradientsParams| read(&[total(gradients, &module).unwrap().into()]).unwrap()[0];
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_trained_is_known_in_evaluation_mode_too() {
+    fn trained_parameters_are_known_in_evaluation_mode() {
         let mut module = module();
         module.bias = module.bias.map(|bias| bias.set_require_grad(false));
         let one = |module: &Linear| read(&[total_of_trained(module).unwrap().into()]).unwrap();

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn it_falls_after_patience_is_over() {
+    fn the_rate_falls_once_the_patience_is_exceeded() {
         let config = ReduceLrOnPlateau::new().factor(0.5).patience(1);
         assert_eq!(rates(&config, &[1.0, 0.9, 0.95, 0.95, 0.95, 0.95]), [1.0, 1.0, 1.0, 0.5, 0.5, 0.25]);
     }

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_trained_and_what_is_independent_is_fine() {
+    fn frozen_and_independent_copies_are_accepted() {
         let body = body();
         check(&Pair { average: Some(independent_copy(&body)), body: body.clone() }.train()).unwrap();
         check(&Pair { average: Some(body.clone().freeze()), body: body.clone().freeze() }.train()).unwrap();

@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_fields_are_read_back() {
         let inner = Fields::from([(1, Field::Int(-3)), (4, Field::Bool(true)), (5, Field::Bool(false))]);
         let many = (0..40).map(|value| Field::Int(value * 1_000_000_007 - 5)).collect();
         let fields = Fields::from([(2, Field::Bytes(b"name".to_vec())), (3, Field::List(many)), (9, Field::Struct(inner))]);

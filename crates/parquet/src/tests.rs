@@ -50,7 +50,7 @@ fn files_of_other_programs_have_their_rows() {
 }
 
 #[test]
-fn what_is_not_supported_is_named() {
+fn unsupported_parquet_features_are_named() {
     let text = |name: &str| rows_of(bytes_of(name)).unwrap_err().to_string();
     assert_eq!(text("zstd.parquet"), "the compression Zstandard is not supported; write the file with Snappy, gzip or no compression");
     assert!(text("delta.parquet").contains("the encoding DELTA_BINARY_PACKED of column `number`"), "{}", text("delta.parquet"));

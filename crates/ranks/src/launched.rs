@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_script_and_a_shell_are_no_ranks() {
+    fn a_batch_script_and_a_shell_are_not_ranks() {
         let batch = [("SLURM_JOB_ID", "77"), ("SLURM_PROCID", "0"), ("SLURM_NTASKS", "12"), ("SLURM_LOCALID", "0")];
         assert_eq!(with(&batch), None);
         for own in ["4294967291", "4294967290", "4294967292", "batch"] {

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_full_disk_refuses_is_kept_only_so_long() {
+    fn the_buffer_for_a_full_disk_is_bounded() {
         let disk = SmallDisk::default();
         let mut file = Append::new(disk, "x".into(), 0);
         for _ in 0..64 {

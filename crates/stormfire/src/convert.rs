@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_runs_is_said_to_be_one() {
+    fn a_folder_without_runs_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { folder: folder.path().to_owned(), to: Target::Csv, out: "out".into(), project: "old".to_owned() };
         let text = run(&options).unwrap_err();

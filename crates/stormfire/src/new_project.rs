@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_created_is_explained() {
+    fn a_project_that_cannot_be_created_is_explained() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("full"), "").unwrap();
         let checkout = Some(folder.path().join("nothing"));

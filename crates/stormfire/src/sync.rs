@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_listed_and_what_is_left_is_a_failure() {
+    fn waiting_runs_are_listed_and_undelivered_records_are_a_failure() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(sync(folder.path().to_owned(), false), (Ok("nothing waits\n".to_owned()), String::new()));
         // Nothing answers at this address.

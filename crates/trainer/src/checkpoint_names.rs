@@ -161,7 +161,7 @@ mod tests {
 
     /// The same order decides from which checkpoint a fit resumes.
     #[test]
-    fn what_a_wrong_clock_has_dated_ahead_is_replaced_all_the_same() {
+    fn a_checkpoint_with_a_date_in_the_future_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let manifest = |run: &str, batches: u64, saved_at: &str| {

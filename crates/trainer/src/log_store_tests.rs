@@ -135,7 +135,7 @@ fn the_later_of_two_slots_with_one_name_wins() {
 }
 
 #[test]
-fn what_is_logged_at_an_epochs_end_belongs_to_it() {
+fn values_logged_at_the_end_of_an_epoch_belong_to_it() {
     let mut store = LogStore::default();
     train(&mut store, || drop(log("x", 1.0).on_epoch(true)));
     store.reach_epoch_end(RunningStage::Train).unwrap();
@@ -421,7 +421,7 @@ fn another_kind_of_metric_than_in_the_checkpoint_is_refused_by_name() {
 }
 
 #[test]
-fn what_is_older_than_the_epoch_is_known_also_after_a_restart() {
+fn stale_names_are_known_after_a_restart() {
     let mut store = LogStore::default();
     validate(&mut store, 0, || drop(log::log("val", 1.0)));
     store.reach_epoch_end(RunningStage::Validate).unwrap();

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stopped_clock_moves_by_hand_on_its_own_thread_until_it_is_let_go() {
+    fn a_stopped_clock_is_advanced_explicitly_on_its_own_thread_only() {
         let begin = now();
         {
             let _stopped = stop();

@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_at_hand_is_no_read() {
+    fn values_on_the_host_take_no_device_read() {
         let before = device_reads();
         let _guard = ForbidReads::new();
         assert_eq!(read(&[on_device(0.5)]).unwrap(), [0.5]);

@@ -32,7 +32,7 @@ fn digits_are_read() {
 }
 
 #[test]
-fn what_is_wrong_with_a_file_is_said_with_its_name() {
+fn errors_name_the_file() {
     let digits = folder([3, 200]);
     let (images, labels) = (digits.path().join("train-images-idx3-ubyte.gz"), digits.path().join("train-labels-idx1-ubyte"));
     assert_eq!(error(digits.path()), format!("`{}`: label 1 is 200, and a digit is 0 to 9", labels.display()));

@@ -170,7 +170,7 @@ fn a_mean_over_some_of_the_items_is_exact_with_a_weight() {
 }
 
 #[test]
-fn what_is_wrong_with_one_part_is_named() {
+fn an_error_of_one_part_is_named() {
     let error =
         |step: fn(&Odd, Tensor<2>) -> StepOutput| fit(Odd::new(step), &[1.0, 2.0, 3.0, 4.0, 5.0], 2).map(drop).unwrap_err().to_string();
     let shape = error(|odd, batch| odd.layer.forward(batch).flatten::<1>(0, 1).into());

@@ -101,7 +101,7 @@ fn gradients_that_no_scale_makes_finite_are_a_matter_of_the_policy() {
 }
 
 #[test]
-fn an_anomaly_is_no_overflow() {
+fn an_anomaly_does_not_count_as_an_overflow() {
     let fit = |data: Loader<Points>| quiet().precision("16-mixed").max_epochs(1).detect_anomaly(true).fit(Net::new(), data);
     assert_eq!(fit(points(40, 8)).unwrap().progress.global_step, 4);
     assert!(matches!(fit(with_a_nan()).map(drop).unwrap_err(), Error::NonFinite { .. } | Error::InHook { .. }));

@@ -38,7 +38,7 @@ fn options_that_fit_one_process_are_taken() {
 }
 
 #[test]
-fn ranks_that_are_threads_have_threads_of_their_own() {
+fn each_rank_of_threads_has_its_own_threads() {
     let ended = threads::run(2, |_| {
         let mut trainer = quiet().max_epochs(1).handle_signals(false).strategy("threads").devices(2);
         trainer.fit(Net::new().of_its_own(), digits(8, 4)).map(|fit| fit.progress.batches)

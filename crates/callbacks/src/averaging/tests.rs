@@ -248,7 +248,7 @@ fn running_statistics_are_the_current_ones_or_averaged() {
 }
 
 #[test]
-fn a_frozen_parameter_is_no_copy_and_joins_when_it_is_trained() {
+fn a_frozen_parameter_is_averaged_once_it_is_trained() {
     let freeze = |mut net: Net, trains: bool| {
         net.body = net.body.set_require_grad(trains);
         net

@@ -50,7 +50,7 @@ fn thresholds_are_strict_and_come_before_patience() {
 }
 
 #[test]
-fn nan_stops_or_is_no_improvement() {
+fn nan_stops_or_counts_as_no_improvement() {
     let (looks, reason) = run(&mut EarlyStopping::new("loss"), &[1.0, f64::NAN]);
     let message = "monitored metric `loss` = NaN is not finite; previous best value was 1.000";
     assert_eq!((looks, reason.as_deref()), (2, Some(message)));
@@ -185,7 +185,7 @@ fn the_stop_of_another_author_is_not_withdrawn() {
 }
 
 #[test]
-fn a_threshold_that_is_no_number_is_refused() {
+fn a_threshold_of_nan_is_refused() {
     let error = Bench::new().setup(&mut EarlyStopping::new("loss").stopping_threshold(f64::NAN)).unwrap_err();
     let expected = "`EarlyStopping::stopping_threshold`: NaN cannot be compared with a metric | hint: leave it out, or give a number";
     assert_eq!(text(&error), expected);

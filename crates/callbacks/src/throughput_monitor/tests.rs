@@ -40,7 +40,7 @@ fn rates_are_those_of_the_window() {
 }
 
 #[test]
-fn what_is_not_known_is_left_out() {
+fn unknown_rates_are_left_out() {
     let mut rates = Rates::new(3);
     rates.add(after(1));
     rates.add(Totals { samples: None, lengths: None, ..after(2) });
@@ -119,7 +119,7 @@ fn its_own_count_goes_before_the_loaders() {
 }
 
 #[test]
-fn what_cannot_work_is_refused() {
+fn invalid_options_are_refused() {
     let (mut bench, _logger) = Bench::new().with_logger();
     assert_eq!(
         text(&bench.start(&mut ThroughputMonitor::new().window_size(1)).unwrap_err()),

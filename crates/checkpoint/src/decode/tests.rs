@@ -105,7 +105,7 @@ fn tensors_are_taken_by_name_and_by_folder() {
 }
 
 #[test]
-fn what_cannot_be_written_is_refused_by_name() {
+fn a_tensor_that_cannot_be_written_is_refused_by_name() {
     let message = |tensors: &[(String, TensorData)]| Encoder::new(&manifest(), tensors).err().map(|error| error.to_string());
     let one = TensorData::from([1_u8]);
     let twice = [("a".to_owned(), one.clone()), ("a".to_owned(), one.clone())];

@@ -126,7 +126,7 @@ fn listed_bytes(path: &Path) -> usize {
 }
 
 #[test]
-fn what_no_other_program_can_read_is_refused() {
+fn weights_that_cannot_be_exported_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let layer = || LinearConfig::new(2, 2).init(&Device::flex());

@@ -186,7 +186,7 @@ fn tensors_may_come_another_way() {
 }
 
 #[test]
-fn what_does_not_fit_is_named_in_the_terms_of_the_module() {
+fn mismatches_are_named_in_the_terms_of_the_module() {
     let error = |module: Net, options: &LoadOptions| load(module, file("weights.pt"), options).unwrap_err();
     let renamed = LoadOptions::new().rename("^conv", "convolution");
     let cases = [

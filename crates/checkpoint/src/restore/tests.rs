@@ -85,7 +85,7 @@ fn a_training_module_continues_with_every_bit() {
 }
 
 #[test]
-fn what_the_module_is_stays() {
+fn a_module_keeps_its_device_and_its_frozen_parameters() {
     let device = Device::flex();
     let saved = weights(&Net::new(&device, 0));
     for (target, autodiff) in [(device.clone(), false), (device.clone().autodiff(), true)] {

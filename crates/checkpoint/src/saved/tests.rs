@@ -63,7 +63,7 @@ fn a_module_that_does_not_fit_is_refused_and_one_that_was_not_saved_stays() {
 }
 
 #[test]
-fn what_a_tensor_becomes_later_is_not_saved() {
+fn a_later_change_of_a_tensor_is_not_saved() {
     let mut layer = layer();
     let saved = Saved::default().with_module("layer", &layer);
     let before = layer.weight.val().into_data();

@@ -132,7 +132,7 @@ fn pieces_are_small_or_a_single_tensor() {
 }
 
 #[test]
-fn what_is_refused_is_not_written_and_the_rest_is_shown() {
+fn a_refused_tensor_stops_the_write_after_all_were_checked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("old.ckpt");
     write(&path, &Manifest { seed: Some(1), ..Manifest::default() }, &[]).unwrap();

@@ -91,7 +91,7 @@ fn the_page_of_help() {
 }
 
 #[test]
-fn what_is_printed_has_no_secret_and_no_link() {
+fn printed_pages_have_no_secret_and_no_link() {
     for flag in ["--print-config", "--print-schema", "--completion=bash", "--completion=zsh", "--completion=fish"] {
         let text = printed(&["--key=hidden", flag]);
         assert!(!text.contains("hidden") && !text.contains("[`Options`]"), "{text}");

@@ -65,7 +65,7 @@ fn folders_are_classes_and_a_loader_is_one_line() {
 }
 
 #[test]
-fn what_is_wrong_with_a_folder_or_an_image_is_named() {
+fn errors_name_the_folder_or_the_image() {
     let folder = tempfile::tempdir().unwrap();
     let text = |error: Error| error.to_string().replace(&folder.path().display().to_string(), "DIR");
     let missing = text(ImageFolder::open(folder.path(), "test").unwrap_err());

@@ -136,7 +136,7 @@ fn copied(folder: &Path) -> tempfile::TempDir {
 }
 
 #[test]
-fn what_was_logged_moments_ago_is_on_disk() {
+fn recent_values_are_on_disk_after_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let mut victim = start(folder.path(), Duration::from_millis(1));
     let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines();

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_backend_cannot_keep_is_left_out_and_said_once() {
+    fn unsupported_media_are_left_out_with_one_warning_per_kind() {
         let logger = Background::spawn(Box::<Texts>::default()).unwrap();
         let loggers = Loggers::from(vec![logger]);
         log_everything(&loggers, Some(1));

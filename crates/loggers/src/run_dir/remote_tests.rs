@@ -116,7 +116,7 @@ fn versions_are_counted_in_the_store_and_a_missing_run_is_reported() {
 }
 
 #[test]
-fn changes_follow_at_intervals_without_what_is_no_log() {
+fn changed_logs_are_uploaded_at_intervals_without_other_files() {
     let machine = tempfile::tempdir().unwrap();
     let url = "memory://intervals/logs";
     let run = run_dir(machine.path(), url, ALWAYS);

@@ -112,7 +112,7 @@ fn numbers_that_leave_none_after_them_are_names() {
 }
 
 #[test]
-fn what_a_kill_left_half_written_goes_with_the_next_start() {
+fn the_next_start_removes_half_written_files_of_a_killed_run() {
     let folder = tempfile::tempdir().unwrap();
     let left = |version: &str| {
         let run = folder.path().join(DEFAULT_NAME).join(version);

@@ -166,7 +166,7 @@ fn wait_for_the_end_of(spools: &Path) {
 }
 
 /// A whole run without a server, in a folder that is then moved.
-fn what_a_server_did_not_get_is_sent_later_in_order<T: Tracker>() {
+fn undelivered_records_are_sent_later_in_order<T: Tracker>() {
     let (home, tracker) = (tempfile::tempdir().unwrap(), T::start());
     tracker.http().down();
     let folder = home.path().join("run");
@@ -256,7 +256,7 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
 
 /// Secrets in the address are not in any message or file. Other users cannot read spooled records. `sync` names the
 /// missing key.
-fn what_waits_is_private_and_names_no_secret<T: Tracker>() {
+fn waiting_records_are_private_and_contain_no_secret<T: Tracker>() {
     let (folder, tracker) = (tempfile::tempdir().unwrap(), T::start());
     tracker.http().down();
     let host = tracker.http().address.strip_prefix("http://").unwrap();
@@ -348,8 +348,8 @@ macro_rules! tracker {
             }
 
             #[test]
-            fn what_a_server_did_not_get_is_sent_later_in_order() {
-                super::what_a_server_did_not_get_is_sent_later_in_order::<$tracker>();
+            fn undelivered_records_are_sent_later_in_order() {
+                super::undelivered_records_are_sent_later_in_order::<$tracker>();
             }
 
             #[test]
@@ -363,8 +363,8 @@ macro_rules! tracker {
             }
 
             #[test]
-            fn what_waits_is_private_and_names_no_secret() {
-                super::what_waits_is_private_and_names_no_secret::<$tracker>();
+            fn waiting_records_are_private_and_contain_no_secret() {
+                super::waiting_records_are_private_and_contain_no_secret::<$tracker>();
             }
 
             #[test]

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_classifier_is_refused() {
+    fn invalid_predictions_of_a_classifier_are_refused() {
         let text = |labels: &[bool], predictions: &[f32], thresholds| {
             PrCurve::of_predictions(labels, predictions, thresholds).unwrap_err().to_string()
         };

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn curves_that_are_no_shares_have_axes_of_their_range() {
+    fn curves_beyond_0_to_1_have_axes_of_their_range() {
         let svg = |points: [(f64, f64); 2]| {
             let figure = figure(&Curves::new("year", "ppm", [Line::new("measured", points)]).into()).unwrap();
             String::from_utf8(figure.bytes().to_vec()).unwrap()

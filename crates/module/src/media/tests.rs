@@ -73,7 +73,7 @@ fn a_grid_is_that_of_torchvision() {
 }
 
 #[test]
-fn a_shape_that_is_no_image_is_named() {
+fn an_error_names_a_shape_that_is_not_an_image() {
     assert_eq!(
         text(image(floats([2, 4, 5]), Layout::ChannelsFirst)),
         "invalid image: a tensor of shape [2, 4, 5]: found 2 channels, expected 1, 3 or 4 channels in `[channels, height, width]`; \

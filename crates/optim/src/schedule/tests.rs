@@ -74,7 +74,7 @@ fn a_watching_schedule_looks_once_for_each_period_that_is_passed() {
 }
 
 #[test]
-fn what_cannot_work_is_refused_at_the_start() {
+fn an_invalid_schedule_is_refused_at_the_start() {
     let cases = [
         (Schedule::new(0.1).every(Every::Batches(3)), "cannot step every 3 batches"),
         (Schedule::new(ReduceLrOnPlateau::new()), "has no metric to watch"),

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_elsewhere_is_no_neighbour() {
+    fn a_process_on_another_machine_is_not_a_neighbour() {
         let [machine, pid, started] = identity();
         assert!(Neighbour::new(&[machine, pid, started], &[machine ^ 1, pid, started]).is_none());
         assert!(Neighbour::new(&[0, pid, started], &[0, pid, started]).is_none(), "unknown machines");

@@ -88,7 +88,7 @@ fn a_folder_that_cannot_be_made_is_an_error() {
 
 /// A killed process leaves its temporary file without the lock.
 #[test]
-fn what_a_killed_process_left_is_removed_and_what_is_written_now_is_not() {
+fn files_of_a_killed_process_are_removed_and_files_being_written_stay() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.ckpt");
     save(&path, 1).unwrap();

@@ -16,7 +16,7 @@ fn text(path: &Path) -> String {
 }
 
 #[test]
-fn what_fails_is_tried_again() {
+fn a_failed_pass_is_retried() {
     let machine = tempfile::tempdir().unwrap();
     let (folder, away) = (machine.path().join("run"), machine.path().join("away"));
     fs::create_dir(&folder).unwrap();

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_run_left_before_it_went_back_is_not_its_newest() {
+    fn checkpoints_after_the_point_of_a_resume_are_not_the_newest() {
         let found = [
             ("far", manifest("a", 0, 12, "2026-01-01T00:00:12Z")),
             ("back", manifest("a", 1, 6, "2026-01-01T00:00:06Z")),

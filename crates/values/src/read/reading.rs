@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_thread_fails_to_read_another_one_can() {
+    fn a_read_that_fails_on_one_thread_succeeds_on_another() {
         let _distant = DistantCpu::new();
         let reading = Reading::new(on_device(0.5));
         let forbidden = ForbidReads::new();

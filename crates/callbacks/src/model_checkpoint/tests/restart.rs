@@ -81,7 +81,7 @@ fn the_continued_run_leaves_the_files_of_the_uninterrupted_one() {
 }
 
 #[test]
-fn what_a_kill_left_to_remove_is_removed_by_the_next_run() {
+fn the_next_run_removes_the_checkpoints_that_a_killed_run_did_not_remove() {
     let options = ModelCheckpoint::new();
     let (mut bench, folder, mut first) = begin(options.clone());
     epochs(&mut bench, &mut first, &[1.0]);
@@ -166,7 +166,7 @@ fn another_run_in_the_folder_loses_nothing() {
 }
 
 #[test]
-fn what_was_pending_is_pending_again() {
+fn a_pending_save_is_pending_after_a_restart() {
     let options = ModelCheckpoint::new().monitor("val_loss").every(Every::Steps(2));
     let (mut bench, folder, mut first) = begin(options.clone());
     bench.fire(&mut first, Event::ValidationEnd).unwrap();

@@ -14,7 +14,7 @@ fn plain() -> Cli<Line, Points, (), ()> {
 }
 
 #[test]
-fn a_program_needs_no_options_of_its_own() {
+fn a_program_needs_no_custom_options() {
     let folder = tempfile::tempdir().unwrap();
     let words =
         ["trainer.max_epochs=1", "trainer.enable_progress_bar=false", "--trainer.default_root_dir", folder.path().to_str().unwrap()];

@@ -4,7 +4,7 @@ use super::*;
 use crate::{node::Tree, print::inline};
 
 #[test]
-fn a_text_without_a_value_is_no_null() {
+fn an_empty_text_is_not_null() {
     for text in ["", " ", "# none", "---"] {
         let error = flags(&[("model.crop", text)]).unwrap_err().to_string();
         assert_eq!(error, "model.crop: the option `model.crop` has no value\n  help: for no value, write `null`", "{text:?}");

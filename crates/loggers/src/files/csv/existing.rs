@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_left_is_cut_off() {
+    fn an_unfinished_row_of_a_crash_is_truncated() {
         assert_eq!(found("step,a\n1,2\n3,").3, 2);
         assert_eq!(found("step,a\n1,2\n\n\n").3, 2);
         assert_eq!(found("step,a\n1,2\n\n3").3, 2);

@@ -128,7 +128,7 @@ fn images_and_histograms_read_back() {
 }
 
 #[test]
-fn what_is_not_supported_says_so() {
+fn an_artifact_is_refused_as_unsupported() {
     let folder = tempfile::tempdir().unwrap();
     let mut logger = TensorBoardLogger::new(folder.path());
     let error = logger.log_artifact(&crate::Artifact::new("report.pdf")).unwrap_err();

@@ -134,7 +134,7 @@ fn the_server_hears_of_the_run_between_deliveries_also_after_failures() {
 }
 
 #[test]
-fn what_a_server_that_is_down_did_not_get_is_sent_by_the_next_process() {
+fn the_next_process_sends_records_that_an_unreachable_server_did_not_get() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::default();
     let mut outbox = open(folder.path(), &server);
@@ -276,7 +276,7 @@ fn as_much_waits_as_may_and_what_is_left_out_is_counted() {
 }
 
 #[test]
-fn what_a_rewind_drops_takes_its_files_along() {
+fn a_rewind_removes_the_files_of_dropped_records() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::default();
     server.down.store(true, Ordering::SeqCst);
@@ -295,7 +295,7 @@ fn what_a_rewind_drops_takes_its_files_along() {
 }
 
 #[test]
-fn what_is_missing_or_damaged_in_a_spool_is_counted_and_kept() {
+fn missing_and_damaged_records_of_a_spool_are_counted_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::default();
     server.down.store(true, Ordering::SeqCst);

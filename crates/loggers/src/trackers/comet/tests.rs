@@ -365,7 +365,7 @@ fn a_wrong_key_loses_nothing_and_is_never_shown() {
 }
 
 #[test]
-fn what_is_missing_or_wrong_is_said_at_once() {
+fn a_missing_key_and_a_wrong_id_fail_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let mut logger = CometLogger::new().offline(false).save_dir(folder.path()).project("p");
     logger.api_key = None;

@@ -68,7 +68,7 @@ fn answered_again(fake: &Fake, logger: &MlflowLogger) {
 }
 
 #[test]
-fn a_file_that_is_taken_without_a_word_is_looked_for() {
+fn a_file_accepted_without_an_answer_is_searched_for_on_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let fake = Fake::start();
     fake.with(|state| (state.is_silent, state.swallows) = (true, true));

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_closure_says_is_the_error() {
+    fn the_error_of_the_closure_is_reported() {
         let error = Figure::draw((10, 10), |_| Err("no data".into())).unwrap_err();
         assert_eq!(error.to_string(), "invalid figure: no data");
     }

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_grid_is_refused() {
+    fn images_that_cannot_form_a_grid_are_refused() {
         let text = |result: Result<Image>| result.unwrap_err().to_string();
         assert_eq!(text(Image::grid(&[], 8, 2, 0)), "invalid image: there are no images for a grid");
         assert_eq!(text(Image::grid(&[grey(1, 1, 0)], 0, 2, 0)), "invalid image: a grid has 0 columns");

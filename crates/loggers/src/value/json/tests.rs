@@ -138,7 +138,7 @@ proptest! {
 }
 
 #[test]
-fn what_json_can_say_is_said_as_ever() {
+fn values_that_json_supports_are_written_as_usual() {
     let value = json!({"a": [1, -2, 0.5, true, null, "x"], "b": {"c": u64::MAX}, "d": {}});
     assert_eq!(to_value(&value).unwrap(), value);
     assert_eq!(from_value::<Value>(value.clone()).unwrap(), value);
@@ -149,13 +149,13 @@ fn what_json_can_say_is_said_as_ever() {
 }
 
 #[test]
-fn a_text_that_was_written_by_hand_is_read_as_what_is_asked_for() {
+fn a_string_is_read_as_the_requested_type() {
     assert_eq!(from_value::<String>(json!("inf")).unwrap(), "inf");
     assert!(from_value::<f64>(json!("inf")).unwrap().is_infinite());
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn values_of_another_type_are_refused() {
     for (value, reason) in [(json!(null), "null"), (json!("high"), "high"), (json!([1.0]), "sequence")] {
         let error = from_value::<f64>(value).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");

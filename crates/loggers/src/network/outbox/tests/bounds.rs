@@ -26,7 +26,7 @@ fn an_address_that_a_store_turns_away_is_tried_again_a_few_times() {
 }
 
 #[test]
-fn what_was_delivered_since_the_last_checkpoint_has_a_limit() {
+fn records_delivered_since_the_last_checkpoint_have_a_limit() {
     const RECORD: usize = 1 << 20;
     const LIMIT: u64 = 4 << 20;
     #[derive(Serialize, Deserialize)]

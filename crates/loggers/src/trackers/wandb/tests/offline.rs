@@ -229,7 +229,7 @@ fn a_killed_run_continues_in_its_file_as_if_uninterrupted() {
 }
 
 #[test]
-fn a_position_of_a_lost_or_another_run_is_no_error() {
+fn a_position_of_a_lost_or_another_run_is_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let mut first = offline(folder.path());
     first.log_metrics(&[("loss", 1.0)].into(), Some(1)).unwrap();
