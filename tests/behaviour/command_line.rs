@@ -121,7 +121,7 @@ fn weights(root: &Path) -> BTreeMap<String, Vec<f32>> {
     tensors.into_iter().filter(|(name, _)| !name.starts_with("ranks/")).map(|(name, data)| (name, data.iter::<f32>().collect())).collect()
 }
 
-/// The weights of a fit in a folder of its own, and the configuration beside it.
+/// The weights of a fit in a separate folder, and the configuration next to the checkpoint.
 fn fitted(words: &[&str]) -> (BTreeMap<String, Vec<f32>>, String) {
     let folder = tempfile::tempdir().unwrap();
     run(folder.path().to_str().unwrap(), words).unwrap();

@@ -52,7 +52,7 @@ fn fit<M: LightningModule>(
     })
 }
 
-/// The same on several ranks, with the text of each error. Each rank needs a module with leaves of its own.
+/// The same on several ranks, with the text of each error. Each rank needs a module with its own leaves.
 fn tried_on_ranks<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     world: usize,
     module: impl Fn() -> M + Sync,

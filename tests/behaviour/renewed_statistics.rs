@@ -156,7 +156,7 @@ fn an_average_that_never_starts_is_reported() {
     assert!(reports(|trainer| trainer.callback(Ema::new(0.9))).is_empty());
 }
 
-/// A fit that is continued has the average of one that was longer from the start, with statistics of its own.
+/// A fit that is continued has the average of one that was longer from the start, with separate statistics.
 #[test]
 fn a_longer_fit_continues_the_average() {
     let trainer = |epochs: usize| quiet().max_epochs(epochs).seed(1).callback(swa());

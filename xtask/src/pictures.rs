@@ -56,7 +56,7 @@ fn training(workspace: &Workspace) -> Result<()> {
     let program = program.to_string_lossy();
     let run = ["--epochs=3", "trainer.seed=1"];
     for (resumes, (name, terminal)) in TRAINING.iter().map(|shot| (false, shot)).chain(RESUMED.iter().map(|shot| (true, shot))) {
-        // In a folder of its own, so that the run is `version_0` and the paths are short.
+        // In a separate folder, so that the run is `version_0` and the paths are short.
         let folder = workspace.target.join("pictures").join(name);
         system::fresh_folder(&folder)?;
         let to = workspace.root.join("docs").join(name);

@@ -109,7 +109,7 @@ impl Line {
     }
 }
 
-/// The words of a program beside its options.
+/// The words of a program besides its options.
 #[derive(Clone, Copy)]
 pub(crate) struct Words<'a> {
     pub(crate) aliases: &'a [Alias],

@@ -30,7 +30,7 @@ const TAIL: usize = 4096;
 pub(crate) struct Task {
     /// The process of the parent. A child of a child inherits the variable, but has another parent.
     parent: u32,
-    /// The trial of a sweep. `None` for a run of its own.
+    /// The trial of a sweep. `None` for a run that belongs to no sweep.
     pub(crate) trial: Option<TrialTask>,
 }
 

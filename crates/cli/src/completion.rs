@@ -114,7 +114,7 @@ fn bash(program: &str, commands: &[&str], words: &[Word]) -> String {
     let bare = words.iter().filter(|word| word.is_bare).map(|word| word.flag.trim_start_matches('-'));
     let bare: Vec<String> = bare.map(|name| format!("{name}=")).collect();
     let first = if commands.is_empty() { bare.join(" ") } else { commands.join(" ") };
-    // A `=` is a word of its own in bash. The only proposal gets a blank behind it, which may not follow `a.b=`.
+    // A `=` is a separate word in bash. The only proposal gets a blank behind it, which may not follow `a.b=`.
     // `compopt` is missing outside of a completion and in the bash of macOS.
     format!(
         "_{name}() {{

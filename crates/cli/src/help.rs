@@ -133,7 +133,7 @@ impl Page<'_> {
     }
 
     fn option(&self, out: &mut Out, leaf: &Leaf) {
-        // A section has no value of its own, unless it can be chosen or left out.
+        // A section itself has no value, unless it can be chosen or left out.
         if leaf.is_section && leaf.values.is_empty() {
             return;
         }

@@ -15,8 +15,8 @@ use crate::{
     source::Source,
 };
 
-/// The options of a program that runs no module by [`Cli`](crate::Cli): a training loop of its own, or a search. They
-/// are the fields of a type. As in `Cli`, they come from its defaults, files with `-c`, variables such as
+/// The options of a program that runs no module by [`Cli`](crate::Cli): a custom training loop, or a search. They are
+/// the fields of a type. As in `Cli`, they come from its defaults, files with `-c`, variables such as
 /// `STORMFIRE__EPOCHS` and flags, and there are `--help`, `--print-config`, `--print-schema` and `--completion`.
 /// `about` is the first line of the help.
 ///

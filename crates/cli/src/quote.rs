@@ -77,7 +77,7 @@ pub(crate) fn line(text: &str) -> String {
     safe
 }
 
-/// As [`line`], for a message with lines of its own.
+/// As [`line`], for a message with several lines.
 pub(crate) fn lines(text: &str) -> String {
     text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }

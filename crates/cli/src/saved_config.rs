@@ -35,7 +35,7 @@ pub(crate) struct SavedConfig {
     pub(crate) secrets: Secrets,
     /// The program, its version and its command line.
     pub(crate) header: String,
-    /// The folder of a run that has one of its own, also without a logger.
+    /// The folder of a run that has its own folder, also without a logger.
     pub(crate) own_folder: Option<PathBuf>,
     pub(crate) is_written: bool,
 }

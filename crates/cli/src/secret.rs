@@ -124,7 +124,7 @@ pub(crate) fn without(node: &Node, schema: &Schema) -> Node {
     open
 }
 
-/// A configuration without the secrets in lists and in maps with any names. Those are no options of their own.
+/// A configuration without the secrets in lists and in maps with any names. Those are not separate options.
 pub(crate) fn without_nested(node: &Node, schema: &Schema) -> Node {
     let mut open = node.clone();
     remove(&mut open, schema.json(), &[schema.json()], false);

@@ -19,8 +19,9 @@ static TURN: Mutex<()> = Mutex::new(());
 /// Any number will do: what it leads to is compared only with itself.
 const SEED: u64 = 0x5707_4F12;
 
-/// The first number of [`SEED`] on each device, drawn before a loader has its threads. Between a seed and a draw of its
-/// own, a check cannot exclude that another worker draws: as much as the batch does, and then the batch goes unseen.
+/// The first number of [`SEED`] on each device, drawn before a loader has its threads. A check cannot exclude that
+/// another worker draws between the check's seed and its draw. If that worker draws as much as the batch does, the
+/// check misses the batch.
 static FIRST_NUMBERS: Mutex<Vec<(Device, f32)>> = Mutex::new(Vec::new());
 
 /// Waits until no other thread checks burn's generator.

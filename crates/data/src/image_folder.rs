@@ -228,8 +228,8 @@ fn jpeg(bytes: &[u8], channels: usize) -> Result<([usize; 2], Vec<u8>), BoxError
     Ok(([info.height.into(), info.width.into()], with_channels(&pixels, 3, channels)))
 }
 
-/// Whether the end marker of a JPEG file comes after the start of its last scan. A preview in the header has markers of
-/// its own. Within a scan, the byte after 0xff is no marker of these two.
+/// Whether the end marker of a JPEG file comes after the start of its last scan. A preview in the header has its own
+/// markers. Within a scan, the byte after 0xff is neither of the two markers.
 fn has_end(bytes: &[u8]) -> bool {
     let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
     last(0xd9) > last(0xda)

@@ -216,7 +216,7 @@ pub trait Logger: Any + Send {
     }
 
     /// The separator between the parts of a metric's name. Default: `/`.
-    #[expect(clippy::unnecessary_literal_bound, reason = "an implementor may return one of its own fields")]
+    #[expect(clippy::unnecessary_literal_bound, reason = "an implementor may return one of its fields")]
     fn group_separator(&self) -> &str {
         "/"
     }

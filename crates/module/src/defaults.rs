@@ -32,6 +32,6 @@ pub fn forget() {
 /// callback or module of the type `owner`. It then never does anything else at this hook.
 #[inline]
 pub fn did_nothing(callback: TypeId, owner: TypeId, hook: Hook) -> bool {
-    // A callback may call hooks of other callbacks, or other hooks of its own. Theirs are then the newest.
+    // A callback may call hooks of other callbacks, or its other hooks. The called hooks are then the newest.
     ON_EVENT.get() == Some(callback) && HOOK.get() == Some((owner, hook))
 }

@@ -51,7 +51,7 @@ impl std::fmt::Debug for PredictionRun<'_> {
 /// Takes the predictions of a run one by one (`Trainer::predict_each`), so that they are never in memory together.
 ///
 /// A closure that takes a [`Predicted`] is one, and so is the `PredictionWriter`. The predictions come in the order of
-/// the loaders and of their batches. Each of several ranks gives those of its own batches to its own sink.
+/// the loaders and of their batches. Each of several ranks gives the predictions of its batches to its sink.
 ///
 /// ```
 /// use stormfire_module::{Result, prediction_sink::{Predicted, PredictionSink}};

@@ -1,7 +1,7 @@
 //! The threads of a run that share the work of one batch, see `Trainer::devices`.
 //!
-//! burn's CPU backend runs its parallel loops in the `rayon` pool of the calling thread. Each thread here has a pool of
-//! its own with one thread, so that two of them do not wait for each other.
+//! burn's CPU backend runs its parallel loops in the `rayon` pool of the calling thread. Each thread here has its own
+//! pool with one thread, so that two of them do not wait for each other.
 
 use std::{
     any::Any,

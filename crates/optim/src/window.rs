@@ -104,7 +104,7 @@ pub struct Accumulated {
     pub bad_pass: Vec<Option<String>>,
 }
 
-/// What the ranks have summed besides the gradients.
+/// The sums over the ranks besides the gradients.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OverRanks {
     /// The sum of the noted losses. `None` if no rank has noted one.

@@ -257,7 +257,7 @@ impl<M: LightningModule> Trainer<M> {
 
     /// Predicts every batch of every loader, and gives each prediction to a [`PredictionSink`]: a closure, or a
     /// `PredictionWriter`, which writes files. No prediction is kept. They come in the order of the loaders and their
-    /// batches, also with several threads. Each of several ranks gives its sink the predictions of its own batches.
+    /// batches, also with several threads. Each of several ranks gives the predictions of its batches to its sink.
     ///
     /// ```
     /// # use burn::prelude::*;

@@ -22,8 +22,8 @@ use crate::{
 /// gets the number of a fold and the fold, and makes a Trainer, a module and data from it.
 ///
 /// The files of all folds are in the next free `version_N` below `folder`: `fold_0`, `fold_1` and so on, and
-/// `folds.csv` with all metrics. There, a Trainer without loggers of its own logs with TensorBoard and CSV. The metrics
-/// are those at the end of each fit ([`Fit::metrics`](stormfire_trainer::Fit::metrics)).
+/// `folds.csv` with all metrics. There, a Trainer without loggers logs with TensorBoard and CSV. The metrics are those
+/// at the end of each fit ([`Fit::metrics`](stormfire_trainer::Fit::metrics)).
 ///
 /// ```no_run
 /// # use burn::{nn::{Linear, LinearConfig}, prelude::*};

@@ -4,10 +4,11 @@
 //! |---|---|
 //! | `accelerator-tests ACCELERATOR` | the table of the checks |
 //! | `accelerator-tests ACCELERATOR small` | the table of the checks that a software driver can do |
-//! | `accelerator-tests ACCELERATOR speed [PYTHON SCRIPT]` | the same, then the table of the speeds, beside PyTorch and Lightning |
+//! | `accelerator-tests ACCELERATOR speed [PYTHON SCRIPT]` | the same, then the table of the speeds, next to those of PyTorch and Lightning |
 //! | `accelerator-tests ACCELERATOR only NAME` | one check or one speed, in this process |
 //!
-//! Each check and each speed has a process of its own, with a limit of time. What crashes one does not hide the others.
+//! Each check and each measurement runs in its own process, with a limit of time. The crash of one does not hide the
+//! others.
 
 mod checks;
 mod speed;

@@ -32,7 +32,7 @@ pub(crate) enum Scope<'a> {
     /// The checks that a software driver can do.
     Small,
     Checks,
-    /// All checks, then the speeds, beside those of a Python and a script that trains the same models in PyTorch.
+    /// All checks, then the speeds, next to those of a Python and a script that trains the same models in PyTorch.
     Speeds(Option<(&'a str, &'a str)>),
 }
 
@@ -146,7 +146,7 @@ fn child(accelerator: &str, name: &str, limit: Duration) -> Outcome<String> {
     }
 }
 
-/// Reads to the end on a thread of its own, so that the child never waits for a full pipe.
+/// Reads to the end on a separate thread, so that the child never waits for a full pipe.
 fn text_of(mut stream: impl Read + Send + 'static) -> thread::JoinHandle<String> {
     thread::spawn(move || {
         let mut bytes = Vec::new();

@@ -14,7 +14,7 @@ enum How {
     /// Both losses first.
     BothLossesFirst,
     BackwardAll,
-    /// Gradients of two losses are added by hand.
+    /// The step adds the gradients of two losses manually.
     Accumulates,
     ChangesWeight,
     ChangesFrozen,

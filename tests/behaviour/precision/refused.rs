@@ -143,11 +143,11 @@ fn two_types_that_meet_in_a_step_are_an_error_with_the_cure() {
     let errors = [Loss::MseOfF32, Loss::Smooth, Loss::Binary].map(|loss| error_text(fit(Odd::new(loss), "bf16-mixed")));
     assert_snapshot!(errors.join("\n"), @"
     `precision`: two float types met in a step with `bf16-mixed`: binary_op: dtype mismatch left: BF16 right: F32 (in `training_step` of `Odd`, epoch 0, batch 0)
-      hint: the parameters and the batch are bf16 in the steps: cast the logits up before a loss with tensors of its own (`logits.cast(FloatDType::F32)`), cast tensors that a step makes (`x.cast(y.dtype())`), or keep a layer in f32 with `FullPrecision`
+      hint: the parameters and the batch are bf16 in the steps: cast the logits up before a loss that contains tensors (`logits.cast(FloatDType::F32)`), cast tensors that a step makes (`x.cast(y.dtype())`), or keep a layer in f32 with `FullPrecision`
     `precision`: two float types met in a step with `bf16-mixed`: binary_op: dtype mismatch left: BF16 right: F32 (in `training_step` of `Odd`, epoch 0, batch 0)
-      hint: the parameters and the batch are bf16 in the steps: cast the logits up before a loss with tensors of its own (`logits.cast(FloatDType::F32)`), cast tensors that a step makes (`x.cast(y.dtype())`), or keep a layer in f32 with `FullPrecision`
+      hint: the parameters and the batch are bf16 in the steps: cast the logits up before a loss that contains tensors (`logits.cast(FloatDType::F32)`), cast tensors that a step makes (`x.cast(y.dtype())`), or keep a layer in f32 with `FullPrecision`
     `precision`: two float types met in a step with `bf16-mixed`: binary_op: dtype mismatch left: F32 right: BF16 (in `training_step` of `Odd`, epoch 0, batch 0)
-      hint: the parameters and the batch are bf16 in the steps: cast the logits up before a loss with tensors of its own (`logits.cast(FloatDType::F32)`), cast tensors that a step makes (`x.cast(y.dtype())`), or keep a layer in f32 with `FullPrecision`
+      hint: the parameters and the batch are bf16 in the steps: cast the logits up before a loss that contains tensors (`logits.cast(FloatDType::F32)`), cast tensors that a step makes (`x.cast(y.dtype())`), or keep a layer in f32 with `FullPrecision`
     ");
     for (loss, precision) in [(Loss::SmoothOfF32, "bf16-mixed"), (Loss::SmoothOfF32, "16-mixed"), (Loss::Plain, "16-mixed")] {
         assert!(fit(Odd::new(loss), precision).is_ok(), "{loss:?}");

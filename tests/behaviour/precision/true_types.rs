@@ -1,4 +1,5 @@
-//! `bf16-true` and `64-true`. burn sets the type of a device once in a process, so each has processes of its own.
+//! `bf16-true` and `64-true`. burn sets the type of a device once in a process, so each type runs in separate
+//! processes.
 
 use std::path::Path;
 

@@ -19,7 +19,7 @@ use crate::{
     support::{Batch, Line, line_data, quiet},
 };
 
-/// Two lines, each with an optimizer of its own. The second one steps with every other batch.
+/// Two lines, each with its own optimizer. The second one steps with every other batch.
 #[derive(Module, Debug)]
 struct Pair {
     one: Linear,
@@ -206,7 +206,7 @@ fn windows_that_grow_with_the_epochs_are_those_of_one_rank() {
     }
 }
 
-/// A module of its own random numbers has other weights on each rank.
+/// A module that is initialized at random has other weights on each rank.
 #[test]
 fn every_rank_begins_with_the_weights_of_rank_zero() {
     let folder = tempfile::tempdir().unwrap();

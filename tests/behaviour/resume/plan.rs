@@ -121,7 +121,7 @@ pub(crate) enum Weighs {
 pub(crate) struct Extras {
     /// Metrics of each kind are logged: counts, curves, all values, the newest values.
     pub(crate) has_metrics: bool,
-    /// The biases have a learning rate of their own.
+    /// The biases have their own learning rate.
     pub(crate) is_grouped: bool,
 }
 

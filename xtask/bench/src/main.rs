@@ -8,7 +8,7 @@
 //! | `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` | the cost of saving and loading a large module |
 //! | `trackers [ROUNDS] [STEPS] [PART OF A ROW]` | the slowdown of a training by a tracking server |
 //! | `devices [ROUNDS] [PYTHON SCRIPT]` | the gain of threads that share each batch |
-//! | `metrics [ROUNDS] [PYTHON SCRIPT]` | the time of metrics, beside torchmetrics |
+//! | `metrics [ROUNDS] [PYTHON SCRIPT]` | the time of metrics, next to torchmetrics |
 //! | `rank MODEL ITEMS STEPS [THREADS]` | the time of a step on one rank, on threads, or under `mpirun` |
 //! | `simulate` | what larger clusters would gain |
 //! | `names [ROUNDS] [STEPS]` | the cost of a logged name when there are many |

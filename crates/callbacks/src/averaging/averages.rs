@@ -149,7 +149,7 @@ impl Averages {
         paths.collect()
     }
 
-    /// The module with the averages in place of its own values, in evaluation mode.
+    /// The module with the averages in place of its values, in evaluation mode.
     pub(super) fn put_into<M: Module>(&mut self, module: &M) -> M {
         struct Put<'a>(&'a mut HashMap<ParamId, Slot>);
         impl ModuleMapper for Put<'_> {

@@ -242,7 +242,7 @@ fn running_statistics_are_the_current_ones_or_averaged() {
         let statistic = if all { 0.05 } else { 0.1 };
         let found = averages.put_into(&net).values();
         assert!(found.iter().zip([0.5, 1.0, statistic]).all(|(a, b)| (a - b).abs() < 1e-6), "{all} {found:?}");
-        // The averaged module has statistics of its own, and the trained one keeps its own.
+        // The averaged module has separate statistics. The trained one keeps its statistics.
         assert!((net.values()[2] - 0.1).abs() < 1e-6);
     }
 }

@@ -10,7 +10,7 @@ fn spikes(rule: &Rule, losses: &[f64]) -> Vec<usize> {
     losses.iter().enumerate().filter(|(_, loss)| history.is_spike(**loss, rule)).map(|(number, _)| number).collect()
 }
 
-/// The expected lists follow by hand from the rule of Lightning's `SpikeDetection`.
+/// The expected lists were derived manually from the rule of Lightning's `SpikeDetection`.
 #[test]
 fn the_rule_is_that_of_lightning() {
     let default = Rule::default;

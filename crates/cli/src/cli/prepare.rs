@@ -203,7 +203,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             layers = layers.checkpoint(layer.clone());
         }
         let mut config = layers.checked()?;
-        // What the program has set beside the options.
+        // Settings of the program besides the options.
         let effective =
             Node::of(trainer.config(), &Source::default_value()).map_err(|error| Error::from(Problem::general(error.to_string())))?;
         if let (Some(fields), Tree::Map(now)) =

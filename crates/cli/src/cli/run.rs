@@ -80,7 +80,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     }
 
     /// Runs the program with this command line, without the name of the program, and these variables. Unlike
-    /// [`run`](Self::run), it never ends the process and prints nothing of its own.
+    /// [`run`](Self::run), it never ends the process and prints nothing itself.
     ///
     /// # Errors
     /// [`Error`](crate::Error) in [`stormfire_module::Error::Other`] for a mistake on the command line or in a file,

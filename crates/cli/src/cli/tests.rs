@@ -155,7 +155,7 @@ fn a_fit_writes_its_configuration_beside_its_log() {
     for entry in walk(root) {
         assert!(!String::from_utf8_lossy(&fs_err::read(&entry).unwrap()).contains("geheim"), "{}", entry.display());
     }
-    // It is a valid input, and a second run has a folder of its own.
+    // It is a valid input, and a second run has its own folder.
     let again = logs.join("config.yaml");
     run(program_of(2), root, &["-c", again.to_str().unwrap(), "--model.lr=0.2"]).unwrap();
     assert!(read(root.join("lightning_logs/version_1/config.yaml")).contains("inputs: 2\n  lr: 0.2\n"));
@@ -238,7 +238,7 @@ fn sections_of_the_program_and_variables_are_options() {
 #[serde(deny_unknown_fields)]
 struct CountOptions {
     most: u64,
-    /// A type of its own.
+    /// A custom type.
     #[serde(default)]
     how: How,
 }

@@ -50,7 +50,7 @@ impl fmt::Display for Tuned {
 }
 
 impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, DC: DeserializeOwned> Cli<M, D, MC, DC> {
-    /// Finds a batch size, and with that a learning rate, and writes them into a folder of their own.
+    /// Finds a batch size, and with that a learning rate, and writes them into a separate folder.
     pub(super) fn tune(
         &self,
         trainer: &mut Trainer<M>,

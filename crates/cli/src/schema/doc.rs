@@ -14,7 +14,7 @@ pub(crate) fn remove_links(schema: &mut Value) {
             for (key, value) in fields {
                 match value {
                     Value::String(text) if key == "description" => *text = without_links(text),
-                    // What a user gives, not what describes it.
+                    // These contain values of the user, and no documentation.
                     _ if ["default", "const", "enum", "examples"].contains(&key.as_str()) => {}
                     _ => remove_links(value),
                 }
@@ -61,7 +61,7 @@ fn without_links(text: &str) -> String {
     plain + rest
 }
 
-/// The first paragraph, without the sentence on the default: a page of help has a column of its own for it.
+/// The first paragraph, without the sentence on the default: a page of help shows the default separately.
 pub(crate) fn first_sentences(doc: &str) -> String {
     let first = doc.lines().next().unwrap_or_default();
     first.find("Default: ").map_or(first, |at| &first[..at]).trim().to_owned()

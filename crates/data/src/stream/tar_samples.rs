@@ -56,8 +56,8 @@ impl TarSamples {
     /// The name and the content of the next entry. A folder or a link has no name here. `None` at the end of the
     /// archive.
     ///
-    /// Each entry is read as an archive of its own, because the iterator of `tar` borrows its archive. An entry
-    /// includes the headers before it that contain a long name.
+    /// Each entry is read as a separate archive, because the iterator of `tar` borrows its archive. An entry includes
+    /// the headers before it that contain a long name.
     fn entry(&mut self) -> Result<Option<(String, Vec<u8>)>, BoxError> {
         let start = self.reader.bytes;
         let mut archive = tar::Archive::new(&mut self.reader);

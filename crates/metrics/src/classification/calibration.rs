@@ -31,7 +31,7 @@ pub enum CalibrationNorm {
 /// [`error`](Self::error).
 ///
 /// Multiclass: the confidence of the predicted class. Binary: the probability of "yes". As in torchmetrics, a
-/// confidence of exactly 1 has a bin of its own.
+/// confidence of exactly 1 has a separate bin.
 #[derive(Clone, Debug, Merge)]
 #[merge(crate = crate)]
 pub struct Calibration {

@@ -36,7 +36,7 @@ pub(crate) fn plain_targets<const D: usize>(targets: &Tensor<D, Int>) -> Tensor<
     }
 }
 
-/// The cell of each target: 1 for class 0 and so on. Targets outside of `0..classes` have cells of their own, because a
+/// The cell of each target: 1 for class 0 and so on. Targets outside of `0..classes` have separate cells, because a
 /// device does not check indices.
 pub(crate) fn target_cells(targets: Tensor<1, Int>, classes: usize, ignore_index: Option<i64>) -> Tensor<1, Int> {
     let is_ignored = ignore_index.map(|index| targets.clone().equal_elem(index));

@@ -37,7 +37,7 @@ pub struct Ranked {
 pub trait Ranking: Merge {
     /// The points of each class, on the host.
     fn ranked(&self) -> Vec<Ranked>;
-    /// The points of all classes as one: each class of each item is a prediction of its own.
+    /// The points of all classes as one: each class of each item is a separate prediction.
     fn pooled(&self) -> Ranked;
     /// The names of the classes.
     fn names(&self) -> &[String];

@@ -8,7 +8,7 @@ pub enum Tokenizer {
     /// At white space.
     #[default]
     Whitespace,
-    /// `13a` of sacreBLEU, which is that of `mteval-v13a`: punctuation is words of its own.
+    /// `13a` of sacreBLEU, which is that of `mteval-v13a`: punctuation marks are separate words.
     Mteval13a,
     /// Each character.
     Characters,

@@ -46,8 +46,8 @@ fn differs<const D: usize>(param: &Param<Tensor<D>>, dtype: FloatDType) -> bool 
     own != DType::from(dtype) && !matches!(own, DType::QFloat(_))
 }
 
-/// A copy of a module in evaluation mode, with running statistics of its own, whose float parameters have this type,
-/// except those of a [`FullPrecision`](super::FullPrecision).
+/// A copy of a module in evaluation mode, with separate running statistics. Its float parameters have this type, except
+/// those of a [`FullPrecision`](super::FullPrecision).
 pub fn cast<M: Module>(module: &M, dtype: FloatDType) -> M {
     module.valid().map(&mut Cast { dtype, kept: Some(0) })
 }
@@ -57,7 +57,7 @@ pub fn cast_parameters<M: Module>(module: &M, dtype: FloatDType) -> Option<M> {
     let mut differing = Differing { dtype, any: false };
     module.visit(&mut differing);
     differing.any.then(|| {
-        // The copy has running statistics of its own.
+        // The copy has separate running statistics.
         let is_in_training = module.devices().iter().any(burn::tensor::Device::is_autodiff);
         let copy = module.valid().map(&mut Cast { dtype, kept: None });
         if is_in_training { in_training(copy, strategy_of(module)) } else { copy }

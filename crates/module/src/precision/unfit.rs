@@ -67,7 +67,7 @@ pub fn explained(message: &str, precision: &str, dtype: FloatDType) -> Option<Er
         let reason = format!("two float types met in a step with `{precision}`: {message}");
         let own = DType::from(dtype).name();
         let hint = format!(
-            "the parameters and the batch are {own} in the steps: cast the logits up before a loss with tensors of its own \
+            "the parameters and the batch are {own} in the steps: cast the logits up before a loss that contains tensors \
              (`logits.cast(FloatDType::F32)`), cast tensors that a step makes (`x.cast(y.dtype())`), or keep a layer in f32 with `FullPrecision`"
         );
         Error::config("precision", reason, hint)

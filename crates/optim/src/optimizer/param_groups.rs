@@ -68,7 +68,7 @@ pub(super) struct Groups {
     rates: Vec<RateGroup>,
 }
 
-/// Parameters with a learning rate of their own.
+/// Parameters with their own learning rate.
 #[derive(Clone, Debug)]
 struct RateGroup {
     name: String,

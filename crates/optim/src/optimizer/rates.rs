@@ -62,7 +62,7 @@ impl Optimizer {
         self.set_rates.iter().find(|set| set.group.is_empty()).map(|set| set.rate)
     }
 
-    /// The rates of its own groups, by name.
+    /// The rates of the optimizer's groups, by name.
     pub(super) fn group_rates(&self) -> Vec<(String, f64)> {
         self.groups.rates(self.learning_rate(), self.lr, &self.set_rates)
     }

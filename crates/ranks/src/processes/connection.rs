@@ -12,7 +12,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// A connection of its own, whose messages do not mix with those of others. All ranks must make it.
+    /// A separate connection, whose messages do not mix with those of others. All ranks must make it.
     pub(super) fn new(world: &SimpleCommunicator) -> Self {
         let [rank, size] = [world.rank(), world.size()].map(|number| usize::try_from(number).unwrap_or(0));
         Self { communicator: world.duplicate(), rank, world: size }

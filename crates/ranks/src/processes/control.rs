@@ -1,4 +1,4 @@
-//! Signs of life, failures and endings, in a communicator of their own.
+//! Signs of life, failures and endings, in a separate communicator.
 
 use std::{
     sync::Arc,

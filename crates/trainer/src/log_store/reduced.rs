@@ -63,7 +63,7 @@ impl LogStore {
         Ok(state.train)
     }
 
-    /// On rank 0: the values of all ranks in place of its own. Returns the numbers for the other ranks.
+    /// On rank 0: the values of all ranks in place of the rank's own values. Returns the numbers for the other ranks.
     pub(crate) fn take_from_ranks(&mut self, sent: Sent, others: &[Vec<SavedSlot>], device: &Device) -> Result<Values> {
         self.arrivals += 1;
         let arrival = self.arrivals;

@@ -49,8 +49,8 @@ pub trait ProbeTrainer<M: LightningModule> {
     where
         Self: Sized;
 
-    /// This Trainer with `root` as `default_root_dir`. Without loggers of its own, it gets the default ones in the
-    /// folder of this run.
+    /// This Trainer with `root` as `default_root_dir`. If it has no loggers, it gets the default ones in the folder of
+    /// this run.
     fn in_folder(self, root: &Path, run: &RunDir) -> Self;
 }
 

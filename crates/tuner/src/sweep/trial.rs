@@ -81,9 +81,9 @@ impl<'a> Trial<'a> {
 
     /// Fits, and returns the monitored metric at the end.
     ///
-    /// The Trainer's `default_root_dir` becomes [`folder`](Self::folder). Without loggers of its own it logs there,
-    /// with TensorBoard and CSV. Each validation is reported to the pruner, or each epoch if there is no validation. A
-    /// trial of an interrupted sweep continues from its newest checkpoint.
+    /// The Trainer's `default_root_dir` becomes [`folder`](Self::folder). A Trainer without loggers logs there, with
+    /// TensorBoard and CSV. Each validation is reported to the pruner. Without validations, each epoch is. A trial of
+    /// an interrupted sweep continues from its newest checkpoint.
     ///
     /// # Errors
     /// As [`Trainer::fit`](stormfire_trainer::Trainer::fit). [`Error::Interrupted`] if a signal has stopped the fit. A

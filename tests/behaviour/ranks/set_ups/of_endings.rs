@@ -167,7 +167,7 @@ fn a_callback_of_rank_zero_with_tensors_in_its_state() {
 #[test]
 fn loaders_with_different_seeds_are_refused() {
     let ended = threads::run(2, |rank| fit("", line_data(24, 2).shuffle(true).seed(rank as u64), |t| t));
-    assert!(ended.iter().all(Result::is_err), "each rank has an order of its own, so batches are repeated and left out");
+    assert!(ended.iter().all(Result::is_err), "each rank has another order, so batches are repeated and left out");
 }
 
 #[test]

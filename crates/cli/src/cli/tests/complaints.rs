@@ -9,7 +9,7 @@
 //! | `config.yaml` is in the common folder of all runs | #7679 | `the_common_folder_has_no_configuration` |
 //! | `test` needs the options of the model again, sizes do not fit | #20801, #15427, #11463 | `a_checkpoint_suffices_to_test` |
 //! | options of a checkpoint win over flags, or break subclasses | #21116, #21246 | `a_checkpoint_is_below_files_variables_and_flags`, `a_variant_comes_from_the_checkpoint` |
-//! | links between options have a language of their own | #20341, #8924, #17346 | `links_between_options_are_plain_rust` |
+//! | links between options need a special language | #20341, #8924, #17346 | `links_between_options_are_plain_rust` |
 //! | no sweeps | #16836, wandb #1059 | `agents_write_options_in_both_forms`, all of `searches.rs` |
 //! | the finder of learning rates does not see optimizers of files | #16787 | `the_finder_sees_the_optimizer_of_a_file` |
 //! | variables are unknown to a command | #12790 | `variables_are_known_to_every_command` |
@@ -49,7 +49,7 @@ fn help_makes_nothing() {
     }
 }
 
-/// #20199: its page is endless. Rare options are on a page of their own.
+/// #20199: its page is endless. Rare options are on a separate page.
 #[test]
 fn a_page_of_help_is_short() {
     let lines = |flag: &str| printed(program_of(1).try_run(&[flag], &[])).lines().count();
@@ -106,7 +106,7 @@ fn a_checkpoint_is_below_files_variables_and_flags() {
     assert_eq!(lr(&[file[0], file[1], "--model.lr=4"], &env), "4");
 }
 
-/// #20341, #8924: links between options have a language of their own.
+/// #20341, #8924: links between options need a special language.
 #[test]
 fn links_between_options_are_plain_rust() {
     let folder = tempfile::tempdir().unwrap();

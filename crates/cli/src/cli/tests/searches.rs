@@ -111,7 +111,7 @@ const WORDS: &str = "STORMFIRE_TEST_WORDS";
 
 /// Runs a line as `main` would do it.
 #[test]
-#[ignore = "a part of the tests below, in processes of their own"]
+#[ignore = "a part of the tests below, in separate processes"]
 fn runs_a_line() {
     let Ok(words) = std::env::var(WORDS) else { return };
     let words: Vec<String> = words.lines().map(str::to_owned).collect();

@@ -24,7 +24,7 @@ const KEYS: [(&str, &str); 4] = [
 ];
 
 #[test]
-#[ignore = "a part of the tests below, in processes of their own"]
+#[ignore = "a part of the tests below, in separate processes"]
 fn runs_a_line() {
     let (Ok(root), Ok(words)) = (std::env::var(ROOT), std::env::var(WORDS)) else { return };
     run(program_of(1), Path::new(&root), &words.lines().collect::<Vec<_>>()).unwrap();
@@ -161,7 +161,7 @@ fn wandb_gets_its_options() {
     let run = walk(root).into_iter().find(|path| path.ends_with("run-id-1.wandb")).unwrap();
     let text = String::from_utf8_lossy(&fs_err::read(&run).unwrap()).into_owned();
     assert_has(&text, &["proj-1", "team-1", "group-1", "job-1", "name-1", "note-1", "tag-1", "tag-2", "pre-1-lr-SGD", "model-id-1"]);
-    // Without a folder of its own, the run has a place for its options, and its checkpoints are found.
+    // A run whose loggers have no folder still has a place for its options, and its checkpoints are found.
     let path = configs(root).pop_first().unwrap();
     assert!(path.starts_with(root.join("configs")), "{path:?}");
     tracked(root, &["test", "--ckpt-path=best", "-c", path.to_str().unwrap(), "trainer.loggers=[{name: wandb, offline: true, id: id-2}]"]);

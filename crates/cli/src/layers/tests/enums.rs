@@ -1,4 +1,4 @@
-//! Enums without a tag of their own: serde's default form, in which the name of the variant is the key of its fields.
+//! Enums without a tag: serde's default form, in which the name of the variant is the key of its fields.
 
 use super::*;
 
