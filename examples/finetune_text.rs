@@ -24,7 +24,7 @@ use stormfire_examples::{MiniLm, SmsBatch, SmsConfig, SmsData, minilm::WIDTH};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What is trained.
+/// The trained part of the model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Part {
     Head,

@@ -86,7 +86,7 @@ impl Default for Options {
     }
 }
 
-/// What each rank does.
+/// The training of each rank.
 fn train(options: &Options) -> Result<Stop> {
     let device = Accelerator::Auto.of_this_rank().device()?;
     let mut trainer = Trainer::new()

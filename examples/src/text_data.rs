@@ -16,7 +16,7 @@ use stormfire::{
 /// Pieces of text, and the same pieces one character later. Both have shape `[batch, time]`.
 #[derive(Clone, Debug, CastBatch, SplitBatch)]
 pub struct TextBatch {
-    /// What the model sees.
+    /// The input of the model.
     pub tokens: Tensor<2, Int>,
     /// The character after each of them.
     pub targets: Tensor<2, Int>,

@@ -1,4 +1,4 @@
-//! No bytes make the reader of checkpoints panic or ask for much more memory than they have.
+//! No bytes make the reader of checkpoints panic or allocate much more memory than their size.
 
 #![no_main]
 

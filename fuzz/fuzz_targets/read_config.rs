@@ -1,4 +1,4 @@
-//! No text makes the readers of configurations and command lines panic or ask for much more memory than it has.
+//! No text makes the readers of configurations and command lines panic or allocate much more memory than its size.
 
 #![no_main]
 
@@ -58,7 +58,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let Ok(layers) = read else { return };
     let Ok(config) = layers.resolve::<Config>() else { return };
-    // What is valid is printed, and read as the same.
+    // Valid options are printed, and the text is read as the same options.
     let printed = print_config(&layers.checked().expect("it was just resolved"), layers.schema(), true);
     let again = file("yaml", &printed, LAYERS.clone()).and_then(|layers| layers.resolve::<Config>());
     let expected = Config { key: String::new(), ..config };

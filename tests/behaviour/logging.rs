@@ -1,4 +1,4 @@
-//! What reaches the loggers, with which name and step, and what callbacks see of it.
+//! The values that loggers get, with their names and steps, and the values that callbacks see.
 
 mod at_hand;
 pub(crate) mod away;

@@ -23,7 +23,7 @@ use crate::{
     support::{Batch, Line, line_data, quiet, recording},
 };
 
-/// What is wrong with a batch.
+/// The fault of a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     Loss,

@@ -1,4 +1,4 @@
-//! What `stormfire watch` and `stormfire report` read of the files of real runs.
+//! The data that `stormfire watch` and `stormfire report` read from the files of real runs.
 
 use std::{path::Path, time::SystemTime};
 

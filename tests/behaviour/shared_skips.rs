@@ -10,7 +10,7 @@ use stormfire::prelude::*;
 
 use crate::support::{Batch, line_data, quiet};
 
-/// What is wrong with the second batch.
+/// The fault of the second batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     /// The loss. Its gradients are finite.

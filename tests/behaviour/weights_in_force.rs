@@ -24,7 +24,7 @@ use crate::{
 thread_local! {
     /// The number of the evaluation batch that fails, counted over the fit.
     static FAILS_AT: Cell<Option<usize>> = const { Cell::new(None) };
-    /// What happens there.
+    /// The fault of that batch.
     static FAULT: Cell<fn() -> Result<()>> = const { Cell::new(|| Err(Error::other("the lamp fell over"))) };
     static EVALUATED: Cell<usize> = const { Cell::new(0) };
     /// The weights that the callbacks of a failure have seen.

@@ -121,7 +121,7 @@ fn an_iterator_serves_one_epoch_only() {
     assert_eq!(fit.progress.global_step, 3);
 }
 
-/// What is wrong with the loss.
+/// The fault of the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     /// The loss is NaN from this step on.

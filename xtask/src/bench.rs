@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 
 use crate::system::{self, Workspace};
 
-/// What can be measured alone.
+/// A subject that can be measured alone.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Subject {
     /// The loop, compared with a hand-written one and burn-train, and a process of one step.

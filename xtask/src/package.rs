@@ -6,7 +6,8 @@ use serde_json::Value;
 use crate::step::Verdict;
 use crate::system::{self, Workspace};
 
-/// What crates.io shows or requires of a package. It wants one of `documentation`, `homepage` and `repository`.
+/// The fields of a package that crates.io shows or requires. It wants one of `documentation`, `homepage` and
+/// `repository`.
 const METADATA: [&str; 7] = ["description", "license", "documentation", "readme", "keywords", "categories", "rust_version"];
 
 /// Makes the package of each crate, without a build.
@@ -76,7 +77,7 @@ fn name(package: &Value) -> &str {
     package["name"].as_str().unwrap_or_default()
 }
 
-/// What a manifest lacks.
+/// The missing fields of a manifest.
 fn missing(package: &Value) -> Vec<String> {
     let is_empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
     let lacking = METADATA.iter().filter(|key| is_empty(&package[**key]));

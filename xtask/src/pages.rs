@@ -11,7 +11,7 @@ use crate::system::{self, Workspace};
 
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
-/// What a reader does: moves the pointer over a chart, hides a run, and switches to dark and logarithmic.
+/// The actions of a reader: moves the pointer over a chart, hides a run, and switches to dark and logarithmic.
 const ACTIONS: &str = r##"<script>addEventListener("load", () => {
   const chart = document.querySelector("svg.chart"), area = chart.getBoundingClientRect();
   chart.dispatchEvent(new PointerEvent("pointermove", { clientX: area.left + area.width * 0.97, clientY: area.top + 20 }));

@@ -11,7 +11,7 @@ use stormfire_checkpoint::Snapshot;
 use stormfire_module::{Callback, Context, LightningModule, Result, StepOutput};
 use stormfire_optim::float_params::{EachFloat, walk};
 
-/// What an [`OptimizerMonitor`] takes together.
+/// The parameters that share one norm in an [`OptimizerMonitor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdatesOf {
     /// All parameters.
@@ -72,7 +72,7 @@ impl OptimizerMonitor {
         Self::default()
     }
 
-    /// What to log besides the total. Default: each layer.
+    /// The norms to log besides the total. Default: each layer.
     pub fn of(mut self, of: UpdatesOf) -> Self {
         self.of = of;
         self

@@ -101,7 +101,7 @@ struct Open {
     sink: Sink,
     columns: Columns,
     ranks: Shared,
-    /// What this rank has for the next round: the number of each batch, and its rows.
+    /// The batches of this rank for the next round: the number of each batch, and its rows.
     round: Vec<(u64, Vec<u8>)>,
 }
 
@@ -183,7 +183,7 @@ impl<P> PredictionWriter<P> {
         }
     }
 
-    /// What is predicted, and how it is written.
+    /// The identity of a prediction and of its output format.
     fn identity(&self, run: &PredictionRun<'_>) -> Result<String> {
         let format = match &self.format {
             Format::Rows(rows) => format!("{:?}", rows.text()),

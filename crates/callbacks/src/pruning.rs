@@ -114,7 +114,7 @@ pub struct ModelPruning {
 #[derive(Default)]
 struct Masks(BTreeMap<String, Mask>);
 
-/// What is kept of a parameter.
+/// The elements of a parameter that are kept.
 struct Mask {
     /// Its elements in their order.
     keeps: Vec<bool>,

@@ -24,7 +24,7 @@ use self::{
     steps::{Open, Span, Steps},
 };
 
-/// What a [`SpikeDetection`] does about a spike.
+/// The reaction of a [`SpikeDetection`] to a spike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpikeAction {
     /// Reports it.

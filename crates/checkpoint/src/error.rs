@@ -28,7 +28,7 @@ pub enum Error {
     NotACheckpoint {
         /// The file.
         path: PathBuf,
-        /// What the file seems to be.
+        /// The probable kind of the file.
         kind: FileKind,
     },
     /// A safetensors file without a manifest, written by another program.
@@ -58,7 +58,7 @@ pub enum Error {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is inconsistent.
+        /// The inconsistency.
         reason: String,
     },
     /// The file has an unsupported format version.

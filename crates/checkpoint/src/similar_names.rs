@@ -63,7 +63,7 @@ fn last_part(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
-/// What two names have before their longest common end of whole parts.
+/// The starts of two names, without their longest common end of whole parts.
 fn starts<'a>(a: &'a str, b: &'a str) -> (&'a str, &'a str) {
     let common = a.rsplit('.').zip(b.rsplit('.')).take_while(|(a, b)| a == b);
     let len = common.map(|(part, _)| part.len() + 1).sum::<usize>().saturating_sub(1);

@@ -57,7 +57,7 @@ pub enum WeightsError {
     Optimizer {
         /// The optimizer's name.
         optimizer: String,
-        /// What is inconsistent.
+        /// The inconsistency.
         reason: String,
         /// How to fix it.
         hint: String,
@@ -67,7 +67,7 @@ pub enum WeightsError {
     Part {
         /// The name.
         name: String,
-        /// What is inconsistent.
+        /// The inconsistency.
         reason: String,
     },
     /// burn could not write or read its own record.
@@ -86,7 +86,7 @@ pub enum WeightsError {
     Values {
         /// The parameter.
         path: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// A value does not fit into the dtype of its parameter.
@@ -110,7 +110,7 @@ pub enum WeightsError {
     /// The file does not say the layout of its weights.
     #[error("{reason}")]
     Layout {
-        /// What is wrong.
+        /// The reason.
         reason: String,
         /// How to fix it.
         hint: String,
@@ -120,7 +120,7 @@ pub enum WeightsError {
     PyTorch {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
         /// How to fix it.
         hint: String,

@@ -19,7 +19,7 @@ use crate::{
     values::{self, Values},
 };
 
-/// What the program does.
+/// The command of the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Command {
     /// Trains.
@@ -61,7 +61,7 @@ impl Command {
     }
 }
 
-/// What a user asks the program to print in place of a run.
+/// The output that a user requests in place of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Print {
     Help { all: bool },

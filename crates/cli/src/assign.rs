@@ -86,7 +86,7 @@ impl Assignment {
     }
 }
 
-/// What to write as the value.
+/// The help for a missing value.
 fn instead_of_nothing(kinds: Kinds) -> String {
     if kinds.has_null() { "for no value, write `null`".to_owned() } else { format!("it takes {}", kinds.described()) }
 }

@@ -12,7 +12,8 @@ use crate::{
     schema::{Kinds, Schema, follow, join, patterns, properties, variants},
 };
 
-/// Finds unknown options, missing ones, and values of another kind. What only the type itself knows is left to it.
+/// Finds unknown options, missing ones, and values of another kind. Rules that only the type itself has are checked by
+/// the type.
 pub(crate) fn check(node: &Node, schema: &Schema) -> Result<()> {
     let mut checker = Checker { schema, problems: Problems::default() };
     checker.node(node, schema.json(), "", false);
@@ -24,7 +25,7 @@ struct Checker<'a> {
     problems: Problems,
 }
 
-/// What the variants of a schema allow in a section.
+/// The fields that the variants of a schema allow in a section.
 #[derive(Default)]
 struct Fields<'a> {
     known: BTreeMap<&'a str, &'a Value>,

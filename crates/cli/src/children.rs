@@ -25,7 +25,7 @@ const VARIABLE: &str = "STORMFIRE_CHILD";
 /// The most bytes of the output that are searched for its last line.
 const TAIL: usize = 4096;
 
-/// What a child learns from its parent.
+/// The task that a child gets from its parent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Task {
     /// The process of the parent. A child of a child inherits the variable, but has another parent.
@@ -99,7 +99,7 @@ pub(crate) fn common_words(line: &Line) -> Vec<String> {
     files.chain(checkpoint).chain(line.dry_run.then(|| "--dry-run".to_owned())).collect()
 }
 
-/// What this process is to do, if another process of the program has started it. It then ends with that process.
+/// The task of this process, if another process of the program has started it. It then ends with that process.
 pub(crate) fn task() -> Option<Task> {
     let task: Task = serde_json::from_str(&std::env::var(VARIABLE).ok()?).ok()?;
     if !is_parent(task.parent) {

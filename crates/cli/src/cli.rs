@@ -39,10 +39,10 @@ struct OwnSection<M: LightningModule> {
     add: AddSection<M>,
 }
 
-/// What the program does after a fit, with the data once more.
+/// The function that runs after a fit, with a new data module.
 type AfterFit<M, D> = Box<dyn FnOnce(&mut Trainer<M>, &Fit<M>, D) -> Result<()>>;
 
-/// What the command `predict` does.
+/// The function of the command `predict`.
 type Predict<M, D> = Box<dyn FnOnce(&mut Trainer<M>, &M, D) -> Result<()>>;
 
 /// The options of a Trainer that need a property of the batches.
@@ -168,7 +168,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         }
     }
 
-    /// What the program does, for `--help`.
+    /// The description of the program, for `--help`.
     pub fn about(mut self, text: impl Into<String>) -> Self {
         self.about = text.into();
         self
@@ -267,7 +267,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         self
     }
 
-    /// What follows a fit that neither a signal nor a pruner has ended, such as a test. It gets a new data module.
+    /// Runs a function after a fit that neither a signal nor a pruner has ended, such as a test. It gets a new data
+    /// module.
     pub fn after_fit(mut self, then: impl FnOnce(&mut Trainer<M>, &Fit<M>, D) -> Result<()> + 'static) -> Self {
         self.after_fit = Some(Box::new(then));
         self

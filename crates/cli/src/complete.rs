@@ -41,7 +41,7 @@ fn default_of(root: &Value, property: &Value) -> Option<Node> {
     if let Some(value) = property.get("default") {
         return Node::of_json(value.clone(), &source).ok();
     }
-    // What is optional for serde.
+    // The fields that are optional for serde.
     let has_null = parts(root, property).into_iter().any(|part| Kinds::of(part).has_null());
     has_null.then(|| Node::new(Tree::Null, &source))
 }

@@ -11,7 +11,7 @@ use crate::{
 
 const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
-/// What follows a flag.
+/// The values that may follow a flag.
 enum Takes {
     Nothing,
     /// Nothing, or this after `=`.

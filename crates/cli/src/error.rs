@@ -18,9 +18,9 @@ pub struct Error {
 pub struct Problem {
     /// Where it is. `None` for a mistake of the command line as a whole.
     pub source: Option<Source>,
-    /// What is wrong, with the path of the option.
+    /// The problem, with the path of the option.
     pub message: String,
-    /// What to do.
+    /// How to fix it.
     pub help: Option<String>,
 }
 

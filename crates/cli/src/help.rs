@@ -41,7 +41,7 @@ const FREQUENT: [&str; 10] = [
 /// The words of a program without commands.
 const OPTIONS: &str = "[-c FILE]... [--option=VALUE]...";
 
-/// What a page of help is about.
+/// The subject of a page of help.
 pub(crate) struct Page<'a> {
     pub(crate) program: &'a str,
     pub(crate) about: &'a str,

@@ -60,12 +60,12 @@ pub fn parse<C: Section>(about: &str) -> C {
     }
 }
 
-/// What a command line gives.
+/// The result of a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed<C> {
     /// The options.
     Options(C),
-    /// What the user asked the program to print, such as its help.
+    /// The output that the user requested, such as the help.
     Printed(String),
 }
 

@@ -6,7 +6,7 @@ use stormfire_trainer::Accelerator;
 
 use crate::{error::Error, help, quote};
 
-/// What a process was started with.
+/// The arguments and the environment of a process.
 pub(crate) struct Process {
     /// The name of its program.
     pub(crate) program: String,

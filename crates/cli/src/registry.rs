@@ -22,7 +22,7 @@ use crate::{
 /// The option that chooses an entry.
 const TAG: &str = "name";
 
-/// What is added to a Trainer: a callback or a logger.
+/// The kind of an object that is added to a Trainer: a callback or a logger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Callback,

@@ -163,7 +163,7 @@ fn stormfire(problem: Problem) -> stormfire_module::Error {
 }
 
 /// The options of the model in a checkpoint, as a layer: those that the program had, else the hyperparameters of the
-/// module. What is no longer an option is left out with a warning.
+/// module. Names that are no longer options are left out with a warning.
 pub(crate) fn of_checkpoint(path: &Path, schema: &Schema) -> Result<Option<Node>> {
     let manifest = stormfire_checkpoint::Checkpoint::read_manifest(path)?;
     let saved = manifest.callbacks.get(KEY).and_then(|state| state.get("model")).filter(|model| !model.is_null()).cloned();

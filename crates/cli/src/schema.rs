@@ -167,9 +167,9 @@ fn list<'a>(schema: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     schema.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// What is within a value: a field, or an item of a list.
+/// A part of a value: a field, or an item of a list.
 pub(crate) struct Within<'a> {
-    /// What it may be.
+    /// The schemas that it may have.
     pub(crate) schemas: Vec<&'a Value>,
     /// Whether it is a field with this very name.
     pub(crate) is_named: bool,

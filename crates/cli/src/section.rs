@@ -10,8 +10,8 @@ use crate::{
     source::Source,
 };
 
-/// What a section of the configuration is made of. Every type with these traits is one: derive them. `()` is a section
-/// without options.
+/// A type whose fields are a section of the configuration. Every type with these traits is one: derive them. `()` is a
+/// section without options.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a section of a configuration",
     label = "does not implement `Default`, `Serialize`, `Deserialize` and `JsonSchema`",

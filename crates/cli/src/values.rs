@@ -2,7 +2,7 @@
 
 use crate::quote;
 
-/// What an option is to have in several runs.
+/// The values of an option in several runs.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Values {
     /// Each of these. One is an ordinary value.

@@ -85,7 +85,7 @@ pub enum Error {
     NoEffect {
         /// The setter's name.
         option: &'static str,
-        /// What the loader was made from.
+        /// The source of the loader.
         kind: &'static str,
     },
     /// Two options of a loader decide the same.
@@ -99,7 +99,7 @@ pub enum Error {
     /// A sampler does not fit its dataset, or its epochs have different lengths.
     #[error("the sampler of a loader: {reason}")]
     Sampler {
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// A file with data is missing or damaged, or one of its records cannot be decoded.
@@ -109,7 +109,7 @@ pub enum Error {
         path: PathBuf,
         /// The place in the file, such as `record 7, line 8`. Records are counted from 0, lines from 1.
         at: String,
-        /// What is wrong there.
+        /// The error of this place.
         cause: BoxError,
     },
     /// A series is not a whole number of moments.
@@ -125,19 +125,19 @@ pub enum Error {
     /// A batch cannot be augmented as requested.
     #[error("the batch cannot be augmented: {reason}")]
     Augment {
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// A dataset cannot be split as requested.
     #[error("the dataset cannot be split: {reason}")]
     Split {
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// The ranks of a run cannot share the batches of this loader.
     #[error("a loader made from {kind} cannot be shared by several ranks, because its batches may differ from rank to rank")]
     NotDivisible {
-        /// What the loader was made from.
+        /// The source of the loader.
         kind: &'static str,
     },
     /// A combined loader was made from no loaders.
@@ -214,7 +214,7 @@ impl Error {
         Self::Split { reason: reason.into() }
     }
 
-    /// What to do about it, if that is known.
+    /// How to fix it, if that is known.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::State(error) => return error.hint(),

@@ -48,7 +48,7 @@ fn first_number(device: &Device) -> Option<f32> {
     is_same.then_some(first)
 }
 
-/// What is known of the threads of a loader. Shared by the loader's clones.
+/// Whether other threads of a loader draw, as far as this is known. Shared by the loader's clones.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen(Arc<State>);
 

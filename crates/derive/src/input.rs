@@ -1,4 +1,4 @@
-//! What all derives read from their input: the crate to use, and the fields.
+//! The parts of the input that all derives read: the crate to use, and the fields.
 
 use syn::{Attribute, DeriveInput, Fields, Index, Member, Path, Result, meta::ParseNestedMeta};
 

@@ -28,7 +28,7 @@ pub enum Error {
     InvalidMedia {
         /// The kind of value, in the singular.
         what: &'static str,
-        /// What does not fit, with the sizes.
+        /// The mismatch, with the sizes.
         reason: String,
     },
     /// Two sources give different values for one hyperparameter.

@@ -1,4 +1,4 @@
-//! What a metric computes: one number, named numbers, or a picture.
+//! The result of a metric: one number, named numbers, or a picture.
 
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +71,7 @@ macro_rules! pictures {
 }
 pictures!(Picture, Matrix, Curves, Samples);
 
-/// What a metric is going to compute. It is known before the state is read from a device.
+/// The form of a metric's result. It is known before the state is read from a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Outline {
     /// One number.

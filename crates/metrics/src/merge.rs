@@ -14,7 +14,7 @@ use stormfire_values::{
 pub struct MergeError {
     /// The field.
     pub field: &'static str,
-    /// What is wrong with it.
+    /// The reason.
     pub reason: String,
 }
 

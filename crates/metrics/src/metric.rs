@@ -71,7 +71,7 @@ pub trait Metric: Merge {
     /// The result. [`Metric::read`] and the log call it on a copy whose state is on the host.
     fn compute(&self) -> Self::Value;
 
-    /// What [`Metric::compute`] returns. Default: one number. For named numbers, give their names here.
+    /// The form of the result of [`Metric::compute`]. Default: one number. For named numbers, give their names here.
     fn outline(&self) -> Outline {
         Outline::One
     }

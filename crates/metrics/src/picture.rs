@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 /// A matrix with names of its rows and columns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Matrix {
-    /// What the rows are.
+    /// The title of the rows.
     pub rows: String,
-    /// What the columns are.
+    /// The title of the columns.
     pub columns: String,
     /// The names of rows and columns.
     pub names: Vec<String>,
@@ -22,7 +22,7 @@ pub struct Line {
     pub name: String,
     /// Its points.
     pub points: Vec<(f64, f64)>,
-    /// What the points belong to, one number for each, such as thresholds. It may be empty.
+    /// One number for each point, such as its threshold. It may be empty.
     pub at: Vec<f64>,
     /// For a precision-recall curve, the counts at each point: true positives, false positives, true negatives, false
     /// negatives. Otherwise empty.
@@ -31,7 +31,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line through points, which belong to nothing else.
+    /// A line through points without such numbers.
     pub fn new(name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
         Self { name: name.into(), points: points.into_iter().collect(), at: Vec::new(), counts: Vec::new() }
     }
@@ -40,11 +40,11 @@ impl Line {
 /// Lines over two axes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Curves {
-    /// What the horizontal axis shows.
+    /// The title of the horizontal axis.
     pub x: String,
-    /// What the vertical axis shows.
+    /// The title of the vertical axis.
     pub y: String,
-    /// What [`Line::at`] is.
+    /// The name of the numbers in [`Line::at`].
     pub at: String,
     /// The lines.
     pub lines: Vec<Line>,

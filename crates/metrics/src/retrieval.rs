@@ -68,7 +68,7 @@ enum Kind {
     Precision,
 }
 
-/// What a query without relevant documents counts.
+/// The score of a query without relevant documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WithoutRelevant {
     /// 0.
@@ -132,7 +132,7 @@ impl Retrieval {
 }
 
 impl RetrievalScore {
-    /// What a query without relevant documents counts. Default 0.
+    /// The score of a query without relevant documents. Default 0.
     pub fn without_relevant(mut self, counts: WithoutRelevant) -> Self {
         self.without = counts;
         self

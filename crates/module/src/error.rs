@@ -49,7 +49,7 @@ pub enum Error {
     /// A loss has not one element, or cannot be differentiated.
     #[error("the loss cannot be used: {reason}")]
     Loss {
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// A second backward pass over the same loss, or over a part of its graph.
@@ -89,7 +89,7 @@ pub enum Error {
     Checkpoint {
         /// The file.
         path: std::path::PathBuf,
-        /// What is wrong.
+        /// The reason.
         reason: String,
         /// How to fix it.
         hint: String,
@@ -196,7 +196,7 @@ impl Error {
     }
 }
 
-/// What to do about a metric that is missing.
+/// The hint for a metric that is missing.
 fn cure(name: &str, available: &[String], lacks_validation: bool) -> String {
     let general = "log it with `self.log(..)`, or monitor one of the available metrics";
     match did_you_mean(name, available.iter().map(String::as_str)) {

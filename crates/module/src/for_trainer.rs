@@ -1,5 +1,5 @@
-//! What a training loop needs of this crate, beyond the interface of modules and callbacks: the ambient scope of a run,
-//! the options of a [`Stepper`](crate::Stepper), the taking of logged values.
+//! The parts of this crate that only a training loop needs: the ambient scope of a run, the options of a
+//! [`Stepper`](crate::Stepper), the taking of logged values.
 //!
 //! For the Trainer, and for tests that take its place. The crate `stormfire` does not export it, and any release may
 //! change it.

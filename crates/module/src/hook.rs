@@ -48,7 +48,7 @@ macro_rules! hook_enum {
                 Self::ALL.iter().copied().find(|hook| hook.name() == name)
             }
 
-            /// What may be logged in this hook. `None` if logging is not allowed. The table is Lightning's.
+            /// The values that may be logged in this hook. `None` if logging is not allowed. The table is Lightning's.
             pub fn log_rule(self) -> Option<LogRule> {
                 match self { $(Hook::$hook => $rule,)* }
             }

@@ -75,7 +75,7 @@ pub enum LogError {
         name: String,
         /// The hook.
         hook: Hook,
-        /// What differs.
+        /// The difference.
         reason: MergeError,
     },
     /// A picture was logged with `on_step(true)`.

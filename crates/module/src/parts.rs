@@ -200,7 +200,7 @@ fn of_batch<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     Ok(done)
 }
 
-/// What a copy of a module that trains needs.
+/// The settings of a copy of a module for training.
 #[derive(Clone)]
 struct Training {
     /// The running statistics of the module.

@@ -7,7 +7,7 @@ use crate::{error::Result, place::EvaluationPosition};
 /// The prediction of one batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predicted<P> {
-    /// What [`predict_step`](crate::PredictModule::predict_step) returned.
+    /// The result of [`predict_step`](crate::PredictModule::predict_step).
     pub prediction: P,
     /// The 0-based number of the loader.
     pub dataloader_idx: usize,

@@ -26,7 +26,7 @@ pub struct RenewedStats<M> {
     known: HashSet<ParamId>,
     /// The statistics before.
     before: HashMap<ParamId, Tensor<1>>,
-    /// What the first batch makes of [`PROBE`].
+    /// The statistics after the first batch, if they were [`PROBE`] before.
     probed: HashMap<ParamId, Tensor<1>>,
     momentum: HashMap<ParamId, Tensor<1>>,
     sums: HashMap<ParamId, Tensor<1>>,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-/// What stands in place of a secret.
+/// The text in place of a secret.
 pub const HIDDEN: &str = "[secret]";
 
 /// Secret values of a run's options, such as keys and passwords. [`hidden`](Self::hidden) replaces them.

@@ -168,7 +168,7 @@ impl std::fmt::Debug for Threads {
     }
 }
 
-/// What a step finds around it on the thread of its run, to be entered on another thread.
+/// The ambient state of a step on the thread of its run, to be entered on another thread.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     hook: Option<Hook>,

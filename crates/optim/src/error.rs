@@ -15,7 +15,7 @@ pub enum Error {
     Optimizer {
         /// The optimizer's name.
         optimizer: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
         /// How to fix it.
         hint: String,

@@ -1,4 +1,4 @@
-//! What a training loop does with optimizers: steps, schedules, and their state in a checkpoint.
+//! The interface of optimizers for a training loop: steps, schedules, and their state in a checkpoint.
 //!
 //! For the Trainer, its Stepper, and loops without a Trainer. The crate `stormfire` does not export it.
 

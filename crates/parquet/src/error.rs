@@ -1,4 +1,4 @@
-//! What can be wrong with a file.
+//! Errors of files.
 
 use std::io;
 
@@ -14,7 +14,7 @@ pub enum Error {
     Unsupported {
         /// The part.
         what: String,
-        /// What to use instead.
+        /// The supported alternative.
         instead: &'static str,
     },
     /// A row does not fit.

@@ -38,7 +38,7 @@ pub(crate) struct Leaf {
     pub(crate) repeated: u32,
 }
 
-/// What the columns make.
+/// The value that columns form.
 #[derive(Clone, Debug)]
 pub(crate) enum Node {
     /// The value of a column.

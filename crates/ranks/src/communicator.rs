@@ -1,4 +1,4 @@
-//! What the ranks of a training do together.
+//! The collective calls of the ranks of a training.
 
 use crate::error::Result;
 

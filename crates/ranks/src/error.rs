@@ -29,7 +29,7 @@ pub enum Error {
     /// MPI does not see the processes that the launcher started.
     #[error("started as rank {} of {} by {}, but MPI sees rank {rank} of {world}", launched.rank, launched.world, launched.by)]
     Unconnected {
-        /// What the launcher says.
+        /// The rank and the number of ranks according to the launcher.
         launched: Launched,
         /// The rank that MPI sees.
         rank: usize,
@@ -48,7 +48,7 @@ impl Error {
         Self::Rank { rank, reason: "its process has exited or was killed".to_owned() }
     }
 
-    /// What to do about it, if that is known.
+    /// How to fix it, if that is known.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Rank { rank, .. } => format!("the cause is in the output of rank {rank}"),

@@ -1,4 +1,4 @@
-//! What the environment of this process says about the launcher that started it.
+//! The launcher that started this process, according to its environment.
 
 use std::{env, fmt};
 
@@ -63,7 +63,7 @@ fn in_environment(variable: impl Fn(&str) -> Option<String>) -> Option<Launched>
     }
     let step = variable("SLURM_STEP_ID").and_then(|id| id.parse::<u32>().ok());
     let in_a_step = step.is_some_and(|id| !OWN_STEPS.contains(&id));
-    // `srun --pty bash`. What is typed there runs once.
+    // `srun --pty bash`. Commands that are typed there run once.
     let in_a_shell = variable("SLURM_JOB_NAME").is_some_and(|name| name == "bash") && variable("SLURM_PTY_PORT").is_some();
     if in_a_step && !in_a_shell {
         let tasks = if number("SLURM_STEP_NUM_TASKS").is_some() { "SLURM_STEP_NUM_TASKS" } else { "SLURM_NTASKS" };

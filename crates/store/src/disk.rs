@@ -1,4 +1,4 @@
-//! What [`files`](crate::files) does on a disk: durable files and links to them.
+//! The part of [`files`](crate::files) for disks: durable files and links to them.
 
 use std::{
     fs::{self, File},

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 pub struct BadUrl {
     /// The URL, without secrets.
     pub url: String,
-    /// What is wrong.
+    /// The reason.
     pub reason: String,
-    /// What to do.
+    /// How to fix it.
     pub hint: String,
 }
 

@@ -121,7 +121,7 @@ pub mod callbacks {
     pub use stormfire_callbacks::*;
 }
 
-/// What a module and a callback are made of: steps, hooks, events, the log.
+/// The parts of modules and callbacks: steps, hooks, events, the log.
 pub mod module {
     pub use stormfire_module::{
         Callback, Context, Error, Event, ExportOptions, Hook, LightningModule, LoadOptions, LoadReport, LossScale, Moment, Order,

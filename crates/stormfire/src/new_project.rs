@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 pub(crate) struct New {
     /// The folder of the project. Its last part is the name.
     path: PathBuf,
-    /// What the project trains at first.
+    /// The first model of the project.
     #[arg(long, value_enum, default_value_t = Template::Blank)]
     template: Template,
     /// The checkout of Stormfire on which the project depends. Default: the one from which this program was built.

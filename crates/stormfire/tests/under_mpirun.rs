@@ -96,8 +96,8 @@ fn a_signal_ends_all_ranks_and_the_next_run_continues() {
     let ended = run(mpirun(3, "ranked", &[&[broken.path().to_str().unwrap()], &words[..]].concat()), |line| {
         if processes.read(line, 3) {
             thread::sleep(Duration::from_millis(500));
-            // What `mpirun` sends to all ranks when it is ended itself. One command for each would be too slow: the
-            // signal for the last rank would come after its training.
+            // The signal that `mpirun` sends to all ranks when it is ended itself. One command for each would be too
+            // slow: the signal for the last rank would come after its training.
             send("-TERM", &[0, 1, 2].map(|rank| processes.of(rank)));
         }
     });

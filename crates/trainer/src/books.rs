@@ -18,7 +18,7 @@ pub(crate) struct Books<M> {
     pub(crate) data_module: Saved,
     /// How often the run was resumed.
     pub(crate) restarts: u64,
-    /// What the other ranks have of an unfinished epoch and window, for the next checkpoint.
+    /// The parts of an unfinished epoch and window on the other ranks, for the next checkpoint.
     pub(crate) of_ranks: Vec<OfRank>,
     /// Whether a rank has requested a checkpoint, as the ranks have agreed.
     pub(crate) some_rank_saves: bool,

@@ -36,8 +36,8 @@ impl TrainerConfig {
     }
 }
 
-// What the readers of these types accept. Editors check the options with these patterns, so each of them accepts
-// everything that its reader does.
+// The inputs that the readers of these types accept. Editors check the options with these patterns, so each of them
+// accepts everything that its reader does.
 const ACCELERATOR: &str =
     "^([aA][uU][tT][oO]|[cC][pP][uU]|[cC][uU][dD][aA](:[+]?[0-9]+)?|[wW][gG][pP][uU]|[vV][uU][lL][kK][aA][nN]|[mM][eE][tT][aA][lL])$";
 const POLICY: &str = "^(error|stop|off|skip:[+]?[0-9]+)$";

@@ -14,7 +14,7 @@ use stormfire_values::{reads_text, text::TextError};
 
 use crate::accelerator::describe;
 
-/// What [`Trainer::devices`](crate::Trainer::devices) takes: a number, or `"auto"`.
+/// The value of [`Trainer::devices`](crate::Trainer::devices): a number, or `"auto"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "GivenDevices")]
 pub enum Devices {

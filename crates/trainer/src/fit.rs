@@ -226,7 +226,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             self.finite.watch(self.engine, self.module);
         }
         self.show_optimizer_state(has_stepped)?;
-        // Hooks that change weights must do so on every rank. What they log for no batch is dropped.
+        // Hooks that change weights must do so on every rank. Values that they log without a batch are dropped.
         self.engine.store.drops_records = !has_batch;
         let fired = self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx });
         self.engine.store.drops_records = false;

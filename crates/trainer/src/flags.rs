@@ -1,4 +1,4 @@
-//! What the ranks of a run agree on at a boundary of the loop.
+//! The flags on which the ranks of a run agree at a boundary of the loop.
 
 use crate::signals::Signal;
 

@@ -22,7 +22,7 @@ pub(crate) fn guard<R>(code: impl FnOnce() -> Result<R>) -> Result<R> {
     })
 }
 
-/// What a panic says.
+/// The message of a panic.
 pub fn panic_message(panic: &(dyn Any + Send)) -> Cow<'_, str> {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => Cow::Borrowed(text),

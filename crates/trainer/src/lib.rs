@@ -78,7 +78,7 @@ pub use signals::{Signal, forget_interrupt};
 pub use stop::{Fit, Stop};
 pub use trainer::{DeviceChoice, Trainer};
 
-/// What a tuner needs of a Trainer. The crate `stormfire` does not export it.
+/// The parts of a Trainer that a tuner needs. The crate `stormfire` does not export it.
 pub mod for_tuner {
     pub use crate::{
         guard::panic_message,

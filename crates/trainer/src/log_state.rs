@@ -186,7 +186,7 @@ pub(crate) struct SavedSlot {
 }
 
 impl SavedSlot {
-    /// What tells slots apart: the hook, the loader and the name.
+    /// The key of a slot: the hook, the loader and the name.
     pub(crate) fn key(&self) -> (&str, usize, &str) {
         (&self.hook, self.dataloader_idx, &self.name)
     }

@@ -357,7 +357,7 @@ fn below(key: &Arc<str>, name: Option<&str>) -> Arc<str> {
 pub(crate) struct EpochMetrics {
     /// Loader (`None`: logged in an epoch hook, for all loaders), name, value.
     values: Vec<(Option<usize>, Arc<str>, f64)>,
-    /// What is drawn, with its name.
+    /// The pictures, with their names.
     pictures: Vec<(Arc<str>, Picture)>,
 }
 

@@ -13,7 +13,7 @@ pub(crate) use in_use::{InUse, has_parameters_of};
 
 use crate::accelerator::describe;
 
-/// What [`Trainer::precision`](crate::Trainer::precision) takes, with Lightning's names.
+/// The value of [`Trainer::precision`](crate::Trainer::precision), with Lightning's names.
 ///
 /// As text: `"32-true"`, `"bf16-mixed"`, `"16-mixed"`, `"bf16-true"` or `"64-true"`. As in Lightning, `"32"`, `"bf16"`,
 /// `"16"` and `"64"` are short for `"32-true"`, `"bf16-mixed"`, `"16-mixed"` and `"64-true"`.

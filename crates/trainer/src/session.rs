@@ -153,7 +153,7 @@ impl<M: LightningModule> Session<M> {
             let mut resume = resume;
             engine.books.is_logged = start.is_logged;
             engine.run.id = over_ranks::of_zero(&engine.frame.ranks, engine.run.id.clone())?;
-            // What follows draws the same numbers whether or not the parameters were initialized before.
+            // The fit draws the same numbers whether or not the parameters were initialized before.
             engine.reseed(RandomPart::FitStart);
             seed::warn_of(&drawn);
             if let Some(resume) = &resume {

@@ -345,7 +345,7 @@ impl<M: LightningModule> Trainer<M> {
         }
     }
 
-    /// What the next fit starts with.
+    /// The start values of the next fit.
     fn start(&mut self) -> Start {
         Start { drawn_seed: self.drawn_seed.take(), new_rates: self.new_rates.clone() }
     }

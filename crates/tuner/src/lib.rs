@@ -17,7 +17,7 @@ pub use lr_find::{LrCurve, LrFind, LrPoint, Spacing, Suggestion};
 pub use sweep::{Pruner, Space, Sweep, SweepResult, Trial, TrialRecord, TrialState};
 pub use tuner::Tuner;
 
-/// What the command line needs of a sweep. The crate `stormfire` does not export it.
+/// The parts of a sweep that the command line needs. The crate `stormfire` does not export it.
 pub mod for_cli {
     pub use crate::jobs::work_off;
     pub use crate::sweep::{ProcessEnd, TrialTask, run_in_processes};

@@ -1,4 +1,4 @@
-//! What the ranks of a search do together: rank 0 decides, all of them train.
+//! The cooperation of the ranks in a search: rank 0 decides, all of them train.
 
 use serde::{Serialize, de::DeserializeOwned};
 use stormfire_loggers::json;

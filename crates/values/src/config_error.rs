@@ -6,7 +6,7 @@
 pub struct ConfigError {
     /// The name of the option's setter.
     pub option: String,
-    /// What is wrong.
+    /// The reason.
     pub reason: String,
     /// How to fix it.
     pub hint: String,

@@ -21,7 +21,7 @@ use html::escaped;
 const STYLE: &str = include_str!("report/style.css");
 const SCRIPT: &str = include_str!("report/script.js");
 
-/// What the page keeps of each run.
+/// The limits of the page for each run.
 const KEEP: Keep =
     Keep { buckets: 1 << 19, media: MediaLimits { per_tag: 6, bytes: 16 << 20 }, samples_above: u64::MAX, all_messages: true };
 
@@ -60,7 +60,7 @@ pub enum ReportError {
 }
 
 impl ReportError {
-    /// What to do about it.
+    /// How to fix it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Unreadable(error) => error.hint(),

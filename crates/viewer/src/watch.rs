@@ -48,7 +48,7 @@ impl From<std::io::Error> for WatchError {
 }
 
 impl WatchError {
-    /// What to do about it.
+    /// How to fix it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unreadable(error) => Some(error.hint()),
@@ -58,7 +58,7 @@ impl WatchError {
     }
 }
 
-/// What the live view keeps of each run.
+/// The limits of the live view for each run.
 pub const KEEP: Keep = Keep { buckets: 1 << 18, media: MediaLimits::TAGS, samples_above: 16 << 20, all_messages: false };
 
 /// The title of the view of these paths.

@@ -6,5 +6,5 @@ pub mod saving;
 pub mod torch;
 pub mod training;
 
-/// What a check or a measurement returns.
+/// The result of a check or a measurement.
 pub type Outcome<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;

@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_mins(5);
 const SOFTWARE_LIMIT: Duration = Duration::from_mins(15);
 
 /// After this time, a suite with speeds starts nothing more, and kills what runs: a machine with a GPU may be lent for
-/// eight minutes. What is left then is named.
+/// eight minutes. The report then names the rest.
 const WHOLE: Duration = Duration::from_mins(7);
 
 /// How much is run.
@@ -76,7 +76,7 @@ pub(crate) fn failed(error: &dyn Error) -> String {
     format!("{FAILED}{}", error.to_string().replace('\n', " "))
 }
 
-/// The line of a check, with what it has said.
+/// The line of a check, with its result.
 pub(crate) fn line(title: &str, said: &Outcome<String>) -> String {
     match said {
         Ok(text) => format!("| {title} | {text} |"),
@@ -113,7 +113,7 @@ fn all_checks(accelerator: &str, small: bool, began: Instant, limit: &(impl Fn()
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
-/// What a process with one check has printed as its result.
+/// The result that a process with one check has printed.
 fn child(accelerator: &str, name: &str, limit: Duration) -> Outcome<String> {
     let mut command = Command::new(std::env::current_exe()?);
     // burn restores optimizers on its default device, which only depends on the features of the build.

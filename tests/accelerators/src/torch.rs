@@ -15,7 +15,7 @@ pub struct Torch {
     answers: BufReader<ChildStdout>,
 }
 
-/// What PyTorch has measured.
+/// The measurements of PyTorch.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     /// The seconds of a step. NaN if it has failed, such as without Lightning.

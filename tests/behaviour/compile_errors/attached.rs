@@ -1,4 +1,4 @@
-//! What a Trainer does not take: callbacks, loggers, options.
+//! Callbacks, loggers and options that a Trainer does not take.
 
 use insta::assert_snapshot;
 

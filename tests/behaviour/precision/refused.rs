@@ -1,4 +1,4 @@
-//! What a precision cannot do: refused by name, with the cure.
+//! Uses that a precision does not support. Each is refused by name, with the cure.
 
 use burn::{
     nn::{

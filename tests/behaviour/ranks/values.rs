@@ -126,7 +126,7 @@ fn values_are_reduced_over_the_ranks() {
     assert!(tables.len() == 1 && tables[0].0 == "confusion_table" && (count - 5.0).abs() < 1e-12, "{tables:?}");
 }
 
-/// What each rank's monitors have seen in `late`.
+/// The values of `late` that each rank's monitors have seen.
 #[derive(Clone, Default)]
 struct Sees(Arc<Mutex<Vec<(usize, f64, f64)>>>);
 

@@ -116,7 +116,7 @@ pub(crate) enum Weighs {
     OnBoth,
 }
 
-/// What a module has that most have not.
+/// Features that most modules do not have.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Extras {
     /// Metrics of each kind are logged: counts, curves, all values, the newest values.
@@ -211,7 +211,7 @@ pub(crate) struct Watch {
     pub(crate) reads: bool,
     /// The first cut is a signal instead of a requested checkpoint.
     pub(crate) is_interrupted: bool,
-    /// What is logged has to be waited for, as on a GPU.
+    /// The logged values arrive with a delay, as on a GPU.
     pub(crate) is_distant: bool,
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Run {
     pub(super) picture: Picture,
 }
 
-/// What `cargo xtask pictures` puts into `docs/pictures`.
+/// The picture that `cargo xtask pictures` writes to `docs/pictures`.
 #[derive(PartialEq)]
 pub(super) enum Picture {
     None,

@@ -20,7 +20,7 @@ impl Default for Pace {
     }
 }
 
-/// What an average has seen of a fit.
+/// The progress of a fit at the updates of its average.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Seen {
     /// Number of updates.

@@ -8,7 +8,7 @@ use stormfire_module::{Callback, Event, LightningModule, StepOutput, state::Save
 use super::{Ema, StochasticWeightAveraging, WeightAveraging, averages::Averages};
 use crate::testing::{Bench, Line, text};
 
-/// What PyTorch's `swa_utils` gives for some weights (`xtask/python/averaging.py`).
+/// The results of PyTorch's `swa_utils` for some weights (`xtask/python/averaging.py`).
 fn of_torch(name: &str) -> Vec<Vec<f64>> {
     let table: serde_json::Value = serde_json::from_str(include_str!("torch.json")).unwrap();
     serde_json::from_value(table[name].clone()).unwrap()

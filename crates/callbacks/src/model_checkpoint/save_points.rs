@@ -12,7 +12,7 @@ use stormfire_store::names;
 use super::{Destination, ModelCheckpoint, SaveLast, SaveTopK, Template};
 use crate::files::{file, free_file, is_inside};
 
-/// What to do if the monitored metric is missing.
+/// The action if the monitored metric is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
     /// Save as soon as it is available.

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use stormfire_module::{Result, place::EvaluationPosition};
 use stormfire_store::replacement::Replacement;
 
-/// What is durable of an unfinished prediction.
+/// The durable part of an unfinished prediction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Progress {
-    /// What is predicted.
+    /// The identity of the prediction.
     pub(super) identity: String,
     /// The position after the last batch.
     pub(super) position: EvaluationPosition,

@@ -47,7 +47,7 @@ fn predict<S: PredictionSink<Vec<usize>>>(sink: &mut S, identity: &str, mut seen
     Ok(predicted)
 }
 
-/// What a kill would leave.
+/// Copies the files that a kill would leave.
 fn copied(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

@@ -96,7 +96,7 @@ fn weights_are_zero_and_stay_trained_shared_and_themselves() {
     assert_eq!((values(&net.frozen.weight), net.first.weight.id), (frozen, id));
     assert!(net.first.weight.val().is_require_grad() && !net.frozen.weight.val().is_require_grad());
     assert_eq!(pruning.sparsity().collect::<Vec<_>>(), [("first.weight", 2, 4)]);
-    // What a step changes is undone, also from NaN.
+    // Changes by a step are undone, also from NaN.
     net.first.weight = net.first.weight.clone().map(|w| Tensor::from_inner(w.inner() * f32::NAN).require_grad());
     pruning.enforce(&mut net);
     let after = values(&net.first.weight);

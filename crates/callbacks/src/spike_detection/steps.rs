@@ -86,7 +86,7 @@ impl Steps {
         Ok(means.filter(|(_, (_, count))| **count > 0.0).map(|((span, _), (sum, count))| (*span, sum / count)).collect())
     }
 
-    /// What a checkpoint contains, with the sums that are on the device.
+    /// The content of a checkpoint, with the sums that are on the device.
     pub(super) fn saved(&self) -> (Vec<SavedStep>, Option<Tensor<1>>) {
         let mut on_device = Vec::new();
         let mut saved = |span: Option<Span>, open: &Open| {

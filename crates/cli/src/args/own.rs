@@ -5,7 +5,7 @@ pub(crate) struct Own {
     /// Without hyphens before it.
     pub(crate) name: &'static str,
     pub(crate) short: Option<char>,
-    /// What it takes.
+    /// The name of its value.
     pub(crate) value: Option<&'static str>,
     /// The one value that a flag takes after `=` that also stands alone.
     pub(crate) choice: Option<&'static str>,

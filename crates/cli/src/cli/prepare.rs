@@ -403,7 +403,7 @@ pub(super) fn in_source(error: stormfire_module::Error, config: &Node, schema: &
     }
 }
 
-/// What a comment of YAML cannot have, or what ends it.
+/// Whether a comment of YAML cannot contain the character, or ends at it.
 fn is_no_text(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }

@@ -25,7 +25,7 @@ use crate::{
     secret,
 };
 
-/// What a program has done.
+/// The result of a program.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -37,7 +37,7 @@ pub enum Outcome {
     Predicted,
     /// It has found a learning rate, a batch size, or both.
     Tuned(Tuned),
-    /// What the user asked it to print, such as its help. Nothing was run.
+    /// The output that the user requested, such as the help. Nothing was run.
     Printed(String),
 }
 

@@ -25,7 +25,7 @@ use crate::{
     tune::{self, TuneConfig},
 };
 
-/// What the command `tune` has found. `Display` says it in a few lines.
+/// The results of the command `tune`. `Display` shows them in a few lines.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Tuned {

@@ -41,7 +41,7 @@ fn forget_positions(node: &mut Node, source: &Source) {
 struct Reader<'a> {
     parser: Parser<'a, StrInput<'a>>,
     source: &'a Source,
-    /// What an alias stands for, and how many values that has.
+    /// The node of each alias, and the number of its values.
     anchors: HashMap<usize, (Node, usize)>,
     /// The number of values in all anchors. Nested ones have copies of one value.
     copied: usize,

@@ -90,7 +90,7 @@ impl Kinds {
         Self(self.0 & !Self::NULL.0)
     }
 
-    /// What an error says was expected: `a whole number or a string`.
+    /// The description of the expected kinds in an error: `a whole number or a string`.
     pub(crate) fn described(self) -> String {
         if self == Self::ANY || self == Self::default() {
             return "a value".into();

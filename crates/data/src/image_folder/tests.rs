@@ -124,7 +124,7 @@ fn a_jpeg_file_that_ends_anywhere_before_its_end_is_an_error() {
         fs::write(&path, &bytes[..end]).unwrap();
         assert!(decode(&path, 3).is_err(), "{end} of {} bytes", bytes.len());
     }
-    // What follows the end is not part of the image.
+    // Bytes after the end are not part of the image.
     fs::write(&path, [&bytes[..], b"more"].concat()).unwrap();
     assert_eq!(decode(&path, 3).unwrap(), decode(&fixtures().join("smooth.jpg"), 3).unwrap());
 }

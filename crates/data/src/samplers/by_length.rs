@@ -69,8 +69,8 @@ impl LengthSampler {
         self
     }
 
-    /// What lengths are rounded up to (default 8). A larger number pads more and mixes better. It should be that of
-    /// the padding.
+    /// Lengths are rounded up to a multiple of this number (default 8). A larger number pads more and mixes better. It
+    /// should be that of the padding.
     #[must_use]
     pub fn multiple_of(mut self, length: usize) -> Self {
         self.multiple = length;

@@ -8,7 +8,7 @@ use crate::{
     shuffle::{derive, permutation},
 };
 
-/// What decides the order of the records.
+/// The settings that determine the order of the records.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shuffled {
     pub(super) seed: u64,

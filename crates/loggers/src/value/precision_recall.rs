@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 
-/// What a binary classifier predicts at thresholds that are evenly spaced from 0 to 1, in this order.
+/// The predictions of a binary classifier at thresholds that are evenly spaced from 0 to 1, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PrCurve {
     /// True positives, false positives, true negatives, false negatives.

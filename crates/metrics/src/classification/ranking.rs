@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{merge::Merge, rows::Rows};
 
-/// What is predicted at a threshold: all scores that are not below it.
+/// The positive predictions at a threshold: all scores that are not below it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
     /// The threshold.

@@ -13,7 +13,7 @@ use crate::{
     metric::Metric,
 };
 
-/// What is computed from counts. See the methods of [`Counts`].
+/// The score that is computed from counts. See the methods of [`Counts`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ScoreKind {
     /// [`Counts::precision`].

@@ -1,4 +1,4 @@
-//! What the scores of a batch mean.
+//! The meaning of the scores of a batch.
 
 use std::sync::Arc;
 

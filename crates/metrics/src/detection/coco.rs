@@ -91,7 +91,7 @@ struct Scene {
     objects: Vec<Object>,
 }
 
-/// What became of the found boxes of a scene, at one IoU threshold: whether each is right, and whether it counts.
+/// The evaluation of the found boxes of a scene at one IoU threshold: whether each is right, and whether it counts.
 type Judged = Vec<(bool, bool)>;
 
 /// The results of one class for objects of some size.

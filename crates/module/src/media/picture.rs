@@ -14,7 +14,7 @@ const MAX_POINTS: usize = 1000;
 /// The number of thresholds of a precision-recall curve for loggers, if its own are not evenly spaced.
 const THRESHOLDS: usize = 201;
 
-/// What loggers get of a picture.
+/// The form of a picture for loggers.
 #[derive(Clone, Debug)]
 pub enum Drawn {
     /// A drawing.

@@ -1,4 +1,4 @@
-//! What the parts of a batch have logged, as values of the whole batch.
+//! Merges the records of the parts of a batch into values of the whole batch.
 
 use std::collections::HashMap;
 

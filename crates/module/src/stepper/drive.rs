@@ -1,4 +1,4 @@
-//! What a training loop does with a stepper.
+//! The interface of a stepper for a training loop.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     threads::Threads,
 };
 
-/// What a training loop does with a stepper.
+/// The interface of a stepper for a training loop.
 pub trait DriveStepper<'a, M>: Sized {
     /// A stepper for one batch. `accumulated` lives as long as the fit and carries gradients from batch to batch.
     fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self;

@@ -26,7 +26,7 @@ impl<M: Module> Stepper<'_, M> {
         } else if self.plan.finite == FiniteCheck::BeforeStep {
             self.skipped.get_or_insert(Skipped::NotFinite(what));
         } else {
-            // No scale helps. What follows is decided when the evidence is read.
+            // No scale helps. The reaction is decided when the evidence is read.
             self.overflowed = true;
             if self.plan.finite == FiniteCheck::Later {
                 add(&mut self.evidence.gradients, Scalar::Host(f64::NAN));

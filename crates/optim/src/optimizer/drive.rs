@@ -14,7 +14,7 @@ use crate::{
     window::StepGradients,
 };
 
-/// What a training loop does with one optimizer.
+/// The interface of one optimizer for a training loop.
 pub trait DriveOptimizer {
     /// Takes the gradients of this optimizer's parameters from a backward pass.
     fn gradients<M: Module>(&self, all: Gradients, module: &M) -> GradientsParams;
@@ -102,7 +102,7 @@ impl DriveOptimizer for Optimizer {
     }
 }
 
-/// What a training loop does with the optimizers of a module.
+/// The interface of the optimizers of a module for a training loop.
 pub trait DriveOptimizers {
     /// Makes names unique, checks parameters and schedules, and sets the first learning rates. The Trainer calls it
     /// once, with the module that returned the optimizers.

@@ -15,8 +15,8 @@ use crate::{
     patterns::Patterns,
 };
 
-/// The settings of a parameter group, for [`Optimizer::group`](crate::Optimizer::group). What is not set is as for the
-/// other parameters.
+/// The settings of a parameter group, for [`Optimizer::group`](crate::Optimizer::group). Settings that are not given
+/// are those of the other parameters.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     name: Option<String>,

@@ -24,7 +24,7 @@ impl Ramp {
     }
 }
 
-/// What the rates of an optimizer are multiplied by.
+/// The factor of the rates of an optimizer.
 #[derive(Clone, Debug)]
 pub(super) enum Scale {
     Fixed(f64),

@@ -26,7 +26,7 @@ const SHORTEST_CHUNK: usize = 1024;
 /// The numbers that are added at once, inside of the fastest cache.
 const BLOCK: usize = 1024;
 
-/// What can be summed.
+/// A type of numbers that can be summed.
 pub(super) trait Number: Copy + Default + AddAssign + Equivalence + Send + 'static {
     const KIND: Kind;
 }

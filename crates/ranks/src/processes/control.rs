@@ -26,7 +26,7 @@ const FAILED: u8 = 1;
 const NOTICED: u8 = 2;
 const ENDED: u8 = 3;
 
-/// A failure that the ranks know of.
+/// A failure that the ranks have noticed.
 struct Failure {
     error: Error,
     /// The calls that the failed rank had completed. Those are still good for the others.
@@ -103,7 +103,7 @@ impl Control {
         }
     }
 
-    /// Tells the others that this rank knows of the failure.
+    /// Reports to the others that this rank has noticed the failure.
     pub(super) fn notice(&mut self) {
         self.tell_all(NOTICED, &[]);
     }
@@ -126,7 +126,7 @@ impl Control {
         self.peers.iter().all(|peer| peer.ended.is_some())
     }
 
-    /// Whether another rank needs more time to end. One that does not even know of the failure gets `patience`.
+    /// Whether another rank needs more time to end. A rank that has not noticed the failure gets `patience`.
     pub(super) fn others_are_ending(&self, waited: Duration, patience: Duration) -> bool {
         let now = Instant::now();
         let limit = |peer: &Peer| if peer.noticed { self.silence.max(patience) } else { patience };

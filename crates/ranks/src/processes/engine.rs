@@ -22,11 +22,11 @@ use crate::error::{Error, Result};
 
 /// How long the thread sleeps while there is nothing to do. Then it looks for the other ranks.
 const IDLE: Duration = Duration::from_millis(100);
-/// After a failure, a rank that does not know of it yet gets this much time to end, before this process ends and the
-/// launcher kills the others.
+/// After a failure, a rank that has not noticed it yet gets this time to end. Then this process ends and the launcher
+/// kills the others.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What the other threads of this process ask for.
+/// A request of another thread of this process.
 pub(super) enum Job {
     /// A collective call. `refuse` gets the error if it cannot be completed.
     Call { work: Box<dyn FnOnce(&mut Engine) + Send>, refuse: Box<dyn FnOnce(Error) + Send> },
@@ -48,7 +48,7 @@ pub(super) struct Engine {
     universe: Option<Universe>,
 }
 
-/// What the thread found when it started.
+/// The facts that the thread has found when it starts.
 pub(super) struct Started {
     pub(super) rank: usize,
     pub(super) world: usize,
@@ -71,7 +71,7 @@ pub(super) fn live(jobs: Receiver<Job>, started: &SyncSender<Result<Started>>, p
     let neighbours = Arc::new(neighbours(identities.as_chunks().0, rank));
     let patience = Patience::with_ranks(neighbours.len() + 1);
     let control = Control::new(Connection::new(&of_all), Arc::clone(&neighbours), pulse, silence);
-    // The process may have given up meanwhile.
+    // The process may have given up in the meantime.
     let _ = started.send(Ok(Started { rank, world, neighbours }));
     Engine { ranks, control, patience, jobs, refuse: None, universe: Some(universe) }.work();
 }

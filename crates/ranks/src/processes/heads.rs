@@ -1,4 +1,4 @@
-//! What the ranks tell each other at the start of every collective call.
+//! The messages that the ranks exchange at the start of every collective call.
 
 use mpi::{
     request::multiple_scope,
@@ -50,7 +50,7 @@ impl Head {
 
 impl Engine {
     /// Makes sure that all ranks make the same call, and returns the union of their flags. After `n` rounds each rank
-    /// knows of 2ⁿ ranks.
+    /// has the calls of 2ⁿ ranks.
     pub(super) fn meet(&mut self, kind: Kind, length: usize, flags: u64) -> u64 {
         let own = [kind as u64, length as u64, self.ranks.rank as u64];
         let mut head = Head { least: own, greatest: own, flags };

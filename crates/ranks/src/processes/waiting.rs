@@ -1,4 +1,4 @@
-//! How a thread waits for something that it has to ask for.
+//! How a thread waits for something that it has to poll.
 
 use std::{
     thread,
@@ -8,10 +8,10 @@ use std::{
 const SHORTEST: Duration = Duration::from_micros(20);
 const LONGEST: Duration = Duration::from_millis(1);
 
-/// What a thread does before it sleeps.
+/// The behaviour of a thread before it sleeps.
 #[derive(Clone, Copy)]
 pub(super) enum Patience {
-    /// It asks again at once. A thread that yields to a program of someone else waits until that has used its time.
+    /// It polls again at once. A thread that yields to another program waits until that program has used its time.
     Spin(Duration),
     /// It lets other threads of its core go first: the rank that it waits for may be one of them.
     Yield(Duration),
@@ -37,7 +37,7 @@ impl Waiting {
         Self { patience, since: Instant::now(), sleep: SHORTEST }
     }
 
-    /// Something has happened. What is waited for now may be quick, too.
+    /// Something has happened. The next event may also come quickly.
     pub(super) fn restart(&mut self) {
         *self = Self::new(self.patience);
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 
-/// What a rank brings.
+/// The contribution of a rank.
 pub(super) enum Brought {
     Nothing,
     Flags(u64),
@@ -21,7 +21,7 @@ pub(super) struct Meeting {
 struct Now {
     /// The number of completed calls.
     rounds: u64,
-    /// What has been brought for the current call, for each rank.
+    /// The contribution of each rank to the current call.
     brought: Vec<Option<(String, Brought)>>,
     /// The result of the last call. It stays until all ranks are in the next one, so no rank misses it.
     last: Result<Arc<Vec<Brought>>>,

@@ -38,7 +38,7 @@ pub(crate) fn mpirun(ranks: usize, name: &str, words: &[&str]) -> Command {
 /// The end of a command.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
-    /// What it has printed.
+    /// Its output.
     pub(crate) text: String,
 }
 

@@ -38,7 +38,7 @@ impl<M: LightningModule> Engine<M> {
         self.frame.profiler.begin_run();
     }
 
-    /// What hooks see of the ranks.
+    /// Sets the rank and the number of ranks for hooks.
     fn take_rank(&mut self) {
         (self.run.moment.rank, self.run.moment.world) = (self.rank(), self.world());
     }

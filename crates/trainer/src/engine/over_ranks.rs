@@ -1,4 +1,4 @@
-//! What the ranks of a run exchange besides gradients: logged values, running statistics, small facts.
+//! The data that the ranks of a run exchange besides gradients: logged values, running statistics, small facts.
 
 use std::collections::BTreeMap;
 

@@ -129,7 +129,7 @@ impl SavedArray {
 
 type Function = dyn Fn(&[Part]) -> Computed + Send + Sync;
 
-/// What a metric computes from its parts on the host.
+/// The function that computes a metric from its parts on the host.
 #[derive(Clone)]
 pub(crate) struct Compute(Arc<Function>);
 

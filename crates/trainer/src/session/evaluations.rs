@@ -159,7 +159,7 @@ fn seeded<M: LightningModule>(engine: &mut Engine<M>, loaders: &Loaders<M::Batch
     Ok(with_run_seed(loaders, seed))
 }
 
-/// What a prediction depends on, besides the weights.
+/// The facts on which a prediction depends, besides the weights.
 fn facts_of_prediction<M: LightningModule>(
     engine: &Engine<M>,
     module: &M,

@@ -14,7 +14,7 @@ pub(crate) struct Given<B> {
     pub(crate) caster: Option<Caster<B>>,
 }
 
-/// What a fit starts with, besides the options.
+/// The start values of a fit, besides the options.
 pub(crate) struct Start {
     /// Its seed, if none was given.
     pub(crate) drawn_seed: Option<u64>,

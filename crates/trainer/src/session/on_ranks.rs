@@ -15,7 +15,7 @@ use crate::engine::{
     over_ranks::{of_zero, tensors_of_bytes, tensors_to_bytes},
 };
 
-/// What rank 0 tells the others at the start.
+/// The values that rank 0 sends to the others at the start.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct SharedStart {
     pub(super) seed: u64,

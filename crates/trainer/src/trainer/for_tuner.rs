@@ -22,7 +22,7 @@ use crate::{
     setup::{complete_callbacks, draw_seed},
 };
 
-/// What a tuner does with a Trainer. Nothing of it changes a later fit.
+/// The interface of a Trainer for a tuner. No method changes a later fit.
 pub trait ProbeTrainer<M: LightningModule> {
     /// A copy of a module, after its parameters were initialized as the next fit would do it. It has its own running
     /// statistics.

@@ -22,7 +22,7 @@ const VARIABLE: &str = "STORMFIRE_BATCH_SIZE_TRIAL";
 /// Maximum length of a reason, in bytes.
 const LONGEST: usize = 500;
 
-/// What a child does.
+/// The task of a child.
 #[derive(Debug, Serialize, Deserialize)]
 struct Task {
     /// The number of the call in its process.

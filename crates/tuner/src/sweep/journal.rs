@@ -13,7 +13,7 @@ use stormfire_values::Mode;
 
 use super::{record::TrialRecord, space::Space};
 
-/// What makes two sweeps the same.
+/// The identity of a sweep. Two sweeps with equal headers are the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Header {
     pub(super) space: Space,

@@ -29,7 +29,7 @@ pub(super) struct Judge {
     is_pruned: bool,
 }
 
-/// What a judge has seen.
+/// The reports that a judge has seen.
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) reports: Vec<f64>,

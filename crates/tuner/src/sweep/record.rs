@@ -1,4 +1,4 @@
-//! What is known of a trial.
+//! The record of a trial.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};

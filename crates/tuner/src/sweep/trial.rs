@@ -17,7 +17,7 @@ use super::{
     record::TrialRecord,
 };
 
-/// What rank 0 tells all ranks of a trial.
+/// The description of a trial that rank 0 sends to all ranks.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Task {
     record: TrialRecord,

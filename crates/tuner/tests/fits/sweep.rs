@@ -47,7 +47,7 @@ fn fit(trial: &mut Trial<'_>, epochs: usize) -> Result<f64> {
     trial.fit(trainer, module, (line_data(8, 4), line_data(8, 4)))
 }
 
-/// What the process of a trial does, in a thread.
+/// Runs a trial in a thread, in place of its process.
 fn fit_elsewhere(task: &TrialTask, epochs: usize) -> Result<ProcessEnd> {
     let module = Tuned { line: Line::fixed(), lr: task.params()["lr"].as_f64().unwrap() };
     let trainer = Trainer::new().max_epochs(epochs).seed(1).enable_progress_bar(false).enable_model_summary(false).num_sanity_val_steps(0);

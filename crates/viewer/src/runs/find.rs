@@ -89,7 +89,7 @@ fn is_events(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(EVENTS))
 }
 
-/// What a folder contains.
+/// The content of a folder.
 struct Listing {
     files: Vec<PathBuf>,
     folders: Vec<PathBuf>,

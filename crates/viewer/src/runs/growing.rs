@@ -8,14 +8,14 @@ use std::time::SystemTime;
 /// The number of bytes before the position that are compared to detect another file.
 const ANCHOR: usize = 64;
 
-/// What happened to the file since the last call.
+/// The change of the file since the last call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     /// Its time and length are the same.
     None,
     /// It may have new bytes.
     Grown,
-    /// What was read is no longer in it.
+    /// It no longer contains the bytes that were read.
     Replaced,
     /// It does not exist, or cannot be read.
     Missing,

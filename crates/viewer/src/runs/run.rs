@@ -44,7 +44,7 @@ impl State {
     }
 }
 
-/// What to keep of a run.
+/// The limits for the data of a run that is kept in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Keep {
     /// Number of buckets that the curves of each log share.
@@ -291,7 +291,7 @@ impl Run {
         find_profile(&self.folder)
     }
 
-    /// What is wrong with the files, as sentences.
+    /// The problems of the files, as sentences.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::from_iter(self.problem.clone());
         for source in &self.sources {

@@ -37,7 +37,7 @@ pub struct Saved {
     pub is_best: bool,
 }
 
-/// What the newest checkpoint says about the run.
+/// The facts about the run in its newest checkpoint.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct About {
     /// Names and values: device, precision, seed, versions and others.

@@ -47,7 +47,7 @@ pub(super) struct Source {
     /// Samples of the whole log, until it has been read.
     preview: Option<Series>,
     pub(super) media: Media,
-    /// What the events say about the run.
+    /// The hyperparameters of the run in the events.
     pub(super) params: Vec<(String, String)>,
     pub(super) success: Option<bool>,
     damaged: u64,

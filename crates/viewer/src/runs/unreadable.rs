@@ -27,7 +27,7 @@ pub enum Unreadable {
 }
 
 impl Unreadable {
-    /// What to do about it.
+    /// How to fix it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Missing { .. } => "name a folder with runs, such as `lightning_logs`, or start the training first",

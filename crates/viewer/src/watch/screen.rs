@@ -86,7 +86,7 @@ impl Screen<'_> {
         }
     }
 
-    /// What the charts do to the values.
+    /// The settings of the charts, as text.
     fn reading(&self) -> String {
         let view = self.view;
         let mut parts = Vec::new();

@@ -1,4 +1,4 @@
-//! What the screen shows, and how keys change it.
+//! The state of the screen, and the keys that change it.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

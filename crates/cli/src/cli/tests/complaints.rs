@@ -1,4 +1,4 @@
-//! What users of other command lines stumble over, with the threads of Lightning: none of it happens here.
+//! Problems that users of other command lines report, with the threads of Lightning. None of them occurs here.
 //!
 //! | complaint | threads | test |
 //! |---|---|---|

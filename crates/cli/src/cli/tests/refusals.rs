@@ -1,4 +1,4 @@
-//! What is refused, and how the refusal is explained.
+//! Refused input, and the explanation of each refusal.
 
 use std::fmt::Write as _;
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{args, merge::merge, node::Tree, print::inline, read};
 
-/// What a reader may take for something else.
+/// Strings that a reader may take for values of other types.
 const LOOKS_LIKE: [&str; 40] = [
     "",
     " ",

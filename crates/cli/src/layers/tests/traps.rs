@@ -1,4 +1,4 @@
-//! What users and programs have stumbled over.
+//! Known traps for users and programs.
 
 use super::*;
 use crate::{node::Tree, print::inline};

@@ -103,7 +103,7 @@ pub struct Scanned {
     pub bytes: usize,
     /// Number of records that were skipped because their checksum is wrong.
     pub damaged: usize,
-    /// What follows is not the start of a record. [`next_record`] finds the next one.
+    /// The next bytes are not the start of a record. [`next_record`] finds the next one.
     pub is_lost: bool,
     /// The size of the incomplete record after them, if its length is known.
     pub needs: Option<usize>,

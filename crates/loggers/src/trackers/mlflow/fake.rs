@@ -42,7 +42,7 @@ pub(super) struct State {
     pub(super) is_silent: bool,
     /// Files that are answered and not kept, as by a proxy.
     pub(super) swallows: bool,
-    /// What every request is answered with, by something else.
+    /// The answer to every request, in place of the server's.
     pub(super) instead: Option<Value>,
 }
 

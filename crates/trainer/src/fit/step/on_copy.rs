@@ -7,7 +7,7 @@ use stormfire_module::{
 
 use super::super::FitLoop;
 
-/// What a `training_batch` has returned, and what its [`Stepper`] has done.
+/// The result of a `training_batch`, and the steps of its [`Stepper`].
 pub(super) struct StepReport {
     pub(super) output: Result<StepOutput>,
     pub(super) has_stepped: bool,
