@@ -1,7 +1,7 @@
 //! Fine-tunes a pretrained network for photos: `cargo run --release --example finetune_vision --features vision`.
 //!
 //! `cargo xtask data` downloads the weights of `EfficientNet`-Lite0, a file of PyTorch, and some photos. The network
-//! first names what is on four photos. Then it learns to tell brick, grass and gravel apart from 96 small parts of one
+//! first names what is on four photos. Then it learns to distinguish brick, grass and gravel from 96 small parts of one
 //! photo each: the head, then its last layers, too. The test is on the other halves of the photos.
 
 use std::path::{Path, PathBuf};

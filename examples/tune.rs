@@ -1,6 +1,6 @@
 //! Finds hyperparameters for a small table, and checks them: `cargo run --release --example tune`.
 //!
-//! The task is to tell male from female penguins by four measures. First, a finder suggests a learning rate
+//! The task is to distinguish male and female penguins by four measures. First, a finder suggests a learning rate
 //! (`lr_find.svg`). Then a sweep tries 12 rates and sizes around it (`sweep/trials.csv`). At last, five folds show how
 //! good the best ones are on penguins that they were not chosen for (`folds/version_0/folds.csv`): 0.90. A sweep that
 //! was killed continues where it was, and one that is complete is not repeated.

@@ -157,7 +157,7 @@ fn a_stop_waits_until_min_epochs_and_min_steps_are_reached() {
     check("min_epochs", case(|t| t.min_epochs(2)), &requested(), &[4, 4], 8);
     check("min_epochs that are already reached", case(|t| t.min_epochs(0)), &requested(), &[2], 2);
     check("min_steps in mid-epoch", case(|t| t.min_steps(3).min_epochs(0)), &requested(), &[3], 3);
-    check("min_steps alone, which asks for a whole epoch", case(|t| t.min_steps(3)), &requested(), &[4], 4);
+    check("min_steps alone, which requires a whole epoch", case(|t| t.min_steps(3)), &requested(), &[4], 4);
     check("min_steps in a later epoch", case(|t| t.min_steps(5)), &requested(), &[4, 1], 5);
     check("both", case(|t| t.min_steps(6).min_epochs(1)), &requested(), &[4, 2], 6);
     check("a limit comes first", case(|t| t.max_epochs(1).min_steps(9)), &Stop::MaxEpochs(1), &[4], 4);

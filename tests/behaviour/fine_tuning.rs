@@ -294,7 +294,7 @@ fn stochastic_averages_have_the_last_epochs_and_their_own_statistics() {
     assert_near(&of_norm(&found), &statistics(&averaged), "statistics");
     let (checkpointed, ..) = fit(&|trainer| trainer.gradient_checkpointing(true));
     assert_eq!(sorted(&checkpointed), found, "with gradient checkpointing");
-    // The pass over the data is no epoch, and logs nothing.
+    // The pass over the data is not an epoch, and logs nothing.
     assert_eq!(epochs.len(), 5);
     assert_eq!(memory.rows().iter().filter(|row| row.0 == "train_loss").count(), 20);
 

@@ -23,7 +23,7 @@ use crate::{
 /// The strategies of a weight, of an integer parameter and of a batch, in a step.
 type Seen = Arc<Mutex<Vec<[Option<GradientCheckpointingStrategy>; 3]>>>;
 
-/// Everything that may carry a strategy: a tensor that is no parameter, an integer parameter, running statistics.
+/// Everything that may carry a strategy: a tensor that is not a parameter, an integer parameter, running statistics.
 #[derive(Module, Debug)]
 struct Net {
     offset: Tensor<1>,

@@ -65,7 +65,7 @@ fn continues_below(url: &Path) {
     for (name, save_last) in [("files", SaveLast::On), ("links", SaveLast::Link)] {
         let (uninterrupted, _) = train(&folder.path().join(name), 4, None, save_last);
         let root = url.join(name);
-        // There is no checkpoint yet.
+        // No checkpoint exists yet.
         drop(train(&root, 2, Some("last"), save_last));
         let (continued, mut trainer) = train(&root, 4, Some("last"), save_last);
         assert_eq!(continued.weights, uninterrupted.weights);

@@ -282,7 +282,7 @@ fn a_failure_in_mid_validation_does_not_save_the_average_as_the_weights() {
             assert_ne!(Some(&own), in_force.as_ref(), "{what}");
             assert!(in_force.is_some(), "{what}");
             assert_eq!(SEEN.take(), own, "{what}");
-            // There is no fit whose end could be saved.
+            // The Trainer has no fit whose end could be saved.
             let error = error_text(failing.save_checkpoint(&Net::new(), folder.path().join("end.ckpt")));
             assert!(error.contains("no fit has completed"), "{error}");
 

@@ -22,7 +22,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     build(workspace, &Options { open: false, book: false })
 }
 
-/// Compiles the page about burn-train with burn-train, which is no dependency of the workspace.
+/// Compiles the page about burn-train with burn-train, which is not a dependency of the workspace.
 pub(crate) fn burn_train(workspace: &Workspace) -> Result<Verdict> {
     let mut cargo = workspace.cargo();
     cargo.args(["test", "--doc", "--features", "rival", "--manifest-path"]).arg(workspace.root.join("xtask/bench/Cargo.toml"));

@@ -34,7 +34,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
         bail!("the project of the README left no `{}`", metrics.display());
     }
     first_chapter(workspace, &folder.join("flowers"), &run)?;
-    // Without an example, cargo would leave out the features that the tests ask for, and compile everything again.
+    // Without an example, cargo would leave out the features that the tests require, and compile everything again.
     let built = system::build(workspace, &["--bin", "stormfire", "--example", "sample"])?;
     let stormfire = system::program(&built, "stormfire");
     for template in TEMPLATES {

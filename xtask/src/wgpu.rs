@@ -53,7 +53,7 @@ fn train(workspace: &Workspace, program: &Path, accelerator: &str) -> Result<Pat
     Ok(root.join("lightning_logs/version_0/metrics.csv"))
 }
 
-/// Returns the reason if there is no Vulkan driver and none can be installed.
+/// Returns the reason if no Vulkan driver is available and none can be installed.
 fn missing_driver(workspace: &Workspace) -> Result<Option<String>> {
     if !cfg!(target_os = "linux") || has_driver() {
         return Ok(None);

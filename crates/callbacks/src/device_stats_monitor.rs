@@ -31,10 +31,11 @@ use crate::to_loggers::{log_later, needs_logger};
 /// report, nothing is logged.
 ///
 /// One sample is taken at each logging step (`log_every_n_steps`), on the thread of a logger, so that training never
-/// waits for it. There is no second sample at the end of the batch: it would be the same. Each validation and test logs
-/// one more sample at its end, under `DeviceStatsMonitor.on_validation_end/` and `DeviceStatsMonitor.on_test_end/`.
-/// Logging steps less than 200 ms apart share a sample, because a load over a shorter time is meaningless. W&B's system
-/// page gets the same samples. A sample arrives too late for the callbacks of its step, so they cannot monitor it.
+/// waits for it. A second sample at the end of the batch would be the same, so none is taken. Each validation and test
+/// logs one more sample at its end, under `DeviceStatsMonitor.on_validation_end/` and
+/// `DeviceStatsMonitor.on_test_end/`. Logging steps less than 200 ms apart share a sample, because a load over a
+/// shorter time is meaningless. W&B's system page gets the same samples. A sample arrives too late for the callbacks of
+/// its step, so they cannot monitor it.
 ///
 /// ```
 /// use stormfire_callbacks::DeviceStatsMonitor;

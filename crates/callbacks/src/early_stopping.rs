@@ -36,7 +36,7 @@ pub enum StoppingReason {
 ///
 /// It checks once per epoch, or after each validation: see
 /// [`check_on_train_epoch_end`](Self::check_on_train_epoch_end). A check sees the values that were logged in the same
-/// event. `epoch` and `step` can be monitored, too. There are no checks in a sanity check and in a `fast_dev_run`.
+/// event. `epoch` and `step` can be monitored, too. It does not check in a sanity check or in a `fast_dev_run`.
 ///
 /// ```
 /// use stormfire_callbacks::EarlyStopping;
@@ -208,7 +208,7 @@ impl EarlyStopping {
         let metric = if at_epoch_end { ctx.metric_of_epoch(&self.monitor) } else { ctx.metric(&self.monitor) };
         let value = match metric {
             Ok(value) => value,
-            // `max_steps` or a skip ended the epoch before its validation, so there is no new value. A validation has
+            // `max_steps` or a skip ended the epoch before its validation, so no new value exists. A validation has
             // one.
             Err(Error::MetricMissing { .. }) if at_epoch_end && ctx.may_lack(&self.monitor) => return Ok(()),
             Err(Error::MetricMissing { available, .. }) if !self.strict => {

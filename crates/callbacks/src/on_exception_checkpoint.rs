@@ -154,7 +154,7 @@ mod tests {
         bench.start(&mut callback).unwrap();
         bench.fire(&mut callback, Event::Teardown { stage: Stage::Fit }).unwrap();
         assert!(!path.exists());
-        // The end also succeeds if there is no file to remove.
+        // The end also succeeds if the file to remove does not exist.
         bench.start(&mut callback).unwrap();
         bench.fire(&mut callback, Event::Teardown { stage: Stage::Fit }).unwrap();
     }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_another_run_has_written_meanwhile_stays() {
+    fn a_file_of_another_run_stays() {
         let folder = tempfile::tempdir().unwrap();
         let other = folder.path().join("on_exception.ckpt");
         let (mut bench, mut callback) = begin(folder.path());

@@ -280,7 +280,7 @@ impl<M: LightningModule> Callback<M> for Timer {
     }
 
     fn teardown(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _stage: Stage) -> Result<()> {
-        // After an error there was no end event, so the clocks stop here.
+        // An error ends a stage without an event, so the clocks stop here.
         self.end_all();
         Ok(())
     }

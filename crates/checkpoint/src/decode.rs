@@ -29,7 +29,7 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Reads a file or URL and verifies all of it. Each tensor has separate memory, which burn takes over without a
-    /// copy. There is no other copy of the file in memory.
+    /// copy. Memory contains no other copy of the file.
     ///
     /// # Errors
     /// Describes what is wrong with the file. All variants of [`Error`] are possible, except those for writing.

@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_and_lines_are_shortened_unless_all_is_asked_for() {
+    fn long_lists_and_lines_are_shortened_by_default() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.ckpt");
         let tensors: Vec<_> = (0..30).map(|i| (format!("layers.{i}.bias"), TensorData::from([0_f32]))).collect();

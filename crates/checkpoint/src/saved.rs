@@ -127,8 +127,8 @@ impl Saved {
         self.json.is_null() && self.parts.is_empty()
     }
 
-    /// Takes a tensor, on the device of the fit, with the dtype that it was saved with. `None` if there is no tensor
-    /// with this name.
+    /// Takes a tensor, on the device of the fit, with the dtype that it was saved with. `None` if no tensor has this
+    /// name.
     ///
     /// # Errors
     /// [`WeightsError::Part`] if it has another rank or kind.

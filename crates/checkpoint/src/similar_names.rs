@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(rule(&own, &other), Some((r"^bert\.layer\.".into(), "encoder.".into())));
         assert_eq!(rule(&["größe.weight", "größe.bias"], &["a.weight", "a.bias"]), Some((r"^a\.".into(), "größe.".into())));
         assert_eq!(rule(&own, &["a.b", "c.d"]), None);
-        assert_eq!(rule(&own[..1], &prefixed[..1]), None, "one name is no rule");
+        assert_eq!(rule(&own[..1], &prefixed[..1]), None, "one name is not a rule");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(crate) fn foreign(path: &Path) -> Result<(Metadata, BTreeMap<String, Unread>
     Ok((metadata, unread(&file, source.position(), slots)))
 }
 
-/// Another program may replace the file meanwhile. An open file stays the same.
+/// Another program may replace the file between two reads. An open file stays the same.
 type Shared = Arc<Mutex<File>>;
 
 fn open(path: &Path) -> Result<(Source<'_, BufReader<File>>, Shared)> {

@@ -126,7 +126,7 @@ impl Words<'_> {
         !self.commands.is_empty()
     }
 
-    /// Its flags that are no options.
+    /// Its flags that are not options.
     pub(crate) fn own(self) -> impl Iterator<Item = &'static Own> {
         OWN.iter().filter(move |own| self.has_runs() || !own.is_of_runs)
     }

@@ -30,7 +30,7 @@ struct Checker<'a> {
 struct Fields<'a> {
     known: BTreeMap<&'a str, &'a Value>,
     required: Vec<&'a str>,
-    /// The schema of all other names. `None` if there are no others.
+    /// The schema of all other names. `None` if no other names are allowed.
     others: Option<&'a Value>,
     /// Whether those names are whole numbers, and whether they may be negative.
     numbered: Option<bool>,

@@ -119,7 +119,7 @@ fn is_parent(id: u32) -> bool {
     std::os::unix::process::parent_id() == id
 }
 
-/// Windows does not tell.
+/// Windows does not report it.
 #[cfg(not(unix))]
 fn is_parent(_id: u32) -> bool {
     true

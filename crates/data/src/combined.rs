@@ -373,7 +373,7 @@ impl<B: Send + 'static> Feed<B> for SequentialFeed<B> {
         if !self.batches.at_end() {
             return Some(true);
         }
-        // Loaders that have not started are opened only if there is no other way to know.
+        // Loaders that have not started are opened only if nothing else shows it.
         let rest = self.loaders.get(self.index + 1..).unwrap_or_default();
         rest.iter().try_fold(0, |sum, loader| loader.len().known().map(|n| sum + n)).map(|batches| batches > 0)
     }

@@ -120,7 +120,8 @@ pub trait DataModule {
     }
 }
 
-/// In a fit, it is the training loader and there is no validation. In the other stages, it is the loader of that stage.
+/// In a fit, it is the training loader, and the fit does not validate. In the other stages, it is the loader of that
+/// stage.
 impl<B: Send + 'static> DataModule for Loader<B> {
     type Batch = B;
 
@@ -147,7 +148,7 @@ impl<B: Send + 'static> DataModule for Loader<B> {
     }
 }
 
-/// The loaders of a validation, test or prediction. A fit fails, because there is no training loader.
+/// The loaders of a validation, test or prediction. A fit fails, because the training loader is missing.
 impl<B: Send + 'static> DataModule for Loaders<B> {
     type Batch = B;
 
@@ -164,7 +165,7 @@ impl<B: Send + 'static> DataModule for Loaders<B> {
     }
 }
 
-/// `(train, val)`. There are no loaders to test or predict.
+/// `(train, val)`. Loaders to test and predict are missing.
 impl<B: Send + 'static, V: Into<Loaders<B>> + Clone> DataModule for (Loader<B>, V) {
     type Batch = B;
 
@@ -177,7 +178,7 @@ impl<B: Send + 'static, V: Into<Loaders<B>> + Clone> DataModule for (Loader<B>, 
     }
 }
 
-/// `(train, val, test)`. There is no loader to predict.
+/// `(train, val, test)`. A loader to predict is missing.
 impl<B: Send + 'static, V: Into<Loaders<B>> + Clone, T: Into<Loaders<B>> + Clone> DataModule for (Loader<B>, V, T) {
     type Batch = B;
 

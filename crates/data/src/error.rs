@@ -55,7 +55,7 @@ pub enum Error {
     /// The loader has no batch at all.
     #[error("the loader is empty: {reason}")]
     Empty {
-        /// Why there is no batch.
+        /// Why no batch is available.
         reason: String,
     },
     /// A run needs a loader that is missing.

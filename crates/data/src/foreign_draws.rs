@@ -3,7 +3,7 @@
 //!
 //! burn has one generator for the whole process. It is therefore seeded before the first batch that another thread
 //! makes for a loader. After the batch it must return the first number of this seed. The iterating thread does not draw
-//! meanwhile: it waits for this batch or makes one itself, and that takes its turn (see [`turn`]).
+//! in the meantime: it waits for this batch, or takes its turn to make one itself (see [`turn`]).
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,

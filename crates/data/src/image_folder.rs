@@ -64,7 +64,7 @@ impl ImageFolder {
     /// The classes are those of all splits together, so that a class has one index in all of them.
     ///
     /// # Errors
-    /// [`Error::Empty`] if there is no such folder, or no image in it.
+    /// [`Error::Empty`] if the folder does not exist or contains no image.
     pub fn open(folder: impl AsRef<Path>, split: &str) -> Result<Self> {
         let folder = folder.as_ref();
         let of = |split: &str| names_of_split(split).into_iter().map(|name| folder.join(name)).find(|folder| folder.is_dir());
@@ -86,7 +86,7 @@ impl ImageFolder {
     /// [`open`](Self::open) for the splits of one dataset.
     ///
     /// # Errors
-    /// [`Error::Empty`] if there is no image.
+    /// [`Error::Empty`] without an image.
     pub fn new(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         Self::of_classes(folder, classes_in(folder)?)

@@ -15,7 +15,7 @@ use crate::Loader;
 pub struct Loaders<B>(Vec<Loader<B>>);
 
 impl<B> Loaders<B> {
-    /// No loaders: there is no evaluation.
+    /// No loaders: nothing is evaluated.
     pub fn none() -> Self {
         Self(Vec::new())
     }
@@ -25,7 +25,7 @@ impl<B> Loaders<B> {
         self.0.len()
     }
 
-    /// Whether there are no loaders.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -86,7 +86,7 @@ pub(crate) enum Setting {
     DefaultSeed(u64),
     /// The seed of the batches' random numbers in a run.
     RunSeed(u64),
-    /// The Trainer's request for a fixed order. Not an error if there is no shuffling.
+    /// The Trainer's request for a fixed order. Not an error without shuffling.
     NoShuffle,
     /// The Trainer's request for the batches of one rank.
     Share(Share),

@@ -117,7 +117,8 @@ impl<T: Send + 'static> Stream<T> {
             let (sender, receiver) = sync_channel(prefetch);
             let (outlet, work, alive) = (Outlet { sender, stop: stop.clone() }, work.clone(), alive.clone());
             let job = move || {
-                // Dropped last, even after a panic. This tells the consumer that the worker no longer uses the pass.
+                // Dropped last, even after a panic. This signals to the consumer that the worker no longer uses the
+                // pass.
                 let _alive = alive;
                 let (work, outlet) = (work, outlet);
                 work(worker, &outlet);

@@ -187,7 +187,7 @@ pub trait Logger: Any + Send {
 
     /// Time limit for one call of this logger after a signal has requested the process to end. If a call exceeds the
     /// limit, the run ends without the logger: its thread is abandoned, and unwritten records are lost. Without a
-    /// signal there is no limit. Default: 30 seconds.
+    /// signal, calls have no limit. Default: 30 seconds.
     fn longest_call(&self) -> Duration {
         LONGEST_CALL
     }

@@ -156,7 +156,7 @@ pub struct Detection {
 /// ```
 ///
 /// # Errors
-/// There are no classes.
+/// `classes` is 0.
 pub fn detection(images: impl IntoIterator<Item = (Found, Objects)>, classes: usize) -> Result<Detection, ConfigError> {
     if classes == 0 {
         return Err(ConfigError::new("detection", "there are no classes", "give their number"));

@@ -50,7 +50,7 @@ impl Evidence {
 pub enum Skipped {
     /// This value is not finite ([`FiniteCheck::BeforeStep`]).
     NotFinite(String),
-    /// A callback has asked for it, for this reason.
+    /// A callback has requested it, for this reason.
     Asked(String),
 }
 

@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(elsewhere.join().unwrap(), expected);
         drop(second);
         assert!(!is_live(of_second.number()));
-        assert_eq!(shown_name().as_deref(), Some("outer"), "it keeps its name when the other one is over");
+        assert_eq!(shown_name().as_deref(), Some("outer"), "it keeps its name when the other one has ended");
         drop(outer);
         assert!(current().is_none() && shown_name().is_none());
         let unnamed = begin(None);

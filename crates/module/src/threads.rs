@@ -137,7 +137,7 @@ impl Threads {
         let mut running = Vec::with_capacity(jobs.len());
         for (job, worker) in jobs.into_iter().zip(self.workers.iter().cycle()) {
             let (sender, result) = mpsc::channel();
-            // The result is dropped if this thread has failed meanwhile.
+            // The result is dropped if this thread has failed before it arrives.
             let job = Box::new(move || drop(sender.send(catch_unwind(AssertUnwindSafe(job)))));
             worker.jobs.send(job).map_err(has_ended)?;
             running.push(result);

@@ -31,7 +31,7 @@ pub fn strategy_of<M: Module>(module: &M) -> GradientCheckpointingStrategy {
 
 /// The module in training mode, with this strategy.
 ///
-/// Except for the default strategy, tensors that are no parameters get no tape: burn has no way to set the strategy of
+/// Except for the default strategy, tensors that are not parameters get no tape: burn has no way to set the strategy of
 /// such a tensor in a module, and combines a tensor without a tape with any other.
 pub fn in_training<M: Module>(module: M, strategy: GradientCheckpointingStrategy) -> M {
     if strategy != GradientCheckpointingStrategy::default() {

@@ -284,7 +284,7 @@ impl Optimizers {
         self.all.len()
     }
 
-    /// Whether there are no optimizers.
+    /// Whether it has no optimizers.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }

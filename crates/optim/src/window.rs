@@ -118,7 +118,7 @@ const WEIGHT: &str = "window/weight";
 const LOSS: &str = "window/loss/";
 
 impl Accumulated {
-    /// Whether there was no backward pass in this window.
+    /// Whether this window had no backward pass.
     pub fn is_empty(&self) -> bool {
         self.sum.is_none()
     }
@@ -223,8 +223,7 @@ impl Accumulated {
         Ok(OverRanks { loss, of_optimizers: extra[3..].to_vec() })
     }
 
-    /// Closes the window: returns the mean gradient. `None` if there was no backward pass, or if the sum of the weights
-    /// is 0.
+    /// Closes the window: returns the mean gradient. `None` without a backward pass, or if the sum of the weights is 0.
     pub fn close<M: Module>(&mut self, module: &M) -> Option<StepGradients> {
         let host = std::mem::take(&mut self.host);
         let device = self.device.take();

@@ -51,7 +51,7 @@ impl<W: Write> Writer<W> {
     /// Starts a file with these columns.
     ///
     /// # Errors
-    /// There is no column. Errors of `out`.
+    /// The list of columns is empty. Errors of `out`.
     pub fn new(mut out: W, columns: impl IntoIterator<Item = (impl Into<String>, Type)>) -> Result<Self> {
         let column = |(name, kind): (_, Type)| Column { name: Into::into(name), kind, is_there: Vec::new(), values: Vec::new() };
         let columns: Vec<Column> = columns.into_iter().map(column).collect();

@@ -15,7 +15,7 @@ thread_local! {
     static OF_THREAD: RefCell<Option<Shared>> = const { RefCell::new(None) };
 }
 
-/// The communicator of this process, once it was asked for.
+/// The communicator of this process, once it was requested.
 static OF_PROCESS: Mutex<Option<Result<Shared>>> = Mutex::new(None);
 
 /// The communicator of this thread, if it is a rank of [`threads::run`](crate::threads::run), else that of the process:

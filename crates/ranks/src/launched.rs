@@ -47,7 +47,7 @@ pub fn launched() -> Option<Launched> {
     in_environment(|name| env::var(name).ok())
 }
 
-/// Steps of a SLURM job that are no `srun`: its batch script, its interactive shell, and what SLURM itself runs.
+/// Steps of a SLURM job that are not an `srun`: its batch script, its interactive shell, and what SLURM itself runs.
 const OWN_STEPS: std::ops::RangeInclusive<u32> = 0xffff_fffa..=u32::MAX;
 
 fn in_environment(variable: impl Fn(&str) -> Option<String>) -> Option<Launched> {

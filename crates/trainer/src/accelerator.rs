@@ -54,8 +54,8 @@ pub enum Accelerator {
     /// The NVIDIA GPU with this index, counted from 0 as in the driver. Feature `cuda`. If a launcher has started
     /// several ranks on a machine, the first one has this GPU, and each further one the next GPU.
     Cuda(usize),
-    /// The best adapter of the graphics API that suits this machine, or a software rasterizer if there is no other.
-    /// Feature `wgpu`.
+    /// The best adapter of the graphics API that suits this machine, or a software rasterizer if no adapter is
+    /// available. Feature `wgpu`.
     Wgpu,
     /// As [`Wgpu`](Self::Wgpu), through Vulkan and burn's SPIR-V compiler. Feature `vulkan`.
     Vulkan,

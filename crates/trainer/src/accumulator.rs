@@ -58,7 +58,7 @@ pub(crate) fn readings_of_computed(value: &Computed) -> Readings {
     }
 }
 
-/// A logged value that is no metric, as a number.
+/// A logged value that is not a metric, as a number.
 fn value_of(value: &Logged) -> Scalar {
     match value {
         Logged::Scalar(scalar) => scalar.clone(),

@@ -122,7 +122,7 @@ struct Known {
 }
 
 /// Removing an action does not restore the default effect of a signal. So the default effect is also an action, armed
-/// while no run watches. It is installed once per process, and only if there was no other handler.
+/// while no run watches. It is installed once per process, and only if no other handler was installed.
 static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 
 fn known<R>(number: i32, with: impl FnOnce(&mut Known) -> R) -> R {

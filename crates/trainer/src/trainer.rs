@@ -211,7 +211,8 @@ impl<M: LightningModule> Trainer<M> {
     }
 
     /// Validates a module. Returns one list of metrics per loader, and also prints them as a table. With
-    /// `limit_val_batches(0)` the module is set up and torn down, no loader is requested, and there are no metrics.
+    /// `limit_val_batches(0)` the module is set up and torn down, no loader is requested, and the result has no
+    /// metrics.
     ///
     /// # Errors
     /// As [`Trainer::fit`], and for a missing loader or `validation_step`.

@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(sizes(&binary.clone().margin(0.0), 20, None), (vec![2, 4, 8, 16, 32, 24, 20, 22, 21], Some(20)));
         assert_eq!(sizes(&binary, 20, None).1, Some(19));
         assert_eq!(sizes(&binary, 1, None).1, Some(1));
-        // Without a failure there is no limit to keep away from.
+        // Without a failure, no limit is known, and the margin has no effect.
         assert_eq!(sizes(&binary.clone().max(64), 1000, None), (vec![2, 4, 8, 16, 32, 64], Some(64)));
         assert_eq!(sizes(&binary.init(64).margin(0.0), 20, None), (vec![64, 32, 16, 24, 20, 22, 21], Some(20)));
     }

@@ -18,7 +18,7 @@ pub(crate) fn write_csv(path: &Path, table: &Table) -> Result<()> {
     Ok(Replacement::new(path)?.commit_bytes(&table.to_csv()?)?)
 }
 
-/// Shows a result. A failure to print, such as a closed pipe, is no failure of what was computed.
+/// Shows a result. A failure to print, such as a closed pipe, does not fail the computation.
 pub(crate) fn print(result: &impl Display) {
     if let Err(error) = Printer::live().print_line(&result.to_string()) {
         tracing::debug!("cannot print to the terminal: {error}");

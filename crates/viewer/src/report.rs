@@ -36,7 +36,7 @@ const COLORS: [(&str, &str); 8] = [
     ("#854d0e", "#e0b84a"),
     ("#4b5563", "#b6bec9"),
 ];
-/// The dashes of runs, so that a print without colours tells them apart.
+/// The dashes of runs, which distinguish them in a print without colours.
 const DASHES: [&str; 4] = ["none", "7 4", "2 3", "9 3 2 3"];
 
 const LIGHT: &str = "--page:#fff;--card:#fafbfc;--text:#1b1f24;--dim:#5f6b7a;--line:#dfe4ea;--link:#0b6bcb;--warn:#a15c00;--bad:#c01c28;";

@@ -1,4 +1,4 @@
-//! Runs as their files tell: read incrementally, in bounded memory, while they are written.
+//! Runs, read from their files: incrementally, in bounded memory, while they are written.
 
 mod csv_rows;
 mod curve;

@@ -61,7 +61,7 @@ fn a_module_logs_media_under_the_current_step() {
         ["of training: 2", "of training: 3", "of validation: 3", "of validation: 77"],
     ];
     assert_eq!(texts(&memory), expected.concat());
-    assert!(fit.module.loggers().is_empty(), "the run is over");
+    assert!(fit.module.loggers().is_empty(), "the run has ended");
 
     memory.clear();
     trainer.loggers().log_text("later", Text::new("words"), 9);

@@ -13,7 +13,7 @@ pub(super) struct Gpus {
 }
 
 impl Gpus {
-    /// `None` if there is no GPU, or no library to read it.
+    /// `None` without a GPU, or without the library to read it.
     pub(super) fn open(wanted: Option<Vec<u32>>) -> Option<Self> {
         if wanted.as_ref().is_some_and(Vec::is_empty) {
             return None;

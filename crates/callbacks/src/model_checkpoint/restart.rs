@@ -112,8 +112,8 @@ impl ModelCheckpoint {
         self.now.left_over = behind.filter(|old| !names.contains(old) && ctx.has_written(old)).collect();
     }
 
-    /// All files that a save point removes: those that it replaces, and those that a kill left behind. A file that this
-    /// fit was told to resume from is left to the next fit.
+    /// All files that a save point removes: those that it replaces, and those that a kill left behind. A file from
+    /// which this fit resumes by request is left to the next fit.
     pub(super) fn remove_also(&mut self, ctx: &Context<'_>, paths: &[PathBuf], replaced: &[PathBuf]) -> Vec<PathBuf> {
         let names = &ctx.run().place.requests.checkpoints;
         let is_over = |old: &PathBuf| !paths.contains(old) && !names.contains(old);

@@ -47,7 +47,7 @@ impl Kept {
         !top.is_full(self.0.len()) || self.worst(mode).is_some_and(|at| mode.is_better(score, self.0[at].score))
     }
 
-    /// Removes the worst one if there is no free slot.
+    /// Removes the worst one if no slot is free.
     pub(super) fn make_room(&mut self, top: SaveTopK, mode: Mode) -> Option<PathBuf> {
         if !top.is_full(self.0.len()) {
             return None;

@@ -74,7 +74,7 @@ fn the_table_is_exact() {
 }
 
 #[test]
-fn depth_is_what_was_asked_for() {
+fn a_summary_has_the_requested_depth() {
     let net = net(&Device::flex().autodiff());
     let names = |depth| summarize(&net, depth).rows.into_iter().map(|row| format!("{}: {}", row.name, row.type_name)).collect::<Vec<_>>();
     assert_eq!(names(0), Vec::<String>::new());

@@ -110,7 +110,7 @@ impl Grown {
         if self.is_table {
             let lines = || Ok(BufReader::new(fs_err::File::open(self.file.path())?));
             if let Err(error) = table::write(&self.path, lines) {
-                // Rows that are no table must be made again.
+                // Rows that are not a table must be made again.
                 if matches!(error, Error::Config(_)) {
                     fs_err::remove_file(&self.note)?;
                 }

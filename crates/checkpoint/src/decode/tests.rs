@@ -193,7 +193,7 @@ fn a_header_that_lies_is_refused_by_what_is_wrong() {
 }
 
 #[test]
-fn more_than_the_file_can_hold_is_refused_before_memory_is_asked_for() {
+fn sizes_beyond_the_file_are_refused_before_memory_is_allocated() {
     let huge = 1_u64 << 50;
     let entries = format!(r#""a":{{"dtype":"U8","shape":[{huge}],"data_offsets":[0,{huge}]}},"#);
     let error = read(&forged(&header(1, &entries, huge as usize), &[0; 4])).unwrap_err();

@@ -27,8 +27,8 @@ struct Collected {
     snapshot: Snapshot,
 }
 
-/// Runs a closure on this thread. The tensors of every [`Transparent`] state that burn flattens meanwhile are added to
-/// the snapshot. They are missing in the record of burn.
+/// Runs a closure on this thread. The tensors of every [`Transparent`] state that burn flattens in the closure are
+/// added to the snapshot. They are missing in the record of burn.
 pub(super) fn collecting<R>(folder: &str, paths: &ParamPaths, snapshot: &mut Snapshot, run: impl FnOnce() -> R) -> R {
     let collected = Collected { folder: folder.into(), paths: paths.clone(), snapshot: std::mem::take(snapshot) };
     let before = COLLECTED.replace(Some(collected));

@@ -30,7 +30,7 @@ impl Net {
     }
 }
 
-/// A file of another program: the order of the names differs from that of the bytes, and there is no checksum.
+/// A file of another program: the order of the names differs from that of the bytes, and the checksum is missing.
 fn foreign(metadata: &Value, tensors: &[(&str, TensorData)]) -> Vec<u8> {
     let mut header = serde_json::Map::new();
     let mut bytes = Vec::new();
@@ -230,7 +230,7 @@ fn tied_weights_need_one_name() {
 }
 
 #[test]
-fn a_file_that_does_not_say_how_it_is_laid_out_is_asked_for_it() {
+fn a_file_of_unknown_layout_requires_the_option() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
     for metadata in [Value::Null, json!({ "format": "mlx" })] {

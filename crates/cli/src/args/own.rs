@@ -1,4 +1,4 @@
-//! The flags of a program that are no options.
+//! The flags of a program that are not options.
 
 /// A flag that is not an option of the configuration.
 pub(crate) struct Own {

@@ -32,7 +32,7 @@ use crate::{
 
 /// Why a program ends before its run.
 pub(super) enum Ended {
-    /// It has printed what the user asked for.
+    /// It has printed the requested output.
     Printed(String),
     /// It is started several times.
     Several(Runs),

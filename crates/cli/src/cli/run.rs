@@ -153,7 +153,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     fn command(&mut self, started: Started<'_, M, D>, checkpoint: Option<&Path>) -> Result<Outcome, Ended> {
         let Started { command, dry_run, mut trainer, mut module, data, config, schema, device, header } = started;
         match checkpoint {
-            // A rehearsal is no continued fit, whose limits may be reached.
+            // A rehearsal is not a continued fit, whose limits may be reached.
             Some(path) if dry_run && command == Command::Fit => module = module.load_weights(path, &LoadOptions::new())?.0,
             Some(path) => trainer.set_ckpt_path(CkptPath::Path(path.to_owned())),
             None if matches!(command, Command::Validate | Command::Test | Command::Predict) => {

@@ -348,7 +348,7 @@ fn bash_completes_flags_and_values() {
         let words: Vec<&str> = line.split(' ').collect();
         let words = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
         let count = line.split(' ').count() - 1;
-        // Outside of a completion, there is no `compopt`.
+        // `compopt` does not exist outside of a completion.
         let option = "compopt() { echo -n \"$2 \"; }";
         let code = format!("{script}\n{option}\nCOMP_WORDS=({words}); COMP_CWORD={count}; _program; echo \"${{COMPREPLY[@]}}\"");
         let output = std::process::Command::new("bash").args(["-c", &code]).output().unwrap();

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{reader::Reader, record::Record};
 use crate::{Result, share::Share};
 
-/// Cuts the records into batches, in order. A thread gets the records of the batch that it asks for. Those of the
-/// batches before it are kept until their threads ask for them.
+/// Cuts the records into batches, in order. A thread gets the records of the batch that it requests. Those of the
+/// batches before it are kept until their threads request them.
 pub(super) struct Pump {
     reader: Reader,
     batch_size: usize,

@@ -19,7 +19,7 @@ const ALIASES: [&[&str]; 3] = [&["train", "training"], &["validation", "valid", 
 /// be in a store.
 ///
 /// # Errors
-/// A folder that cannot be listed. [`Error::Empty`] if there are no files of the split.
+/// A folder that cannot be listed. [`Error::Empty`] if the split has no files.
 pub fn split_files(folder: impl AsRef<Path>, split: &str) -> Result<Vec<PathBuf>> {
     let folder = folder.as_ref();
     let names = names_of_split(split);

@@ -46,7 +46,7 @@ impl Histogram {
     /// Non-finite samples are skipped.
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`] if there is no finite sample.
+    /// [`Error::InvalidMedia`] without a finite sample.
     pub fn from_samples<T: Into<f64>>(samples: impl IntoIterator<Item = T>) -> Result<Self> {
         let edges = &*EDGES;
         let buckets = edges.len() - 1;
@@ -95,7 +95,7 @@ impl Histogram {
     /// A histogram from existing counts. `limits` are the upper bounds of the buckets, ascending.
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`] if there are no buckets, the lengths differ, the limits do not ascend, or a count is
+    /// [`Error::InvalidMedia`] without buckets, or if the lengths differ, the limits do not ascend, or a count is
     /// negative or not finite.
     pub fn from_counts(limits: Vec<f64>, counts: Vec<f64>, stats: HistogramStats) -> Result<Self> {
         if limits.is_empty() || limits.len() != counts.len() {

@@ -122,7 +122,7 @@ impl Hyperparams {
         self.values.len()
     }
 
-    /// Whether there are no settings.
+    /// Whether it has no settings.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }

@@ -174,7 +174,7 @@ impl Metric for Score {
             && self.average != Average::Weighted
             && let Some(ignored) = self.ignored_class()
         {
-            // Predictions of the ignored class are no union of any class.
+            // Predictions of the ignored class do not belong to the union of any class.
             classes.remove(ignored);
         }
         if self.average == Average::Micro || task == Task::Binary {

@@ -159,7 +159,7 @@ impl Multiclass {
     /// are the softmax over the classes.
     ///
     /// # Errors
-    /// The shapes do not fit together, or there are no classes.
+    /// The shapes do not fit together, or have no classes.
     pub fn from_logits<const D: usize, const T: usize>(logits: &Tensor<D>, targets: &Tensor<T, Int>) -> Result<Self, ConfigError> {
         Self::new("Multiclass::from_logits", logits, targets, Scores::Logits)
     }
@@ -167,7 +167,7 @@ impl Multiclass {
     /// As [`from_logits`](Self::from_logits), from probabilities in `0..=1`.
     ///
     /// # Errors
-    /// The shapes do not fit together, or there are no classes.
+    /// The shapes do not fit together, or have no classes.
     pub fn from_probabilities<const D: usize, const T: usize>(
         probabilities: &Tensor<D>,
         targets: &Tensor<T, Int>,
@@ -272,7 +272,7 @@ impl Multilabel {
     /// or 1.
     ///
     /// # Errors
-    /// The shapes differ, or there are no labels.
+    /// The shapes differ, or have no labels.
     pub fn from_logits(logits: &Tensor<2>, targets: &Tensor<2, Int>) -> Result<Self, ConfigError> {
         Self::new("Multilabel::from_logits", Scores::Logits(plain(logits)), targets)
     }
@@ -280,7 +280,7 @@ impl Multilabel {
     /// From probabilities in `0..=1`.
     ///
     /// # Errors
-    /// The shapes differ, or there are no labels.
+    /// The shapes differ, or have no labels.
     pub fn from_probabilities(probabilities: &Tensor<2>, targets: &Tensor<2, Int>) -> Result<Self, ConfigError> {
         Self::new("Multilabel::from_probabilities", Scores::Probabilities(plain(probabilities)), targets)
     }

@@ -45,7 +45,7 @@ pub struct Segmentation {
 /// ```
 ///
 /// # Errors
-/// The shapes differ, or there are no classes.
+/// The shapes differ, or `classes` is 0.
 pub fn segmentation<const D: usize>(
     predictions: &Tensor<D, Int>,
     targets: &Tensor<D, Int>,

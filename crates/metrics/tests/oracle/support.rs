@@ -35,7 +35,7 @@ fn number(value: &Value) -> f64 {
     match value {
         Value::String(text) => text.parse().unwrap(),
         Value::Bool(value) => f64::from(u8::from(*value)),
-        other => other.as_f64().unwrap_or_else(|| panic!("{other} is no number")),
+        other => other.as_f64().unwrap_or_else(|| panic!("{other} is not a number")),
     }
 }
 
@@ -91,7 +91,7 @@ impl Case {
         (dims, rows.iter().flat_map(flat).collect())
     }
 
-    /// A tensor of some rows. `columns` are the other dimensions, if there are no rows to count them in.
+    /// A tensor of some rows. `columns` are the other dimensions, for a tensor without rows.
     pub(crate) fn floats<const D: usize>(&self, name: &str, rows: &Range<usize>, columns: &[usize]) -> Tensor<D> {
         let (mut dims, values) = self.rows(name, rows);
         dims.truncate(1);

@@ -30,8 +30,8 @@ impl Nodes {
         leaf.grad_replace(nodes, tensor.clone().inner());
     }
 
-    /// The paths of a module's float parameters that are other tensors than these. Those without a graph are not told
-    /// apart.
+    /// The paths of a module's float parameters that are other tensors than these. Tensors without a graph are not
+    /// distinguished.
     pub(super) fn others_in<M: Module>(&self, module: &M) -> Vec<String> {
         struct Others<'a> {
             nodes: Option<&'a Gradients>,

@@ -8,8 +8,8 @@ use burn::{
 use super::full;
 use crate::error::{Error, Result};
 
-/// A layer of burn with tensors that are no parameters, and so stay in the default type. A field tells it from a type
-/// of the same name.
+/// A layer of burn with tensors that are not parameters, and so stay in the default type. A field distinguishes it from
+/// a type of the same name.
 const UNFIT: [(&str, &str); 7] = [
     ("Lstm", "input_gate"),
     ("BiLstm", "forward"),

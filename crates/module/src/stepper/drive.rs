@@ -29,8 +29,8 @@ pub trait DriveStepper<'a, M>: Sized {
     /// As [`Stepper::step`].
     fn open_window(&mut self, module: &mut M) -> Result<()>;
 
-    /// The step at the end of a window, with the mean of its gradients. Without gradients there is no step. Also called
-    /// for an epoch that ends within a window.
+    /// The step at the end of a window, with the mean of its gradients. Without gradients, no optimizer steps. Also
+    /// called for an epoch that ends within a window.
     ///
     /// # Errors
     /// As [`Stepper::step`].

@@ -126,8 +126,7 @@ impl Optimizers {
     /// them.
     ///
     /// # Errors
-    /// [`Error::Optimizer`] for a rate that is negative or not finite. [`Error::Config`] if there are no such
-    /// parameters.
+    /// [`Error::Optimizer`] for a rate that is negative or not finite. [`Error::Config`] if no parameters match.
     pub(crate) fn set_learning_rate(&mut self, of: &RateOf, rate: Option<f64>) -> Result<()> {
         if let Some(rate) = rate.filter(|rate| !(rate.is_finite() && *rate >= 0.0)) {
             return Err(Error::Optimizer {

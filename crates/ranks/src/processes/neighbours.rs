@@ -1,7 +1,7 @@
 //! Processes on the same machine, which can be looked for directly.
 //!
-//! A launcher that sees a rank die ends the others about a second later. Only the operating system tells so soon which
-//! one died.
+//! A launcher that sees a rank die ends the others about a second later. Only the operating system reports earlier
+//! which rank died.
 
 use std::{fs, hash::DefaultHasher, hash::Hasher as _, process};
 

@@ -54,7 +54,7 @@ pub(crate) fn run(mut command: Command, mut on_line: impl FnMut(&str)) -> Ended 
         err.read_to_end(&mut text).map(|_| String::from_utf8_lossy(&text).into_owned())
     });
     let (mut text, mut looks, mut alone) = (String::new(), 0, 0);
-    // A slow start is no end.
+    // A slow start is not an end.
     let mut had_ranks = false;
     loop {
         match lines.recv_timeout(LOOK) {

@@ -78,7 +78,7 @@ fn a_full_disk_ends_all_ranks_and_the_next_run_continues() {
         |_| {},
     );
     assert!(ended.status.success(), "{:?}: {}", ended.status, ended.text);
-    assert_eq!(ended.text.matches("rank 0 has failed").count(), 2, "the others are told: {}", ended.text);
+    assert_eq!(ended.text.matches("rank 0 has failed").count(), 2, "the others get the failure: {}", ended.text);
     assert_eq!(ended.text.matches("no space is left for").count(), 3, "{}", ended.text);
     assert_eq!(ended.text.matches("with MaxEpochs(4)").count(), 3, "{}", ended.text);
     assert_eq!(fs::read_dir(copy.path().join("lightning_logs")).unwrap().count(), 1, "the second run continues the first");

@@ -215,8 +215,8 @@ impl Array {
         Some((Self { dims: vec![index], values: first }, Self { dims: vec![rest], values: second }))
     }
 
-    /// The rows of several arrays in one, along the first dimension. `None` if the other dimensions differ, or there
-    /// are no arrays.
+    /// The rows of several arrays in one, along the first dimension. `None` without arrays, or if the other dimensions
+    /// differ.
     pub fn concatenated(arrays: &[Self]) -> Option<Self> {
         let (first, others) = arrays.split_first()?;
         if others.is_empty() {

@@ -1,4 +1,4 @@
-//! Images, sounds, texts and other values of event files that are no numbers.
+//! Images, sounds, texts and other values of event files that are not numbers.
 
 use std::collections::BTreeMap;
 

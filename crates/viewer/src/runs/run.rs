@@ -19,7 +19,7 @@ const QUIET: Duration = Duration::from_mins(2);
 /// The metric that `TensorBoard`'s loggers write if no other represents the run.
 const NO_METRIC: &str = "hp_metric";
 
-/// The state of a run, as far as its files tell.
+/// The state of a run, as far as its files show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Its files have changed in the last two minutes.

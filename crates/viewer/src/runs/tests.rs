@@ -129,7 +129,7 @@ fn lines_of_json_of_other_programs_are_read() {
 }
 
 #[test]
-fn names_of_any_kind_are_told_apart() {
+fn names_of_any_kind_are_distinguished() {
     let folder = tempdir().unwrap();
     let long = "ü".repeat(150);
     let names = ["a,b", "say \"x\"", "two\nlines", "val/acc", " a", &long, "<script>"];

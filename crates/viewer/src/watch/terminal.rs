@@ -35,7 +35,7 @@ static RAW: Mutex<Option<RawTerminal<io::Stdout>>> = Mutex::new(None);
 /// Shows the runs below these paths until the user or a signal ends it. Returns the number of that signal.
 ///
 /// # Errors
-/// [`WatchError`] if a path contains no run, or there is no terminal.
+/// [`WatchError`] if a path contains no run, or the output is not a terminal.
 pub fn watch(paths: &[PathBuf], theme: Theme) -> Result<Option<usize>, WatchError> {
     if !io::stdout().is_terminal() || !termion::is_tty(&io::stdin()) {
         return Err(WatchError::NoTerminal);

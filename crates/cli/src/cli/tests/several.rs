@@ -62,7 +62,7 @@ fn several_runs_are_refused_under_a_launcher() {
     }
 }
 
-/// Each run has a folder in which there is no checkpoint.
+/// The folder of each run contains no checkpoint.
 #[cfg(unix)]
 #[test]
 fn several_runs_start_from_the_checkpoint_of_the_line() {

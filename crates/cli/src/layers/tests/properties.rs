@@ -310,7 +310,7 @@ proptest! {
         let read = |words: &[String]| layers().args(words).and_then(|layers| layers.resolve::<Config>()).map(|config| shown(&config));
         let forms = [vec![format!("--model.note={value}")], vec![format!("model.note={value}")], vec!["--model.note".to_owned(), value.clone()]];
         let expected = shown(&Config { model: Model { note: value.clone(), ..Model::default() }, ..Config::default() });
-        // A word that looks like a flag is no value of a flag before it.
+        // A word that looks like a flag is not the value of a flag before it.
         let is_flag = value.len() > 1 && value.starts_with('-');
         for form in &forms[..if is_flag { 2 } else { 3 }] {
             prop_assert_eq!(read(form), Ok(expected.clone()));

@@ -139,7 +139,7 @@ pub fn next_record(file: &[u8]) -> Option<usize> {
     (0..(file.len() + 1).saturating_sub(HEADER)).find(|at| length(&file[*at..*at + HEADER]).is_some())
 }
 
-/// The length in the header of a record. `None` if this is no header.
+/// The length in the header of a record. `None` if this is not a header.
 fn length(header: &[u8]) -> Option<usize> {
     let (length, checksum) = header.split_at(8);
     let length: [u8; 8] = length.try_into().ok()?;
@@ -235,7 +235,7 @@ fn audio(bytes: &[u8]) -> Option<Data<'_>> {
     Some(Data::Audio { content_type, bytes: file })
 }
 
-/// A later value of a tag does not repeat the name of its plugin. Its type and shape tell the kinds apart.
+/// A later value of a tag does not repeat the name of its plugin. Its type and shape identify the kind.
 fn tensor(tensor: Tensor) -> Data<'static> {
     let Tensor { shape, floats, mut strings, .. } = tensor;
     let dims: Vec<i64> = shape.map(|shape| shape.dims.iter().map(|dim| dim.size).collect()).unwrap_or_default();

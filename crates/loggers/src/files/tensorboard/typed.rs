@@ -73,7 +73,7 @@ impl TensorBoardLogger {
     /// red, green and blue for each vertex. The page shows the faces of the first 65,536 vertices.
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`](crate::Error::InvalidMedia) if there is no vertex, the numbers of colors and vertices
+    /// [`Error::InvalidMedia`](crate::Error::InvalidMedia) without a vertex, or if the numbers of colors and vertices
     /// differ, or a face has an index out of range.
     pub fn log_mesh(
         &mut self,

@@ -85,7 +85,7 @@ fn no_secret_goes_to_another_server() {
     other.fail([Fault::Redirect(307, format!("{}/back", server.address))]);
     client.send("PUT", "a", &[], content, Expect::Kept).unwrap();
     assert_eq!(server.received().pop().unwrap().header("x-write-token"), None);
-    // Without a login there is no secret to protect.
+    // Without a login, the request contains no secret.
     server.fail([elsewhere("a")]);
     assert_eq!(Client::new(&server.address, Auth::None).post_json("a", &json!(1)).unwrap()["body"], "1");
 }

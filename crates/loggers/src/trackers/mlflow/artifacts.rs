@@ -50,8 +50,9 @@ impl Server {
         Ok(1)
     }
 
-    /// The server has taken a file without a word. MLflow 3 does so, and so may a proxy in its place. At the first file
-    /// the server's list tells. Lists get long, so later the server only has to be the one that answers.
+    /// Confirms a file that was accepted with an empty answer. MLflow 3 answers so, and a proxy in its place may, too.
+    /// For the first file, the server's list is checked. Lists get long, so later files only require that MLflow
+    /// answers, and not a proxy.
     fn confirm(&mut self, run: &Known, address: &str, (to, size): (&str, u64)) -> Result<(), Failure> {
         let Some((api, path)) = address.split_once(&format!("{ARTIFACTS}/")) else { return Ok(()) };
         let has_it = if self.takes_silently {

@@ -38,7 +38,7 @@ pub(super) struct State {
     pub(super) runs: Vec<Run>,
     /// The required authorization, if any.
     pub(super) authorization: Option<String>,
-    /// Takes files without a word, as MLflow 3 does.
+    /// Accepts files with an empty answer, as MLflow 3 does.
     pub(super) is_silent: bool,
     /// Files that are answered and not kept, as by a proxy.
     pub(super) swallows: bool,

@@ -87,7 +87,7 @@ fn a_file_accepted_without_an_answer_is_searched_for_on_the_server() {
         kept.iter().map(|(name, bytes)| (name.as_str(), bytes.len())).collect::<Vec<_>>(),
         [("a.txt", 5), ("b.txt", 6), ("c.txt", 0)]
     );
-    // The list is asked for until it has the first file: it gets long.
+    // The list gets long, so it is requested only until it has the first file.
     let asked = |what: &str| fake.http.received().iter().filter(|request| request.path.contains(what)).count();
     let (lists, experiments) = (asked("?path="), asked("experiments/get?"));
     artifact(&mut logger, folder.path(), "d.txt", "last");

@@ -66,7 +66,7 @@ impl NeptuneRun {
     /// in its `offline` folder, or in its `.neptune/offline` folder.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if there is no run, or the folder cannot be read.
+    /// [`Error::Io`](crate::Error::Io) if the folder contains no run, or cannot be read.
     pub fn find(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
         let folder = folder.as_ref();
         if queue::is_run(folder)? {

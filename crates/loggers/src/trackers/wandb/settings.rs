@@ -138,7 +138,7 @@ impl Settings {
     /// The key for the service, from any source.
     ///
     /// # Errors
-    /// [`Error::Missing`] if there is no key, or if it is too short.
+    /// [`Error::Missing`] if the key is missing or too short.
     pub(super) fn key(&self) -> Result<Secret> {
         let key = self.api_key.clone().or_else(|| from_netrc(&self.base_url));
         let what = match &key {

@@ -18,7 +18,7 @@ impl Image {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`](crate::Error::InvalidMedia) if there are no images or columns, the images differ in size
+    /// [`Error::InvalidMedia`](crate::Error::InvalidMedia) without images or columns, or if the images differ in size
     /// or channels, or the grid exceeds the maximum size of an image.
     pub fn grid(images: &[Image], columns: usize, padding: u32, pad_value: u8) -> Result<Self> {
         let Some(first) = images.first() else { return Err(invalid("there are no images for a grid".to_owned())) };

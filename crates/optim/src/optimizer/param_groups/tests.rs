@@ -189,7 +189,7 @@ struct Deep {
 #[test]
 fn layers_have_lower_rates_towards_the_input() {
     let linear = || LinearConfig::new(1, 1).init(&Device::flex());
-    // Twelve blocks: their numbers are no strings.
+    // Twelve blocks: their numbers are not compared as strings.
     let deep = Deep { embedding: linear(), blocks: vec![linear(); 12].into_iter().map(|_| linear()).collect(), head: linear() };
     let mut optimizers = Optimizers::from(
         Optimizer::new(SgdConfig::new(), 1.0).layer_wise_decay(0.5, ["embedding", "blocks.*", "head"]).group("head", |g| g.lr(3.0)),
