@@ -14,7 +14,7 @@ use crate::{
     support::{Batch, Line, line_data, quiet},
 };
 
-/// Shifts each batch by the mean of all points so far, which is a tensor and the state. A count keeps it company.
+/// Shifts each batch by the mean of all points before. The mean is a tensor, and the state together with a count.
 struct Shifted {
     mean: Arc<Mutex<(Tensor<1>, u32)>>,
 }

@@ -63,7 +63,7 @@ fn tried_on_ranks<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     ended.into_iter().map(|ended| ended.map_err(|error| error.to_string())).collect()
 }
 
-/// The same for clones of a net, none of which fails.
+/// The same for clones of a net, without a failure.
 #[track_caller]
 fn on_ranks<D: DataModule<Batch = devices::net::Digits>>(
     world: usize,

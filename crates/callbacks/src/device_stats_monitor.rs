@@ -21,7 +21,7 @@ use crate::to_loggers::{log_later, needs_logger};
 /// | `cpu_swap_percent` | swap space in use; not logged without swap space | % of the machine's swap space |
 /// | `process_cpu_percent` | load by this process | 100 for each core |
 /// | `process_rss_bytes` | resident memory of this process | bytes |
-/// | `process_peak_rss_bytes` | the most that it has had so far (Linux) | bytes |
+/// | `process_peak_rss_bytes` | its largest value in this process (Linux) | bytes |
 /// | `gpu_0_percent` | load of the GPU | 0 to 100 |
 /// | `gpu_0_memory_percent`, `gpu_0_memory_bytes` | its memory in use, by all processes | % of its memory, bytes |
 /// | `gpu_0_celsius`, `gpu_0_watts` | its temperature and power | °C, W |

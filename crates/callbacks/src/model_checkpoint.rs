@@ -278,7 +278,7 @@ impl ModelCheckpoint {
         self.state.best_model_path.as_deref()
     }
 
-    /// The value of the monitored metric in the best checkpoint. Infinite if it has only been NaN so far.
+    /// The value of the monitored metric in the best checkpoint. Infinite if all values were NaN.
     pub fn best_model_score(&self) -> Option<f64> {
         self.state.best_model_score
     }

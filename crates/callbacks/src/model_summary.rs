@@ -131,7 +131,7 @@ pub struct SummaryRow {
     pub type_name: String,
     /// Elements in its parameters, including those of its children.
     pub params: u64,
-    /// It has parameters, and none of them is trained.
+    /// It has parameters, but no trained ones.
     pub is_frozen: bool,
     /// The shapes of its input and its output in an example, at its first call.
     pub sizes: Option<(Vec<usize>, Vec<usize>)>,

@@ -62,8 +62,8 @@ pub enum WriteInterval {
 /// # After a kill
 ///
 /// Rows go to `predictions.csv.part`. The file gets its name when all rows are durable on the disk. At most once a
-/// second ([`sync_every`](Self::sync_every)) the rows so far become durable, and `predictions.csv.part.json` notes how
-/// many batches they are. A prediction that starts again with the same weights, loaders, limits, precision, seed and
+/// second ([`sync_every`](Self::sync_every)), the written rows become durable, and `predictions.csv.part.json` gets the
+/// number of their batches. A prediction that starts again with the same weights, loaders, limits, precision, seed and
 /// number of ranks cuts the `.part` file there, and continues with the next batch. No row is written twice, and none is
 /// torn. If anything differs, or if the file is complete, it starts from scratch, with a warning in the first case.
 /// Changes of the functions that make batches or rows cannot be noticed: remove the `.part` file after one. Random
@@ -151,7 +151,7 @@ impl<P> PredictionWriter<P> {
         self
     }
 
-    /// The least time between two moments at which the rows so far become durable. Zero: after every batch. Default:
+    /// The least time between two moments at which the written rows become durable. Zero: after every batch. Default:
     /// one second.
     pub fn sync_every(mut self, time: Duration) -> Self {
         self.sync_every = time;

@@ -5,7 +5,7 @@ pub(crate) fn resident() -> Option<f64> {
     status("VmRSS:")
 }
 
-/// The most resident memory so far, in bytes.
+/// The peak of the resident memory, in bytes.
 #[cfg(feature = "device-stats")]
 pub(crate) fn peak() -> Option<f64> {
     status("VmHWM:")

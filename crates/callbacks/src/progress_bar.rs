@@ -38,8 +38,8 @@ type Customize = Box<dyn FnMut(&mut Context<'_>, &mut Vec<(String, String)>) + S
 /// Epoch 0/9 ━━━━━━━━━━━━━━━╸━━━━━━━━━ 50/79 0:04 • 0:02 12.3 it/s • 1:05 to end v_num: 3, mem: 212 MiB, train_loss: 0.412
 /// ```
 ///
-/// The numbers are the time of the epoch so far and what is left of it, the speed, and what is left of the fit with its
-/// validations.
+/// The numbers are the elapsed and the remaining time of the epoch, the speed, and the remaining time of the fit with
+/// its validations.
 ///
 /// All runs of a process share one display, including runs in other threads and runs inside a hook of another run. With
 /// more than one run, each line starts with the name of its run: that of its first logger, such as `version_3`, or else

@@ -31,7 +31,7 @@ type Count = Box<dyn Fn(&dyn Any) -> Option<usize>>;
 /// | `time` | the time spent training | s |
 /// | `time_to_end` | the time until the fit ends by `max_epochs` or `max_steps`, with its validations: as long per batch as since the first one | s |
 /// | `data_wait_time` | the part of it spent waiting for batches | s |
-/// | `batches`, `samples`, `lengths` | their number so far | |
+/// | `batches`, `samples`, `lengths` | their number since the start | |
 ///
 /// The names are Lightning's. Those with `data_wait` are additions. They are logged at logging steps
 /// (`log_every_n_steps`), and other callbacks can monitor them. Each validation, test and prediction logs the same

@@ -109,7 +109,7 @@ impl Timer {
         self
     }
 
-    /// The time that a stage has taken so far. Training includes its validation.
+    /// The elapsed time of a stage. Training includes its validation.
     pub fn time_elapsed(&self, stage: RunningStage) -> Duration {
         let past = self.past.time_elapsed.get(stage.name()).and_then(|&seconds| Duration::try_from_secs_f64(seconds).ok());
         past.unwrap_or_default() + self.since.get(&stage).copied().map(clock::since).unwrap_or_default()

@@ -121,7 +121,7 @@ impl KFold {
                     class,
                     items = items.len(),
                     folds = self.k,
-                    "a class has fewer items than there are folds: some folds have none of it"
+                    "a class has fewer items than there are folds: some folds lack it"
                 );
             }
             let mut folds: Vec<usize> = (0..items.len()).map(|item| (dealt + item) % self.k).collect();

@@ -83,8 +83,8 @@ impl<B: Send + 'static> Loader<B> {
     /// The records are read once in an epoch, in the order of the shards, and `workers` decode them. With
     /// `shuffle(true)`, the order of the shards and of the records within the
     /// [`shuffle_buffer`](Shards::shuffle_buffer) depends on the seed and the epoch. A pass that starts in the middle
-    /// reads on in the right shard and record. If the shards were not [`counted`](Shards::counted), it reads the shards
-    /// before, too, but decodes nothing of them, and the length is unknown.
+    /// reads on in the right shard and record. If the shards were not [`counted`](Shards::counted), it also reads the
+    /// shards before, without decoding them, and the length is unknown.
     ///
     /// ```no_run
     /// use burn::prelude::*;

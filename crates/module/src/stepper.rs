@@ -232,7 +232,7 @@ impl<M: Module> Stepper<'_, M> {
     /// The current learning rate of an optimizer.
     ///
     /// # Errors
-    /// [`Error::Optimizer`] if there is none of this name.
+    /// [`Error::Optimizer`] if no optimizer has this name.
     pub fn learning_rate(&mut self, optimizer: &str) -> Result<f64> {
         let index = self.optimizers.index_of(optimizer)?;
         Ok(self.optimizers.at(index).learning_rate())

@@ -29,7 +29,7 @@ impl Callback<Net> for FailsIn {
             return Ok(());
         }
         if *calls == 0 {
-            // The logs contain nothing of a failed batch.
+            // The logs contain no values of a failed batch.
             ctx.log_metrics(&[("before_the_failure", 1.0)].into())?;
             return Err(stormfire::Error::other("on purpose"));
         }

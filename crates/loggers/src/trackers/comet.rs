@@ -80,7 +80,7 @@ pub struct CometLogger {
     strict: bool,
     /// Time that the end of a run waits without progress of the delivery.
     patience: Patience,
-    /// The experiment of the key will be resumed: nothing of it is changed before.
+    /// The experiment of the key will be resumed: it is not changed before.
     is_waiting: bool,
     limit: u64,
     journal: Option<Journal>,

@@ -45,7 +45,7 @@ fn mteval_13a(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Replaces pairs of characters from left to right, none of which is in two pairs.
+/// Replaces pairs of characters from left to right. The pairs do not overlap.
 fn each_pair(text: &str, is_it: impl Fn(char, char) -> bool, replace: impl Fn(char, char) -> [char; 4]) -> String {
     let mut replaced = String::with_capacity(text.len() + 8);
     let mut rest = text.chars();

@@ -38,7 +38,7 @@ pub struct Lent<'a, M> {
     /// The copy with the parameters as they were given. Another tensor in their place is a change by the module itself.
     original: M,
     running: HashMap<ParamId, Tensor<1>>,
-    /// Whether the batch changes nothing of the module but through the optimizer.
+    /// Whether the batch changes the module only through the optimizer.
     is_automatic: bool,
 }
 

@@ -61,7 +61,7 @@ impl Watch {
                 Err(TryRecvError::Disconnected) => return Err(ended()),
             }
         }
-        // Time is counted in looks: if this process was stopped, none of it counts.
+        // Time is counted in looks: the time in which this process was stopped does not count.
         let (mut last, mut looks) = (self.pulse.beats.load(Ordering::Relaxed), 0);
         loop {
             match answer.recv_timeout(LOOK) {

@@ -37,7 +37,7 @@ impl Pruner {
     }
 
     /// Asynchronous successive halving: at the validations 1, 3, 9, .. a trial continues if it is in the best third of
-    /// all trials that have come so far.
+    /// all trials that have reached this validation.
     pub fn asha() -> Self {
         Self::asha_with(1, 3)
     }

@@ -13,7 +13,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// Whether nothing of it is on a device.
+    /// Whether all of it is on the host.
     pub fn is_on_host(&self) -> bool {
         match self {
             Part::Number(scalar) => matches!(scalar, Scalar::Host(_)),
