@@ -214,7 +214,7 @@ fn each_step_uses_the_rate_of_its_schedule_and_the_monitor_logs_it() {
     // After each step: 4, 3, 3, 3, 3, 3.
     let each_batch = |t: Trainer<Slope>| t.val_check_interval(Every::Batches(1));
     check("a plateau, every step", || plateau().every(Every::Steps(1)), each_batch, &[0.5, 0.5, 0.5, 0.25, 0.125, 0.0625]);
-    check("a plateau that is not looked at", || plateau().every(Every::Epochs(4)), same, &[0.5; 6]);
+    check("a plateau that is never checked", || plateau().every(Every::Epochs(4)), same, &[0.5; 6]);
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub trait Merge: Clone + fmt::Debug + Send + Sync + 'static {
     /// Merges another value into this one.
     ///
     /// # Errors
-    /// [`MergeError`] if they have other options or shapes. This value is then of no use.
+    /// [`MergeError`] if they have other options or shapes. This value must not be used then.
     fn merge(&mut self, other: &Self) -> Result<(), MergeError>;
 
     /// Adds the parts of the state.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The scale of the loss with the precision `16-mixed`, with the rules of PyTorch's `GradScaler`.
 ///
-/// Gradients are divided by it before anything looks at them. A step whose gradients have overflowed is not made, and
+/// Gradients are divided by it before anything reads them. A step whose gradients have overflowed is not made, and
 /// halves the scale. After 2000 steps without an overflow it is doubled.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LossScale {

@@ -141,7 +141,7 @@ mod tests {
         serde_json::from_value::<TrainerConfig>(json!({ name: text })).is_ok_and(|config| config.check().is_ok())
     }
 
-    /// A string with a number, a unit or a word of the options, and what may stand around it.
+    /// A string with a number, a unit or a word of the options, and the text that may surround it.
     fn texts() -> impl Strategy<Value = String> {
         let numbers =
             ["", "1", "007", "+2", "-1", "-0", "-.0e2", "2.", ".5", "0.25", "1e3", "1e-1", "1_0", "inf", "00:12:00:00", "1:2:3:4"];

@@ -132,7 +132,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             _ if self.engine.run.place.after_batch => self.after_batch()?,
             _ => self.skip_if_asked(),
         };
-        // Only now: no hook may draw random numbers while the data's own threads are looked at.
+        // Only now: no hook may draw random numbers while the threads of the data are checked.
         let mut batches = self.train.batches(position, with_tape.as_ref().unwrap_or(&self.engine.frame.device))?;
         while flow == Flow::Continue && self.is_done().is_none() {
             if self.engine.run.limits.train_batches.is_some_and(|n| self.engine.run.place.progress.batch_in_epoch >= n) {

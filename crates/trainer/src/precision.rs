@@ -55,7 +55,7 @@ const WORDS: [(&str, Precision); 9] = [
     ("64", Precision::F64True),
 ];
 
-/// As it may stand in a file.
+/// As a file may contain it.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a precision, such as `bf16-mixed`")]
 enum GivenPrecision {

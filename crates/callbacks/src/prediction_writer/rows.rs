@@ -233,7 +233,7 @@ fn json_rows<R: Serialize>(rows: impl Iterator<Item = R>) -> Result<Rendered> {
     Ok(rendered)
 }
 
-/// Replaces each `null` that stands for a float by the name of the float, which `encoded` has at the same place.
+/// Replaces each `null` in place of a float by the name of the float, which `encoded` has at the same place.
 fn name_floats(plain: &mut Value, encoded: &Value) {
     match (plain, encoded) {
         (plain @ Value::Null, Value::String(name)) => *plain = Value::String(name.clone()),

@@ -7,7 +7,7 @@ pub(crate) struct Own {
     pub(crate) short: Option<char>,
     /// The name of its value.
     pub(crate) value: Option<&'static str>,
-    /// The one value that a flag takes after `=` that also stands alone.
+    /// The only value of a flag that takes a value after `=` or none.
     pub(crate) choice: Option<&'static str>,
     /// Whether only a program with a module has it, whose runs it changes.
     pub(crate) is_of_runs: bool,

@@ -41,7 +41,7 @@ fn the_command_is_anywhere() {
         let line = parsed(&words).unwrap();
         assert_eq!((line.command, line.files), (Some(Command::Test), vec!["a.yaml".into()]));
     }
-    // A flag that may stand alone does not take the command.
+    // A flag with an optional value does not take the command.
     let line = parsed(&["--model.bias", "fit"]).unwrap();
     assert_eq!((line.command, line.options[0].text.clone()), (Some(Command::Fit), None));
     assert_eq!(parsed(&["--model.bias", "false", "fit"]).unwrap().options[0].text.as_deref(), Some("false"));

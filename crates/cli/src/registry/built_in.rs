@@ -143,7 +143,7 @@ callbacks! {
         save_weights_only: bool,
         /// Whether to save when the fit fails.
         save_on_exception: bool,
-        /// Whether the name of a metric stands before its value in a file name.
+        /// Whether a file name contains the name of a metric before its value.
         auto_insert_metric_name: bool,
         /// Whether to report each file.
         verbose: bool,

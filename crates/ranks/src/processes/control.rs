@@ -13,9 +13,9 @@ use mpi::{
 use super::{connection::Connection, neighbours::Neighbour, peer::Peer, pulse::Pulse};
 use crate::error::Error;
 
-/// How often messages are looked for while something is waited for.
+/// How often the thread checks for messages while it waits.
 const LOOK: Duration = Duration::from_millis(1);
-/// How often one of the processes on this machine is looked for.
+/// How often the thread checks one of the processes on this machine.
 const LOOK_FOR_ONE: Duration = Duration::from_millis(20);
 /// A reason that is longer is cut. A message must fit into what MPI sends without waiting for the receiver.
 const LONGEST_REASON: usize = 2000;
@@ -45,7 +45,7 @@ pub(super) struct Control {
     looked: Instant,
     beaten: Instant,
     looked_for: Instant,
-    /// The peer that is looked for next.
+    /// The peer to check next.
     next: usize,
 }
 
@@ -56,7 +56,7 @@ impl Control {
         Self { ranks, silence, peers, neighbours, pulse, failure: None, completed: 0, looked: now, beaten: now, looked_for: now, next: 0 }
     }
 
-    /// Does what is due: reads messages, sends a sign of life, looks for the others. Returns at once.
+    /// Does the due work: reads messages, sends a sign of life, checks the other processes. Returns at once.
     pub(super) fn tick(&mut self) {
         let now = Instant::now();
         let since = now.saturating_duration_since(self.looked);

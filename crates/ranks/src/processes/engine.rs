@@ -20,7 +20,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// How long the thread sleeps while there is nothing to do. Then it looks for the other ranks.
+/// How long the thread sleeps while it has nothing to do. Then it checks the other ranks.
 const IDLE: Duration = Duration::from_millis(100);
 /// After a failure, a rank that has not noticed it yet gets this time to end. Then this process ends and the launcher
 /// kills the others.

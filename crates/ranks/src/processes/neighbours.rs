@@ -1,4 +1,4 @@
-//! Processes on the same machine, which can be looked for directly.
+//! Processes on the same machine, which can be checked directly.
 //!
 //! A launcher that sees a rank die ends the others about a second later. Only the operating system reports earlier
 //! which rank died.
@@ -8,7 +8,7 @@ use std::{fs, hash::DefaultHasher, hash::Hasher as _, process};
 /// A process as it is sent to the other ranks: its machine, number, and time of start.
 pub(super) type Identity = [u64; 3];
 
-/// Who this process is. Where `/proc` is missing, the other ranks do not look for it.
+/// The identity of this process. Without `/proc`, the other ranks do not check it.
 pub(super) fn identity() -> Identity {
     let pid = process::id();
     [machine().unwrap_or(0), u64::from(pid), started(pid).unwrap_or(0)]

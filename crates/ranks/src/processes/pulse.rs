@@ -15,10 +15,10 @@ use std::{
 use super::neighbours::Neighbour;
 use crate::error::{Error, Result};
 
-/// How often a waiting thread looks.
+/// How often a waiting thread checks the pulse.
 const LOOK: Duration = Duration::from_millis(100);
-/// The looks without a pulse after which the thread looks for ranks that have died. The launcher kills this process
-/// about a second after such a rank.
+/// The number of checks without a pulse after which the thread searches for ranks that have died. The launcher kills
+/// this process about a second after such a rank.
 const SUSPICIOUS: u32 = 3;
 
 /// The activity of the thread that calls MPI, for the threads that wait for it.
@@ -61,7 +61,7 @@ impl Watch {
                 Err(TryRecvError::Disconnected) => return Err(ended()),
             }
         }
-        // Time is counted in looks: the time in which this process was stopped does not count.
+        // Time is counted in checks: the time in which this process was stopped does not count.
         let (mut last, mut looks) = (self.pulse.beats.load(Ordering::Relaxed), 0);
         loop {
             match answer.recv_timeout(LOOK) {

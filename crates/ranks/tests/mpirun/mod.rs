@@ -12,11 +12,12 @@ use std::{
     time::Duration,
 };
 
-/// The time between two looks at the ranks.
+/// The time between two checks of the ranks.
 const LOOK: Duration = Duration::from_secs(1);
 /// Looks between two lines of output. No test needs as many.
 const LIMIT: usize = 60;
-/// `mpirun` of Open MPI 4.1 sometimes hangs after the last of its processes was killed. The looks until it is killed.
+/// `mpirun` of Open MPI 4.1 sometimes hangs after the last of its processes was killed. The number of checks until it
+/// is killed.
 const PATIENCE: usize = 3;
 
 /// The example with this name.

@@ -15,7 +15,7 @@ pub(super) struct Course<'a> {
     sweep: &'a Sweep,
     journal: Journal,
     trials: usize,
-    /// The trial to look at next.
+    /// The next trial.
     next: usize,
     /// Failures in a row.
     failures: usize,

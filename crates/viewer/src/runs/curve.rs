@@ -38,7 +38,7 @@ impl Bucket {
 
     /// The mean of the finite values.
     pub fn mean(&self) -> Option<f64> {
-        // A sum of large values may overflow. Their mean lies between the extremes.
+        // A sum of large values may overflow. Their mean is between the extremes.
         (self.finite > 0).then(|| (self.sum / self.finite as f64).clamp(self.min, self.max))
     }
 

@@ -96,7 +96,7 @@ fn a_resumed_or_replaced_log_is_read_again() {
     write(&table, "step,a\n0,1\n1,2\n2,3\n").unwrap();
     let mut run = opened(folder.path());
     assert_eq!(values(&run, "a").len(), 3);
-    // Truncated and continued to a greater length before the next look.
+    // Truncated and continued to a greater length before the next check.
     write(&table, "step,a\n0,1\n1,5\n2,6\n3,7\n4,8\n").unwrap();
     run.read_all();
     assert_eq!(values(&run, "a"), [(0.0, Some(1.0)), (1.0, Some(5.0)), (2.0, Some(6.0)), (3.0, Some(7.0)), (4.0, Some(8.0))]);

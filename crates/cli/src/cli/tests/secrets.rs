@@ -46,7 +46,7 @@ fn assert_open(text: &str) {
 fn no_file_of_a_run_has_a_secret() {
     let folder = tempfile::tempdir().unwrap();
     let servers = "--notify.servers=[{url: b, token: t0ken-1}]";
-    // A value that another one takes away stands on the command line, too.
+    // A value that a later one replaces is on the command line, too.
     let words = ["--notify.servers=[{token: n0t}]", servers, "notify.pin=62342", "--model.key", "geheim"];
     run(program(), folder.path(), &words).unwrap();
     let config = read(folder.path().join("lightning_logs/version_0/config.yaml"));
@@ -56,7 +56,7 @@ fn no_file_of_a_run_has_a_secret() {
     for path in walk(folder.path()) {
         assert_open(&String::from_utf8_lossy(&fs_err::read(path).unwrap()));
     }
-    // A continued run reads the options of the checkpoint, and not what stands in place of the secret.
+    // A continued run reads the options of the checkpoint, and not the text in place of the secret.
     run(program(), folder.path(), &["test", "--ckpt-path=last"]).unwrap();
     for path in walk(folder.path()) {
         assert_open(&String::from_utf8_lossy(&fs_err::read(path).unwrap()));
