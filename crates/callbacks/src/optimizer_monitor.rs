@@ -35,7 +35,7 @@ pub enum UpdatesOf {
 /// | `moment_1_2.0_norm/encoder`, `moment_1_2.0_norm_total`, … | of each tensor of the optimizer's state, after the step |
 ///
 /// The state of Adam is `moment_1` and `moment_2`, that of SGD with momentum `velocity`: the last part of the field's
-/// name in a checkpoint. That of an optimizer of your own is logged if it is
+/// name in a checkpoint. The state of a custom optimizer is logged if it is
 /// [`Transparent`](stormfire_checkpoint::optimizer_state::Transparent).
 ///
 /// Only parameters with a gradient count, and a parameter that is used in two places counts once. The update is what

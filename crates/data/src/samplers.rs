@@ -55,7 +55,7 @@ pub trait Sampler: Send + Sync {
     /// Checks its settings for a dataset with `items` items. The default accepts all.
     ///
     /// # Errors
-    /// What is wrong, for example [`Error::Sampler`](crate::Error::Sampler).
+    /// The reason, for example [`Error::Sampler`](crate::Error::Sampler).
     fn check(&self, items: usize) -> Result<()> {
         let _ = items;
         Ok(())
@@ -76,7 +76,7 @@ pub trait BatchSampler: Send + Sync {
     /// Checks its settings for a dataset with `items` items. The default accepts all.
     ///
     /// # Errors
-    /// What is wrong, for example [`Error::Sampler`](crate::Error::Sampler).
+    /// The reason, for example [`Error::Sampler`](crate::Error::Sampler).
     fn check(&self, items: usize) -> Result<()> {
         let _ = items;
         Ok(())

@@ -12,7 +12,7 @@ use crate::signals::Signal;
 /// ```
 /// use stormfire_trainer::{Fit, Stop};
 ///
-/// /// What a program prints at its end.
+/// /// The report that a program prints at its end.
 /// fn report<M>(fit: &Fit<M>) -> String {
 ///     let loss = fit.metrics.get("val_loss").unwrap_or(f64::NAN);
 ///     format!("{} epochs, {} steps, val_loss {loss:.3}: {}", fit.progress.epoch, fit.progress.global_step, fit.stop)

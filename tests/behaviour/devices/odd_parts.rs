@@ -189,7 +189,7 @@ fn an_error_of_one_part_is_named() {
 }
 
 #[test]
-fn a_value_of_some_parts_stands_for_their_items() {
+fn a_value_of_some_parts_counts_for_their_items() {
     let logger = MemoryLogger::new();
     let step: fn(&Odd, Tensor<2>) -> StepOutput = |odd, batch| {
         let largest = batch.clone().max().into_scalar::<f32>();

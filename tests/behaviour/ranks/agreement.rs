@@ -191,7 +191,7 @@ fn a_rank_that_fails_ends_the_other_with_its_name() {
     }
 }
 
-/// Asks for something on one rank, in the hook of this name, at its second call.
+/// Makes a request on one rank, in the hook of this name, at its second call.
 struct AsksIn {
     hook: &'static str,
     rank: usize,

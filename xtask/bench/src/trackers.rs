@@ -221,7 +221,7 @@ pub fn run(rounds: usize, steps: usize, only: Option<&str>) -> Outcome<()> {
         }
     }
     println!("{rounds} rounds of {steps} steps each, medians; ten scalars at every step; model: Linear 784 -> 128 -> 10, batch 64");
-    println!("Ratios are those to the training without a logger before it in the same round. Of the training thread:\n");
+    println!("Ratios are those to the training without a logger before it in the same round. Costs of the training thread:\n");
     println!(
         "| logger | steps/s | ratio (least, most) | CPU us/step | ratio | us/step without a core | waits per 1000 steps | requests a round | CPU us/step of the logger | of all cores |"
     );

@@ -68,7 +68,7 @@ def multiclass():
             if k <= classes:
                 if name != "ties":
                     attempt(expected, f"top_{k}/recall/micro", lambda: tm.multiclass_recall(scores, labels, top_k=k, average="micro", **about))
-                # Of equal scores the first class counts, as in `argmax`.
+                # If scores are equal, the first class counts, as in `argmax`.
                 top = numpy.argsort(-logits, axis=1, kind="stable")[:, :k]
                 hit = (top == targets[:, None]).any(axis=1)
                 refined = torch.tensor(numpy.where(hit, targets, top[:, 0] if len(top) else 0))

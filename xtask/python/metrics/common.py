@@ -1,4 +1,4 @@
-"""What the makers of cases share."""
+"""Helpers of the case generators."""
 
 import numpy
 

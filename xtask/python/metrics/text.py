@@ -47,7 +47,8 @@ def corpora():
 def corpus():
     for name, predictions, references in corpora():
         expected = {}
-        # Of two lengths at one distance, torchmetrics takes the first one; sacreBLEU and `mteval` take the shorter one.
+        # If two lengths are equally close, torchmetrics takes the first one. sacreBLEU and `mteval` take the shorter
+        # one.
         if predictions and all(len(options) == 1 for options in references):
             for order in [2, 4]:
                 for smooth in [False, True]:

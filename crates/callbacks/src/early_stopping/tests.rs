@@ -19,7 +19,7 @@ fn run(callback: &mut EarlyStopping, values: &[f64]) -> (usize, Option<String>) 
 }
 
 #[test]
-fn patience_counts_looks_without_improvement() {
+fn patience_counts_checks_without_improvement() {
     let mut callback = EarlyStopping::new("loss").patience(2);
     let (looks, reason) = run(&mut callback, &[1.0, 0.5, 0.6, 0.5, 0.1]);
     assert_eq!(looks, 4);
@@ -76,7 +76,7 @@ fn a_missing_metric_names_what_is_there() {
 }
 
 #[test]
-fn it_looks_where_the_metric_is_fresh() {
+fn it_checks_where_the_metric_is_fresh() {
     let mut callback = EarlyStopping::new("loss").patience(9);
     let mut bench = Bench::new();
     bench.metric("loss", 1.0).start(&mut callback).unwrap();

@@ -75,7 +75,7 @@ impl ModelCheckpoint {
         }
     }
 
-    /// Tells loggers that keep the best and the newest checkpoint about the previous ones.
+    /// Reports the previous best and newest checkpoints to loggers that keep them.
     pub(super) fn tell_loggers(&self, ctx: &Context<'_>) {
         if let Some(newest) = &ctx.run().resumed_from {
             ctx.loggers().knows_checkpoint(&CheckpointInfo::new(newest));

@@ -132,7 +132,7 @@ fn burns_own_options_stay_with_burn() {
     assert!(error.hint().unwrap().contains("`DataLoaderBuilder`"));
 }
 
-/// Tells its items, and a number that it draws.
+/// Returns its items, and a number that it draws.
 #[derive(Clone)]
 struct Draws;
 

@@ -141,7 +141,7 @@ fn changed_logs_are_uploaded_at_intervals_without_other_files() {
 }
 
 #[test]
-fn a_url_is_looked_at_when_it_is_used() {
+fn a_url_is_checked_when_it_is_used() {
     let error = RunDir::new("s3://me:secret@bucket/x").version().unwrap_err();
     assert_eq!(error.to_string(), "`s3://…` cannot be used: it names no bucket");
     assert!(error.hint().is_some());

@@ -38,7 +38,7 @@ fn clones_are_one_run_and_nothing_is_made_before_the_first_use() {
 }
 
 #[test]
-fn a_given_version_is_used_as_it_stands() {
+fn a_given_version_is_used_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let run = RunDir::new(folder.path()).with_version("my-run");
     assert_eq!((run.version().unwrap(), run.short_version().unwrap()), ("my-run", "-run"));

@@ -59,7 +59,7 @@ fn a_schedule_steps_when_it_is_due() {
 
 /// An optimizer may step several times in one batch.
 #[test]
-fn a_watching_schedule_looks_once_for_each_period_that_is_passed() {
+fn a_watching_schedule_checks_once_for_each_passed_period() {
     let plateau = || Schedule::new(ReduceLrOnPlateau::new().patience(0)).monitor("val_loss").every(Every::Steps(4));
     let looks = |steps: &[u64]| {
         let ticks: Vec<_> = steps.iter().map(|&step| Tick::of_step(step)).collect();

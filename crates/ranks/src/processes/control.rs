@@ -108,7 +108,7 @@ impl Control {
         self.tell_all(NOTICED, &[]);
     }
 
-    /// Tells the others that this rank ends.
+    /// Reports to the others that this rank ends.
     pub(super) fn end(&mut self) {
         self.tell_all(ENDED, &[]);
     }

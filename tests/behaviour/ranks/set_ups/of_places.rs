@@ -75,7 +75,7 @@ fn data_with_a_state_has_it_on_every_rank() {
     same("data with a state", &one, &two);
 }
 
-/// Whose batches take an hour, and the batches at which the validations of each rank start.
+/// The rank whose batches take an hour, and the batches at which the validations of each rank start.
 struct Slow {
     rank: usize,
     starts: Arc<Mutex<[Vec<u64>; 2]>>,

@@ -159,7 +159,7 @@ fn a_run_ends_as_it_did_and_runs_again_when_more_follows() {
 }
 
 #[test]
-fn media_lie_where_the_pages_of_mlflow_look_for_them() {
+fn media_are_in_the_folders_that_mlflow_shows() {
     let folder = tempfile::tempdir().unwrap();
     let fake = Fake::start();
     let mut logger = logger(&fake, folder.path());
