@@ -4,7 +4,7 @@
 use super::Finding;
 
 /// The words, in lower case, and what to write instead.
-const WORDS: [(&str, &str); 27] = [
+const WORDS: [(&str, &str); 38] = [
     ("whoever", "the subject"),
     ("nobody", "the subject, or the passive"),
     ("somebody", "the subject"),
@@ -32,7 +32,28 @@ const WORDS: [(&str, &str); 27] = [
     ("is away", "`is unreachable`"),
     ("is told", "`is reported`"),
     ("lies in", "`is in`"),
+    ("of our own", "`our own` or `custom`"),
+    ("of your own", "`your own` or `custom`"),
+    ("all the same", "`anyway`"),
+    ("as ever", "`as usual`"),
+    ("is none of", "`is not`"),
+    ("are none of", "`are not`"),
+    ("is there twice", "`is given twice`"),
+    ("knows of", "`has noticed` or `knows`"),
+    ("meanwhile", "`in the meantime`"),
+    ("stands before", "`precedes` or `the prefix`"),
+    ("stands still", "`does not move`"),
 ];
+/// Phrases that are refused in prose and in names of tests. Other names in code may contain them.
+const PHRASES: [(&str, &str); 5] = [
+    ("of its own", "`its own` or `separate`"),
+    ("of their own", "`their own` or `separate`"),
+    ("by hand", "`manually` or `hand-written`"),
+    ("asks for", "`requests` or `requires`"),
+    ("asked for", "`requested`"),
+];
+/// A name of a test is a statement.
+const QUESTIONS: [&str; 3] = ["what ", "whose ", "which "];
 /// `STYLE.md` shows the words. This file lists them.
 const SHOW_THE_WORDS: [&str; 2] = ["STYLE.md", "xtask/src/tidy/style.rs"];
 const WRITTEN_BY_US: [&str; 4] = ["rs", "md", "py", "toml"];
@@ -49,10 +70,18 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
+        let lower = line.to_lowercase();
         // Names of tests are sentences, too.
-        let lower = line.to_lowercase().replace('_', " ");
-        for (word, instead) in WORDS.iter().filter(|(word, _)| has_word(&lower, word)) {
+        let words = lower.replace('_', " ");
+        let name = name_of_test(&words);
+        let refused = WORDS.iter().filter(|(word, _)| has_word(&words, word));
+        let refused = refused.chain(PHRASES.iter().filter(|(phrase, _)| has_word(name.unwrap_or(&lower), phrase)));
+        for (word, instead) in refused {
             findings.push(Finding::at(path, number, format!("write {instead} instead of `{word}` (see STYLE.md)")));
+        }
+        if let Some(word) = name.and_then(|name| QUESTIONS.iter().find(|word| name.starts_with(**word))) {
+            let message = format!("a name of a test does not start with `{}` (see STYLE.md)", word.trim_end());
+            findings.push(Finding::at(path, number, message));
         }
     }
     let (prose, marker) = match ending {
@@ -64,6 +93,11 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     findings
 }
 
+/// The name of a function without arguments and results, as tests are. Its words are separated by spaces.
+fn name_of_test(line: &str) -> Option<&str> {
+    line.trim().strip_prefix("fn ")?.strip_suffix("() {")
+}
+
 /// Whether the line contains the words, and not as a part of longer ones.
 fn has_word(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, found)| {
@@ -73,8 +107,7 @@ fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// The numbers of the lines that are too wide, without those of headings, tables and code. Lines of prose start with the
-/// marker.
+/// The numbers of the lines that are too wide, except headings, tables and code. Lines of prose start with the marker.
 fn wide_prose(text: &str, marker: &str) -> impl Iterator<Item = usize> {
     let mut in_code = false;
     (1..).zip(text.lines()).filter_map(move |(number, line)| {
@@ -124,6 +157,30 @@ mod tests {
         for path in ["STYLE.md", "data/a.md", "a.json"] {
             assert!(messages(path, "nobody").is_empty(), "{path}");
         }
+    }
+
+    #[test]
+    fn phrases_are_found_in_prose_and_in_names_of_tests() {
+        let text = "// A thread of its own.\n    fn sums_are_checked_by_hand() {\nfn by_hand(x: u8) {\nlet x = of_its_own();\n";
+        assert_eq!(
+            messages("a.rs", text),
+            [
+                "a.rs:1: write `its own` or `separate` instead of `of its own` (see STYLE.md)",
+                "a.rs:2: write `manually` or `hand-written` instead of `by hand` (see STYLE.md)"
+            ]
+        );
+    }
+
+    #[test]
+    fn names_of_tests_that_are_questions_are_found() {
+        let text = "    fn what_is_written_is_read() {\nfn whose_is_it() {\nfn what_is(x: u8) {\nfn a_file_says_what_it_is() {\n";
+        assert_eq!(
+            messages("a.rs", text),
+            [
+                "a.rs:1: a name of a test does not start with `what` (see STYLE.md)",
+                "a.rs:2: a name of a test does not start with `whose` (see STYLE.md)"
+            ]
+        );
     }
 
     #[test]
