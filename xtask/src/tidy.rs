@@ -1,5 +1,6 @@
 //! Project rules that no linter checks, in one pass over the files that git tracks or would track.
 
+mod code_map;
 mod commits;
 mod floors;
 mod manifest;
@@ -47,14 +48,15 @@ impl fmt::Display for Finding {
 }
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
-    let mut findings = manifest::check(workspace)?;
-    findings.extend(commits::check(workspace)?);
+    let mut findings = commits::check(workspace)?;
     let listed = system::output(workspace.command("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]))?;
     let paths = listed.split('\0').filter(|path| !path.is_empty());
     // The list also contains deleted files whose deletion is not committed. A file that is not UTF-8 is data.
     let files: Vec<(&str, String)> =
         paths.filter_map(|path| fs_err::read_to_string(workspace.root.join(path)).ok().map(|text| (path, text))).collect();
     let test_modules: Vec<String> = files.iter().flat_map(|(path, text)| source::test_modules(path, text)).collect();
+    let map = files.iter().find(|(path, _)| *path == code_map::PAGE).map_or("", |(_, text)| text);
+    findings.extend(manifest::check(workspace, &code_map::rows(map).map(|row| row.krate).collect::<Vec<_>>())?);
     for (path, text) in &files {
         let folder = workspace.root.join(path).with_file_name("");
         let leads_to = |file: &str, heading: Option<&str>| {

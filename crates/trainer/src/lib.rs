@@ -1,15 +1,5 @@
 //! The training loop: [`Trainer`], its options, and what runs them.
-//!
-//! The main modules, from the lowest layer up:
-//!
-//! |  modules | subject |
-//! |---|---|
-//! | [`config`], [`accelerator`], `profiler`, `signals`, `guard` | options and environment |
-//! | `log_state` → `accumulator`, `bundle`, `bar_values` → `log_store` | logged values |
-//! | `saved_log`, `checkpoint_names`, `in_force` → `checkpoint_writer`, `fit_state` | parts of a checkpoint |
-//! | `frame`, `books`, `training` | state of a run: outside of checkpoints, for checkpoints, optimizers |
-//! | `engine` (`fire`) → `checkpoint` | events, saving and resuming |
-//! | `evaluate`, `predict`, `fit` → `session` → [`Trainer`] | the loops and their entry point |
+//! `ARCHITECTURE.md` lists the modules from the lowest layer up.
 
 pub mod accelerator;
 mod accumulator;

@@ -96,7 +96,7 @@ fn gradients_that_no_scale_makes_finite_are_a_matter_of_the_policy() {
       hint: lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`
     ");
     let (stop, steps, _) = run("stop").unwrap();
-    assert!(matches!(stop, Stop::Requested(_)) && steps == 0, "{stop:?}");
+    assert!(matches!(stop, Stop::NonFinite(_)) && steps == 0, "{stop:?}");
     assert_eq!(run("off").unwrap().1, 0);
 }
 

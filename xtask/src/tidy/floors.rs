@@ -7,32 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Finding;
+use super::code_map::{self, PAGE};
 use super::module_uses::{Module, Source, Use, uses};
 use super::source;
-
-/// The crates that have a list.
-const CRATES: [&str; 19] = [
-    "parquet",
-    "derive",
-    "store",
-    "values",
-    "ranks",
-    "loggers",
-    "viewer",
-    "checkpoint",
-    "data",
-    "metrics",
-    "optim",
-    "module",
-    "callbacks",
-    "trainer",
-    "tuner",
-    "cli",
-    "console",
-    "stormfire",
-    "xtask",
-];
-const LISTS: &str = "ARCHITECTURE.md";
 
 /// One list: the layers of the modules in a folder.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,14 +29,14 @@ pub(super) struct Report {
 
 pub(super) fn check(files: &[(&str, String)], test_modules: &[String]) -> Report {
     let mut report = Report { findings: Vec::new(), floors: Vec::new() };
-    let architecture = files.iter().find(|(path, _)| *path == LISTS).map_or("", |(_, text)| text);
+    let architecture = files.iter().find(|(path, _)| *path == PAGE).map_or("", |(_, text)| text);
     let lists = lists(architecture);
-    for krate in CRATES {
+    let crates: Vec<&str> = code_map::rows(architecture).map(|row| row.krate).chain(["xtask"]).collect();
+    for krate in &crates {
         check_crate(krate, &sources(krate, files, test_modules), &lists, &mut report);
     }
-    for list in lists.iter().filter(|list| !CRATES.contains(&list.krate.as_str())) {
-        let message = format!("the floors of `{}` are not checked: name it in `CRATES` of xtask/src/tidy/floors.rs", list.krate);
-        report.findings.push(Finding::on(LISTS, message));
+    for list in lists.iter().filter(|list| !crates.contains(&list.krate.as_str())) {
+        report.findings.push(Finding::on(PAGE, format!("there are floors of `{}`, which is not in the table of crates", list.krate)));
     }
     report
 }
@@ -77,7 +54,7 @@ fn check_crate(krate: &str, sources: &[Source<'_>], lists: &[List], report: &mut
     }
     if unlisted.remove(&Module::new()) {
         let message = format!("there is no list of the floors in `{krate}`: a block of code that begins with `floors {krate}`");
-        report.findings.push(Finding::on(LISTS, message));
+        report.findings.push(Finding::on(PAGE, message));
     }
     report.findings.extend(unlisted.iter().filter_map(|folder| circle(krate, folder, &uses)));
     report.findings.extend(uses.iter().filter(|used| used.to.is_empty() && !used.from.is_empty()).map(|used| {
@@ -142,13 +119,13 @@ fn completeness(list: &List, modules: &BTreeSet<Module>) -> Vec<Finding> {
     let mut listed = BTreeSet::new();
     for (line, name) in list.floors.iter().flat_map(|(line, names)| names.iter().map(move |name| (*line, name.as_str()))) {
         if !here.contains(name) {
-            findings.push(Finding::at(LISTS, line, format!("`{place}` has no module `{name}`")));
+            findings.push(Finding::at(PAGE, line, format!("`{place}` has no module `{name}`")));
         }
         if !listed.insert(name) {
-            findings.push(Finding::at(LISTS, line, format!("`{name}` is on two floors of `{place}`")));
+            findings.push(Finding::at(PAGE, line, format!("`{name}` is on two floors of `{place}`")));
         }
     }
-    findings.extend(here.difference(&listed).map(|name| Finding::on(LISTS, format!("the module `{name}` is on no floor of `{place}`"))));
+    findings.extend(here.difference(&listed).map(|name| Finding::on(PAGE, format!("the module `{name}` is on no floor of `{place}`"))));
     findings
 }
 
@@ -164,7 +141,7 @@ fn upward(list: &List, uses: &[Use<'_>]) -> Vec<Finding> {
         let (from, to) = (room(&list.parent, &used.from)?, room(&list.parent, &used.to)?);
         let is_down = floors.get(to)? < floors.get(from)?;
         let item = if used.item.is_empty() { used.to.join("::") } else { format!("{}::{}", used.to.join("::"), used.item) };
-        let message = format!("`{from}` uses `{item}`, and `{to}` is not on a floor below `{from}` in {LISTS}");
+        let message = format!("`{from}` uses `{item}`, and `{to}` is not on a floor below `{from}` in {PAGE}");
         (from != to && !is_down).then(|| Finding::at(used.path, used.line, message))
     };
     uses.iter().filter_map(finding).collect()

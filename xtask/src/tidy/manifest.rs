@@ -6,28 +6,6 @@ use serde_json::Value;
 use super::Finding;
 use crate::system::{self, Workspace};
 
-/// The layers, from the bottom. A package may only depend on packages of lower layers.
-const FLOORS: [(&str, u8); 18] = [
-    ("stormfire-derive", 0),
-    ("stormfire-parquet", 0),
-    ("stormfire-store", 0),
-    ("stormfire-values", 0),
-    ("stormfire-loggers", 1),
-    ("stormfire-checkpoint", 1),
-    ("stormfire-ranks", 1),
-    ("stormfire-viewer", 2),
-    ("stormfire-data", 2),
-    ("stormfire-metrics", 2),
-    ("stormfire-optim", 2),
-    ("stormfire-module", 3),
-    ("stormfire-callbacks", 4),
-    ("stormfire-console", 5),
-    ("stormfire-trainer", 5),
-    ("stormfire-tuner", 6),
-    ("stormfire-cli", 7),
-    ("stormfire", 8),
-];
-
 struct Package {
     name: String,
     /// Relative to the root, with `/`.
@@ -35,11 +13,12 @@ struct Package {
     dependencies: Vec<String>,
 }
 
-pub(super) fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
+/// `crates` are the folders in `crates`, from the lowest layer up.
+pub(super) fn check(workspace: &Workspace, crates: &[&str]) -> Result<Vec<Finding>> {
     let metadata = system::output(workspace.cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
     let mut findings = Vec::new();
     for package in packages(&metadata, &format!("{}", workspace.root.display()))? {
-        findings.extend(floors(&package));
+        findings.extend(floors(&package, crates));
         findings.extend(lints(&package.manifest, &fs_err::read_to_string(workspace.root.join(&package.manifest))?));
     }
     Ok(findings)
@@ -63,11 +42,12 @@ fn packages(metadata: &str, root: &str) -> Result<Vec<Package>> {
 }
 
 /// Dependencies for tests count, too. A crate is tested without the layers above it.
-fn floors(package: &Package) -> Vec<Finding> {
-    let floor = |name: &str| FLOORS.iter().find(|(known, _)| *known == name).map(|(_, floor)| *floor);
+fn floors(package: &Package, crates: &[&str]) -> Vec<Finding> {
+    let name_of = |krate: &str| if krate == "stormfire" { krate.to_owned() } else { format!("stormfire-{krate}") };
+    let floor = |name: &str| crates.iter().position(|krate| name_of(krate) == name);
     let Some(own) = floor(&package.name) else {
         let unknown = package.manifest.starts_with("crates/");
-        let message = || format!("`{}` has no floor in `FLOORS` of xtask/src/tidy/manifest.rs", package.name);
+        let message = || format!("`{}` is not in the table of crates of ARCHITECTURE.md", package.name);
         return unknown.then(|| Finding::on(&package.manifest, message())).into_iter().collect();
     };
     let upward = package.dependencies.iter().filter(|name| floor(name).is_some_and(|floor| floor >= own));
@@ -93,10 +73,12 @@ mod tests {
 
     #[test]
     fn dependencies_only_go_down() {
+        let floors = |package: &Package| floors(package, &["loggers", "checkpoint", "data", "module", "trainer", "stormfire"]);
         assert!(floors(&package("stormfire-module", &["burn", "stormfire-data", "stormfire-loggers"])).is_empty());
         assert_eq!(floors(&package("stormfire-module", &["stormfire-trainer", "stormfire-data"])).len(), 1);
-        assert_eq!(floors(&package("stormfire-checkpoint", &["stormfire-loggers"])).len(), 1);
-        assert!(floors(&package("stormfire-new", &[]))[0].message.contains("no floor"));
+        assert_eq!(floors(&package("stormfire-loggers", &["stormfire-checkpoint"])).len(), 1);
+        assert_eq!(floors(&package("stormfire-data", &["stormfire"])).len(), 1);
+        assert!(floors(&package("stormfire-new", &[]))[0].message.contains("not in the table"));
         let outside = Package { manifest: "xtask/Cargo.toml".to_owned(), ..package("xtask", &["stormfire"]) };
         assert!(floors(&outside).is_empty());
     }

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Finding, source};
-
-const MAP: &str = "ARCHITECTURE.md";
+use super::{
+    Finding,
+    code_map::{self, PAGE},
+    source,
+};
 
 /// Names that several files of a crate share: the crate, the name, and the reason.
 const ROLES: [(&str, &str, &str); 13] = [
@@ -25,10 +27,10 @@ const ROLES: [(&str, &str, &str); 13] = [
 
 pub(super) fn check(files: &[(&str, String)], test_modules: &[String]) -> Vec<Finding> {
     let paths: Vec<&str> = files.iter().map(|(path, _)| *path).collect();
-    let map = files.iter().find(|(path, _)| *path == MAP).map_or("", |(_, text)| text);
+    let map = files.iter().find(|(path, _)| *path == PAGE).map_or("", |(_, text)| text);
     let mut findings = shared_names(&paths, test_modules);
     findings.extend(missing_files(map, &paths));
-    findings.extend(code_map(map, &paths));
+    findings.extend(crates_in_map(map, &paths));
     findings
 }
 
@@ -54,28 +56,26 @@ fn missing_files(map: &str, paths: &[&str]) -> Vec<Finding> {
     for (number, line) in (1..).zip(map.lines()) {
         let named = line.split('`').skip(1).step_by(2).filter(|name| name.rsplit_once('.').is_some_and(|(_, ext)| ext == "rs"));
         for name in named.filter(|name| !paths.iter().any(|path| *path == *name || path.ends_with(&format!("/{name}")))) {
-            findings.push(Finding::at(MAP, number, format!("there is no file `{name}`")));
+            findings.push(Finding::at(PAGE, number, format!("there is no file `{name}`")));
         }
     }
     findings
 }
 
 /// Checks that the table has a row for each crate, and that the listed files are in that crate.
-fn code_map(map: &str, paths: &[&str]) -> Vec<Finding> {
+fn crates_in_map(map: &str, paths: &[&str]) -> Vec<Finding> {
     let mut missing: BTreeSet<&str> =
         paths.iter().filter_map(|path| path.strip_prefix("crates/")?.split_once("/src/")).map(|(krate, _)| krate).collect();
     let mut findings = Vec::new();
-    for (number, line) in (1..).zip(map.lines()) {
-        let Some(krate) = line.strip_prefix("| `crates/").and_then(|rest| rest.split_once('`')).map(|(krate, _)| krate) else { continue };
-        missing.remove(krate);
-        let begin = line.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
-        for name in begin.split('`').skip(1).step_by(2) {
-            if !paths.contains(&format!("crates/{krate}/src/{name}").as_str()) {
-                findings.push(Finding::at(MAP, number, format!("`crates/{krate}` has no `src/{name}`")));
+    for row in code_map::rows(map) {
+        missing.remove(row.krate);
+        for name in row.files {
+            if !paths.contains(&format!("crates/{}/src/{name}", row.krate).as_str()) {
+                findings.push(Finding::at(PAGE, row.line, format!("`crates/{}` has no `src/{name}`", row.krate)));
             }
         }
     }
-    findings.extend(missing.into_iter().map(|krate| Finding::on(MAP, format!("the code map has no row for `crates/{krate}`"))));
+    findings.extend(missing.into_iter().map(|krate| Finding::on(PAGE, format!("the code map has no row for `crates/{krate}`"))));
     findings
 }
 
@@ -108,9 +108,9 @@ mod tests {
     #[test]
     fn the_code_map_has_all_crates_and_files_of_theirs() {
         let paths = ["crates/x/src/a.rs", "crates/y/src/b.rs"];
-        assert!(code_map("| `crates/x` | x | `a.rs` |\n| `crates/y` | y | one file each |\n", &paths).is_empty());
+        assert!(crates_in_map("| `crates/x` | x | `a.rs` |\n| `crates/y` | y | one file each |\n", &paths).is_empty());
         assert_eq!(
-            told(&code_map("| `crates/x` | x | `b.rs` |\n", &paths)),
+            told(&crates_in_map("| `crates/x` | x | `b.rs` |\n", &paths)),
             ["ARCHITECTURE.md:1: `crates/x` has no `src/b.rs`", "ARCHITECTURE.md: the code map has no row for `crates/y`"]
         );
     }

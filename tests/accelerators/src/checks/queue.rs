@@ -90,7 +90,8 @@ pub(super) fn check(device: &Device) -> Outcome<String> {
     let mut trainer = trainer.callback(Window::default());
     let _ = trainer.fit(Net::new(), loader)?;
     let [ours, waits] = trainer.get::<Window>().ok_or("the callback is missing")?.between()?;
-    let text = format!("{ours} submissions and {waits} waits in {} steps; {submitted} and {waited} in a hand-written loop", WINDOW[1] - WINDOW[0]);
+    let text =
+        format!("{ours} submissions and {waits} waits in {} steps; {submitted} and {waited} in a hand-written loop", WINDOW[1] - WINDOW[0]);
     // burn submits every few kernels and waits after 512, so the counts depend on where the window begins. The sum of
     // the loss over the epoch is one more kernel in each step. A loop that waited in every tenth step would wait four
     // times more.
