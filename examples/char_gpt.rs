@@ -38,7 +38,7 @@ struct GptConfig {
 
 impl Default for GptConfig {
     fn default() -> Self {
-        Self { width: 128, heads: 4, layers: 4, dropout: 0.0, lr: 1e-3 }
+        Self { width: 128, heads: 4, layers: 4, dropout: 0.0, lr: 3e-3 }
     }
 }
 
@@ -77,19 +77,19 @@ impl Gpt {
     }
 
     fn loss(&self, batch: TextBatch) -> Tensor<1> {
-        let targets: Tensor<1, Int> = batch.targets.flatten(0, 1);
         let logits: Tensor<2> = self.forward(batch.tokens).flatten(0, 1);
-        CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, targets)
+        CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, batch.targets.flatten(0, 1))
     }
 
-    /// Continues a text by its most probable characters.
+    /// Continues a text by characters that it draws. The temperature of 0.5 prefers the probable ones.
     fn write(&self, alphabet: &Alphabet, begin: &str, count: usize) -> String {
         let (mut tokens, device, [most, _]) = (alphabet.tokens(begin), self.norm.gamma.device(), self.positions.weight.dims());
         for _ in 0..count {
             let context = &tokens[tokens.len().saturating_sub(most)..];
             let logits = self.forward(Tensor::<1, Int>::from_ints(context, &device).unsqueeze::<2>());
-            let last = logits.slice([0..1, context.len() - 1..context.len()]).argmax(2);
-            tokens.extend(last.into_data().iter::<i32>());
+            let last = logits.slice([0..1, context.len() - 1..context.len()]) / 0.5;
+            let gumbel = -(-last.random_like(burn::tensor::Distribution::Default).log()).log();
+            tokens.extend((last + gumbel).argmax(2).into_data().iter::<i32>());
         }
         alphabet.text(&tokens)
     }
@@ -106,8 +106,7 @@ impl LightningModule for Gpt {
 
     fn validation_step(&self, batch: TextBatch, _batch_idx: usize) -> Result<StepOutput> {
         let loss = self.loss(batch);
-        // Bits per character.
-        self.log("val_bits", loss.clone() / std::f64::consts::LN_2).prog_bar(true);
+        self.log("val_bits", loss.clone() / std::f64::consts::LN_2).prog_bar(true); // of a character
         self.log("val_loss", loss);
         Ok(StepOutput::none())
     }
@@ -124,15 +123,16 @@ impl LightningModule for Gpt {
 fn main() -> Result<Stop> {
     Cli::linked(Gpt::new, |data, _| Ok(TextData::new(data)?))
         .about("Trains a small transformer to write like Shakespeare.")
-        .alias("epochs", "trainer.max_epochs")
+        .alias("steps", "trainer.max_steps")
         .alias("lr", "model.lr")
         .alias("devices", "trainer.devices")
         .trainer_defaults(TrainerConfig {
-            max_epochs: Some(2),
+            max_steps: Some(150),
+            limit_val_batches: 20.into(),
             devices: Devices::Auto,
             seed: Some(42),
             log_every_n_steps: 10,
-            val_check_interval: Every::Steps(200),
+            val_check_interval: Every::Steps(50),
             gradient_clip_val: Some(1.0),
             ..TrainerConfig::default()
         })

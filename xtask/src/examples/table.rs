@@ -304,7 +304,7 @@ pub(super) const LONG_RUNS: &[Run] = &[
     },
     Run {
         example: "char_gpt",
-        arguments: &["fit", "--trainer.max_steps=200", "--trainer.limit_val_batches=20", "--lr=0.003", QUIET, ROOT],
+        arguments: &[QUIET, ROOT],
         leaves: &[],
         quality: &[(METRICS, "val_bits", 2.7..=3.5)],
         picture: Terminal(30, None),
