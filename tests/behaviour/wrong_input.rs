@@ -171,11 +171,11 @@ fn callbacks_that_contradict_the_options_or_each_other_are_refused() {
       hint: leave one of them out
     `callback`: there are two progress bars
       hint: keep one of them
-    `callback`: two callbacks save their state as `EarlyStopping{monitor: val_loss, mode: min}`
+    `EarlyStopping::state_key`: two callbacks save their state as `EarlyStopping{monitor: val_loss, mode: min}`
       hint: leave one of them out, or name one with `EarlyStopping::named`
-    `callback`: two callbacks save their state as `Timer`
+    `Timer::state_key`: two callbacks save their state as `Timer`
       hint: leave one of them out, or name one with `Timer::named`
-    `callback`: two callbacks save their state as `Remembers`
+    `Remembers::state_key`: two callbacks save their state as `Remembers`
       hint: leave one of them out, or implement `state_key` for `Remembers`
     ");
 }

@@ -194,7 +194,11 @@ impl<M: LightningModule> Registry<M> {
         if found.iter().any(|(_, item)| item.get([setter]).is_some()) {
             found.retain(|(_, item)| item.get([setter]).is_some());
         }
-        let (path, item) = found.pop().filter(|_| found.is_empty())?;
+        let (path, item) = found.pop()?;
+        // Of two entries with one key, the later one is meant.
+        if !found.is_empty() && setter != "state_key" {
+            return None;
+        }
         Some(item.get([setter]).map_or((path.clone(), item), |value| (format!("{path}.{setter}"), value)))
     }
 }

@@ -38,7 +38,7 @@ macro_rules! options {
             /// `"single"` refuses both, `"threads"` gives each process `devices` threads, `"mpi"` refuses a process
             /// without a launcher. `docs/ranks.md` says what ranks are. Default: `"auto"`.
             strategy: Strategy = Strategy::Auto, read(strategy: Strategy => strategy);
-            /// The number of machines that the launcher has used. The run is refused if it is another one. Default:
+            /// The number of machines that the launcher has used. The run is refused if the number differs. Default:
             /// any.
             num_nodes: Option<usize> = None, set(nodes: usize => Some(nodes));
             /// The float types of parameters and steps: a [`Precision`](crate::Precision), or its name as in Lightning:

@@ -78,7 +78,8 @@ impl<M: LightningModule> Session<M> {
     ) -> Result<Self> {
         let config = config.resolved();
         if config.fast_dev_run > 0 {
-            tracing::info!("`fast_dev_run`: at most {} batches of each loader, without logs and checkpoints", config.fast_dev_run);
+            let (count, batches) = (config.fast_dev_run, if config.fast_dev_run == 1 { "batch" } else { "batches" });
+            tracing::info!("`fast_dev_run`: at most {count} {batches} of each loader, without logs and checkpoints");
         }
         let callbacks = complete_callbacks(&config, callbacks)?;
         if let Some(resume) = &mut resume {

@@ -178,7 +178,7 @@ fn check_state_keys<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> R
                 any.is::<ModelCheckpoint>() || any.is::<EarlyStopping>() || any.is::<Timer>() || any.is::<ImageGridMonitor<M>>();
             let name = callback.name();
             let cure = if has_named { format!("name one with `{name}::named`") } else { format!("implement `state_key` for `{name}`") };
-            return Err(Error::config("callback", reason, format!("leave one of them out, or {cure}")));
+            return Err(Error::config(format!("{name}::state_key"), reason, format!("leave one of them out, or {cure}")));
         }
     }
     Ok(())

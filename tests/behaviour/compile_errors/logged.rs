@@ -53,3 +53,17 @@ fn a_metric_implements_its_trait() {
       note: use a metric such as `accuracy` or `Mean`, or derive `Merge` and implement `Metric::compute`
     ");
 }
+
+#[test]
+fn a_field_of_a_metric_needs_a_rule_to_merge() {
+    assert_snapshot!(errors(
+        "
+        #[derive(Clone, Debug)]
+        struct Hits(usize);
+        fn merged(_: impl stormfire::metrics::Merge) {}
+        fn run() {
+            merged(Hits(1));
+        }
+    "
+    ), @"");
+}

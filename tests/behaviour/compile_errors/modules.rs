@@ -84,3 +84,28 @@ fn an_optimizer_needs_a_learning_rate() {
       Optimizer::new(SgdConfig::new());
     ");
 }
+
+#[test]
+fn predictions_need_something_that_takes_them() {
+    assert_snapshot!(errors(
+        "
+        fn taken(_: impl stormfire::module::prediction_sink::PredictionSink<f32>) {}
+        fn run() {
+            taken(3);
+        }
+    "
+    ), @"");
+}
+
+#[test]
+fn a_section_of_options_derives_its_traits() {
+    assert_snapshot!(errors(
+        "
+        struct Options { width: usize }
+        fn section<T: stormfire::cli::Section>() {}
+        fn run() {
+            section::<Options>();
+        }
+    "
+    ), @"");
+}

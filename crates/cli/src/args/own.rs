@@ -29,7 +29,7 @@ pub(crate) const OWN: [Own; 9] = [
     Own {
         name: "ckpt-path",
         value: Some("FILE"),
-        about: "Start from a checkpoint: a file, `last` or `best`. It also has the options of the model.",
+        about: "Start from a checkpoint: a file, `last` or `best`. The options of the model come from it, too.",
         ..OF_RUNS
     },
     Own {

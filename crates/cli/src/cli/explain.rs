@@ -44,7 +44,8 @@ pub(super) fn with_entries<M: LightningModule>(ended: Ended, registry: &Registry
     let Error::Config(refused) = inner else { return Ended::Failed(error) };
     let found = config.get(["trainer"]).and_then(|options| registry.meant(&refused.option, options));
     let Some((path, node)) = found.filter(|(_, node)| !node.source.is_default()) else { return Ended::Failed(error) };
-    Ended::Usage(Problem::new(&node.source, format!("`{path}`: {}", refused.reason)).help(refused.hint.clone()).into())
+    let help = if refused.option.ends_with("::state_key") { "name the entry: `named: mine`".to_owned() } else { refused.hint.clone() };
+    Ended::Usage(Problem::new(&node.source, format!("`{path}`: {}", refused.reason)).help(help).into())
 }
 
 /// The options that a layer above the checkpoint has changed: the path, the value, and that of the checkpoint.

@@ -40,7 +40,7 @@ pub(crate) fn run_state<M: LightningModule>(engine: &mut Engine<M>) -> Result<Ru
         let state = callback.state()?;
         if !state.is_empty() && callbacks.insert(key.to_owned(), state).is_some() {
             return Err(Error::config(
-                "callback",
+                format!("{}::state_key", callback.name()),
                 format!("two callbacks save their state as `{key}`"),
                 "give one of them another `state_key`",
             ));
