@@ -65,5 +65,9 @@ fn a_field_of_a_metric_needs_a_rule_to_merge() {
             merged(Hits(1));
         }
     "
-    ), @"");
+    ), @"
+    error[E0277]: `Hits` is not `Merge`
+      merged(Hits(1)); // values of this type cannot be merged over batches
+      note: derive it with `#[derive(Clone, Debug, Merge)]`, or give the field a rule: `#[merge(sum)]`, `max`, `min`, `cat` or `same`
+    ");
 }

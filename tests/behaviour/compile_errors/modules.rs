@@ -94,18 +94,29 @@ fn predictions_need_something_that_takes_them() {
             taken(3);
         }
     "
-    ), @"");
+    ), @r"
+    error[E0277]: `{integer}` cannot take predictions of type `f32`
+      taken(3); // takes no `Predicted<f32>`
+      note: give a closure: `|predicted: Predicted<_>| { ..; Ok(()) }`, or a `PredictionWriter`
+      note: required for `{integer}` to implement `PredictionSink<f32>`
+    ");
 }
 
+/// The compiler has one error for each missing trait. All have the same lines at their beginning.
 #[test]
 fn a_section_of_options_derives_its_traits() {
-    assert_snapshot!(errors(
+    let told = errors(
         "
         struct Options { width: usize }
         fn section<T: stormfire::cli::Section>() {}
         fn run() {
             section::<Options>();
         }
-    "
-    ), @"");
+    ",
+    );
+    assert_snapshot!(told.lines().take(3).collect::<Vec<_>>().join("\n"), @"
+    error[E0277]: `Options` is not a section of a configuration
+      section::<Options>(); // does not implement `Default`, `Serialize`, `Deserialize` and `JsonSchema`
+      note: derive `Serialize`, `Deserialize` and `JsonSchema` for it, with `#[serde(default, deny_unknown_fields)]`, and implement `Default`
+    ");
 }

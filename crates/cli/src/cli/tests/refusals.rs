@@ -104,7 +104,10 @@ fn a_mistake_in_a_callback_has_its_place_in_the_file() {
     a.yaml:5:5: `trainer.callbacks[0].filename`: unknown format `.x` of `loss`
       help: write it as `{epoch:02d}-{val_loss:.2f}`, with formats `[0][width][.precision][d|f|e]`, and choose the folder with `dirpath`
     ");
-    assert_snapshot!(told("  - {name: model_checkpoint, every: 1 epoch}\n  - {name: model_checkpoint, every: 1 epoch}\n"), @"");
+    assert_snapshot!(told("  - {name: model_checkpoint, every: 1 epoch}\n  - {name: model_checkpoint, every: 1 epoch}\n"), @r"
+    a.yaml:4:5: `trainer.callbacks[1]`: two callbacks save their state as `ModelCheckpoint{monitor: none, mode: min, every: 1 epoch}`
+      help: name the entry: `named: mine`
+    ");
     // Either entry can be meant.
     assert_snapshot!(told("  - {name: model_checkpoint, save_top_k: 3}\n  - {name: model_checkpoint, save_top_k: 3, named: b}\n"), @"`ModelCheckpoint::save_top_k`: the best 3 cannot be selected without a metric (in `setup` of `ModelCheckpoint`)");
 }
