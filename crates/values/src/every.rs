@@ -2,9 +2,9 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::text::{TextError, TextPattern, number_pattern, time_unit_pattern};
+use crate::text::{self, TextError, TextPattern, number_pattern, time_unit_pattern};
 
 /// How often something happens.
 ///
@@ -218,28 +218,7 @@ impl Serialize for Every {
 
 impl<'de> Deserialize<'de> for Every {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        /// A number alone has no unit. The error lists the units.
-        impl Visitor<'_> for Text {
-            type Value = Every;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a period: {FORMS}")
-            }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Every, E> {
-                text.parse().map_err(E::custom)
-            }
-            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Every, E> {
-                self.visit_str(&number.to_string())
-            }
-            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Every, E> {
-                self.visit_str(&number.to_string())
-            }
-            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Every, E> {
-                self.visit_str(&number.to_string())
-            }
-        }
-        deserializer.deserialize_any(Text)
+        text::deserialize(deserializer, "a period", FORMS)
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Setters never fail, so an invalid string is stored ([`Misread`]) and becomes an error at the start of the run.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, fmt, marker::PhantomData, str::FromStr};
+
+use serde::{Deserializer, de::Visitor};
 
 use crate::config_error::ConfigError;
 
@@ -46,6 +48,49 @@ pub trait TextPattern {
     /// Matches each string that the type reads, and few others: editors check options with it. In the syntax of JSON
     /// schemas.
     const PATTERN: &'static str;
+}
+
+/// Deserializes a value from its string form. `what` and `forms` are those of its [`TextError`].
+///
+/// # Errors
+/// Those of the deserializer, and the [`TextError`] of an invalid string. A number is read as its string: it has no
+/// unit, and the error lists the units.
+pub(crate) fn deserialize<'de, T: FromStr<Err = TextError>, D: Deserializer<'de>>(
+    deserializer: D,
+    what: &'static str,
+    forms: &'static str,
+) -> Result<T, D::Error> {
+    deserializer.deserialize_any(Reader { what, forms, read: PhantomData })
+}
+
+struct Reader<T> {
+    what: &'static str,
+    forms: &'static str,
+    read: PhantomData<T>,
+}
+
+impl<T: FromStr<Err = TextError>> Visitor<'_> for Reader<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.forms)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
 }
 
 /// The pattern of a positive decimal number.

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer};
+
 use crate::{
     every::Every,
     reads_text,
-    text::{TextError, TextPattern, number_pattern, time_unit_pattern},
+    text::{self, TextError, TextPattern, number_pattern, time_unit_pattern},
 };
 
 /// A time limit: a [`Duration`], or a string such as `"12 hours"` or `"00:12:00:00"` (days, hours, minutes, seconds).
@@ -21,6 +23,9 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeLimit(pub Duration);
 
+const WHAT: &str = "a time";
+const FORMS: &str = "a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)";
+
 impl From<Duration> for TimeLimit {
     fn from(time: Duration) -> Self {
         Self(time)
@@ -32,8 +37,7 @@ impl std::str::FromStr for TimeLimit {
 
     fn from_str(text: &str) -> Result<Self, TextError> {
         let read = if text.contains(':') { clock(text) } else { words(text) };
-        let forms = "a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)";
-        read.map(Self).map_err(|reason| TextError { text: text.into(), what: "a time", reason, forms })
+        read.map(Self).map_err(|reason| TextError { text: text.into(), what: WHAT, reason, forms: FORMS })
     }
 }
 
@@ -41,6 +45,12 @@ reads_text!(TimeLimit);
 
 impl TextPattern for TimeLimit {
     const PATTERN: &'static str = concat!(r"^\s*([0-9]+(:[0-9]{2}){3}|", number_pattern!(), r"\s*(", time_unit_pattern!(), r"))\s*$");
+}
+
+impl<'de> Deserialize<'de> for TimeLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text::deserialize(deserializer, WHAT, FORMS)
+    }
 }
 
 fn words(text: &str) -> Result<Duration, String> {

@@ -37,10 +37,7 @@ pub(super) fn with_overrides(ended: Ended, saved: Option<&Node>, config: &Node) 
 /// An option of a callback or logger that is refused when the run starts, with its place in the configuration.
 pub(super) fn with_entries<M: LightningModule>(ended: Ended, registry: &Registry<M>, config: &Node) -> Ended {
     let Ended::Failed(error) = ended else { return ended };
-    let mut inner = &error;
-    while let Error::InHook { error, .. } = inner {
-        inner = error;
-    }
+    let inner = if let Error::InHook { error, .. } = &error { error } else { &error };
     let Error::Config(refused) = inner else { return Ended::Failed(error) };
     let found = config.get(["trainer"]).and_then(|options| registry.meant(&refused.option, options));
     let Some((path, node)) = found.filter(|(_, node)| !node.source.is_default()) else { return Ended::Failed(error) };
