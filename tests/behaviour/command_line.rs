@@ -15,6 +15,7 @@ use crate::{
     child::{folder, part, play},
     remote_folders::listed,
     support::{Batch, Line, line_data},
+    told::told,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -218,4 +219,38 @@ fn a_signal_in_a_validation_ends_a_program_that_then_continues() {
     assert_eq!(weights(folder.path()), expected);
     let second = fs::read_to_string(folder.path().join("lightning_logs/version_0/config-2.yaml")).unwrap();
     assert!(second.contains("#   model.signal_at: 23 -> null\n"), "{second}");
+}
+
+/// burn's random generator is global, so the program runs in a separate process.
+#[test]
+#[ignore = "a part of `a_seed_reaches_what_the_functions_of_a_program_draw`"]
+fn draws_while_it_builds() {
+    let Some(folder) = folder() else { return };
+    let shift = || Tensor::<1>::random([1], burn::tensor::Distribution::Default, &Device::flex()).into_scalar::<f32>();
+    for round in 0..2 {
+        // Draws before a run change nothing, and a module that is printed has drawn its parameters.
+        (0..round).for_each(|_| _ = shift());
+        let root = folder.join(round.to_string());
+        let program = Cli::new(
+            |(): (), _: &Device| {
+                let line = Line::new();
+                assert!(line.to_string().contains("Linear"));
+                Ok(line)
+            },
+            move |(): ()| {
+                let by = shift();
+                Ok(line_data(4, 2).map(move |(x, y)| (x + by, y)))
+            },
+        );
+        let words = ["trainer.seed=7", "trainer.max_epochs=1", "trainer.enable_progress_bar=false", "--trainer.default_root_dir"];
+        let fit = told(|| _ = program.try_run(&[&words[..], &[root.to_str().unwrap()]].concat(), &[]).unwrap());
+        assert!(!fit.iter().any(|line| line.contains("`seed` does not reach")), "{fit:?}");
+    }
+}
+
+#[test]
+fn a_seed_reaches_what_the_functions_of_a_program_draw() {
+    let folder = tempfile::tempdir().unwrap();
+    play(part("command_line::draws_while_it_builds", folder.path()));
+    assert_eq!(weights(&folder.path().join("0")), weights(&folder.path().join("1")));
 }

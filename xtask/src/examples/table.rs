@@ -213,7 +213,7 @@ pub(super) const RUNS: &[Run] = &[
         example: "dqn",
         arguments: &[QUIET, ROOT],
         leaves: &[METRICS],
-        quality: &[(METRICS, "val_reward", 200.0..=500.0)],
+        quality: &[(METRICS, "val_reward", 150.0..=500.0)],
         picture: File("lightning_logs/version_0/episode.svg"),
     },
     Run {

@@ -357,7 +357,7 @@ fn option_values(config: &TrainerConfig) -> Result<Value, Ended> {
 }
 
 /// The options of the Trainer in a configuration, without its callbacks and loggers.
-fn trainer_options(config: &Node) -> Result<TrainerConfig> {
+pub(super) fn trainer_options(config: &Node) -> Result<TrainerConfig> {
     let mut options = config.get(["trainer"]).cloned().unwrap_or_else(|| Node::empty(&Source::default_value()));
     if let Some(fields) = options.fields_mut() {
         fields.retain(|name, _| !Kind::ALL.iter().any(|kind| kind.option() == name));

@@ -7,12 +7,12 @@ use serde::de::DeserializeOwned;
 use stormfire_data::DataModule;
 use stormfire_loggers::Metrics;
 use stormfire_module::{LightningModule, LoadOptions, Result};
-use stormfire_trainer::{CkptPath, Stop, Trainer, for_tuner::ProbeTrainer as _};
+use stormfire_trainer::{CkptPath, Stop, Trainer, for_tuner::ProbeTrainer as _, seed_everything};
 
 use super::{
     Cli, Tuned,
     explain::{check_monitors, with_entries, with_overrides},
-    prepare::{Ended, Prepared, Runs, in_source, options_of, shown_for},
+    prepare::{Ended, Prepared, Runs, in_source, options_of, shown_for, trainer_options},
 };
 use crate::{
     args::Command,
@@ -135,6 +135,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         }
         let data = self.build_data(&config, &schema, &device)?;
         let model: MC = options_of(&config, "model").map_err(|error| secret::redacted(error, &config, &schema))?;
+        seed(&config, &device)?;
         let module = self.build.model(model, &data, &device).map_err(|error| in_source(error, &config, &schema, "model"))?;
         let started =
             Started { command, dry_run, trainer, module, data, config: &config, schema: &schema, device: &device, header: &header };
@@ -194,8 +195,17 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
 
     pub(super) fn build_data(&self, config: &Node, schema: &Schema, device: &Device) -> Result<D, Ended> {
         let data: DC = options_of(config, "data").map_err(|error| secret::redacted(error, config, schema))?;
+        seed(config, device)?;
         self.build.data(data, device).map_err(|error| in_source(error, config, schema, "data"))
     }
+}
+
+/// A seed reaches the random numbers of the program's functions, too: a fit only seeds what comes after its start.
+fn seed(config: &Node, device: &Device) -> Result<(), Ended> {
+    if let Some(seed) = trainer_options(config)?.seed {
+        seed_everything(seed, device);
+    }
+    Ok(())
 }
 
 /// All that a command needs.
