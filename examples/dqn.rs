@@ -132,14 +132,12 @@ fn main() -> Result<Stop> {
     Cli::new(|(): (), device: &Device| Ok(Dqn::new(device)), move |(): ()| Ok((generators(500), generators(10))))
         .about("Learns to balance a pole on a cart.")
         .trainer_defaults(TrainerConfig { max_epochs: Some(12), seed: Some(42), num_sanity_val_steps: Some(0), ..TrainerConfig::default() })
-        .trainer(|trainer| {
-            trainer
-                .callback(EarlyStopping::new("val_reward").mode("max").patience(20).stopping_threshold(375.0))
-                .callback(ModelCheckpoint::new().monitor("val_reward").mode("max"))
-        })
+        .trainer(|trainer| trainer.callback(EarlyStopping::new("val_reward").mode("max").patience(20).stopping_threshold(375.0)))
+        .trainer(|trainer| trainer.callback(ModelCheckpoint::new().monitor("val_reward").mode("max")))
         .after_fit(|trainer, fit, data| {
             let best = trainer.get::<ModelCheckpoint>().and_then(ModelCheckpoint::best_model_path);
-            let best = fit.module.clone().load_weights(best.unwrap_or("best".as_ref()), &LoadOptions::new())?.0;
+            let best = best.map(|path| fit.module.clone().load_weights(path, &LoadOptions::new())).transpose()?;
+            let best = best.map_or_else(|| fit.module.clone(), |(best, _)| best);
             trainer.validate(&best, data)?;
             let worlds = best.online.valid().episode(&mut Random::new(1));
             let angles = worlds.iter().enumerate().map(|(step, world)| (0.02 * step as f64, f64::from(world[2].to_degrees())));

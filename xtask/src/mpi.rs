@@ -34,6 +34,43 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
+/// The other family of MPI. Its launcher kills all ranks as soon as one ends badly, so only tests whose ranks end well
+/// are run.
+pub(crate) fn mpich(workspace: &Workspace) -> Result<Verdict> {
+    if !cfg!(target_os = "linux") {
+        return Ok(Verdict::Skipped("MPI is tested on Linux only".to_owned()));
+    }
+    if !(system::has_program("mpicc.mpich") && system::has_program("mpirun.mpich"))
+        && let Some(command) = system::install(workspace, &["mpich", "libmpich-dev", "libclang-dev"])?
+    {
+        return Ok(Verdict::Skipped(format!("no MPICH; {command} installs it")));
+    }
+    for package in [&["stormfire-ranks", "--example", "ranks"], &["stormfire", "--example", "ranked"]] {
+        system::run(with_mpich(workspace, "build").arg("--package").args(package))?;
+    }
+    for (package, test, names) in [("stormfire-ranks", "processes", &ANY_FAMILY[..2]), ("stormfire", "under_mpirun", &ANY_FAMILY[2..])] {
+        system::run(with_mpich(workspace, "test").args(["--package", package, "--test", test, "--"]).args(names))?;
+    }
+    Ok(Verdict::Passed)
+}
+
+/// Tests that are the same under each family of MPI: two of `processes`, then those of `under_mpirun`.
+const ANY_FAMILY: [&str; 5] = [
+    "all_calls_are_right_with_any_number_of_ranks",
+    "ranks_without_a_call_end_quietly",
+    "ranks_equal_one_rank_with_a_larger_window",
+    "ranks_may_use_threads",
+    "a_signal_ends_all_ranks_and_the_next_run_continues",
+];
+
+/// The bindings are compiled for one family, so this has a separate target folder.
+fn with_mpich(workspace: &Workspace, command: &str) -> Command {
+    let mut cargo = workspace.cargo();
+    cargo.args([command, "--features", "mpi"]).env("CARGO_TARGET_DIR", workspace.target.join("mpich"));
+    cargo.env("MPICC", "mpicc.mpich").env("STORMFIRE_TEST_LAUNCHER", "mpirun.mpich");
+    cargo
+}
+
 /// Kills a training of several ranks again and again.
 pub(crate) fn crash(workspace: &Workspace, kills: u32, seed: u64, ranks: u32) -> Result<()> {
     let test = "ranks_that_are_killed_end_like_uninterrupted_ones";

@@ -61,6 +61,7 @@ pub(crate) const FULL_STEPS: &[Step] = &[
     Step { name: "long-examples", about: "the examples that train for minutes reach their usual quality", body: examples::long_step },
     Step { name: "burn-train", about: "the program of burn-train in the book compiles", body: docs::burn_train },
     Step { name: "gpu-features", about: "the features `vulkan` and `metal` compile", body: cuda::others_compile },
+    Step { name: "mpich", about: "real processes under MPICH's launcher equal one process", body: mpi::mpich },
     Step { name: "configs", about: "no damaged configuration makes the readers panic, in 20,000 cases of each property", body: configs },
     Step { name: "crash", about: "a training that is killed 2,000 times ends like an uninterrupted one", body: crash::step },
 ];

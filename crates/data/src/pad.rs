@@ -55,7 +55,7 @@ impl<T> Padded<T> {
     /// features]`. States of padding do not count, even if they are NaN. The mean of an empty sequence is 0.
     pub fn mean_of(&self, states: Tensor<3>) -> Tensor<2> {
         let sums = states.mask_fill(self.padding().unsqueeze_dim::<3>(2), 0.0).sum_dim(1).squeeze_dim::<2>(1);
-        let lengths = self.mask.clone().int().sum_dim(1).clamp_min(1).float().cast(sums.dtype());
+        let lengths = self.mask.clone().int().sum_dim(1).clamp_min(1).cast(FloatDType::F32).cast(sums.dtype());
         sums / lengths
     }
 

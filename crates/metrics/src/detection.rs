@@ -4,7 +4,7 @@ mod coco;
 
 use std::sync::Arc;
 
-use burn::tensor::{DType, Int, Tensor};
+use burn::tensor::{DType, FloatDType, Int, Tensor};
 use stormfire_derive::Merge;
 use stormfire_values::{ConfigError, read::Array};
 
@@ -100,7 +100,8 @@ fn single<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
 }
 
 fn of_ints(ints: &Tensor<1, Int>) -> Tensor<1> {
-    single(ints.clone().inner().float())
+    // Not by the default type of the device, in which large numbers may be rounded.
+    ints.clone().inner().cast(FloatDType::F32)
 }
 
 fn column(values: Tensor<1>) -> Tensor<2> {

@@ -15,7 +15,8 @@ const TEST_MARK: &str = "#[cfg(test)]";
 
 const PANICS: [&str; 6] = ["todo!", "unimplemented!", "dbg!", "panic!", ".unwrap()", ".expect("];
 
-const READS: [&str; 4] = ["into_scalar", "into_data", "to_data", "try_into_data"];
+/// `one_hot` reads the device to check its indices.
+const READS: [&str; 6] = ["into_scalar", "into_data", "to_data", "try_into_data", "one_hot", "one_hot_fill"];
 const READ_FREE: [&str; 6] = [
     "crates/values/src/",
     "crates/metrics/src/",

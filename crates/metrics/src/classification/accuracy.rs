@@ -2,7 +2,7 @@
 
 use burn::tensor::{Bool, Int, Tensor};
 
-use super::cells::int_dtype;
+use super::cells::{int_dtype, plain_targets};
 use crate::aggregation::Mean;
 
 /// Multiclass accuracy: the share of items whose largest logit is that of their target, in `0..=1`.
@@ -24,7 +24,9 @@ use crate::aggregation::Mean;
 /// ```
 pub fn accuracy(logits: &Tensor<2>, targets: &Tensor<1, Int>) -> Mean {
     let [items, _] = logits.dims();
-    let hits = logits.clone().inner().argmax(1).flatten::<1>(0, 1).equal(targets.clone().inner());
+    let targets = plain_targets(targets);
+    let predicted = logits.clone().inner().argmax(1).flatten::<1>(0, 1).cast(int_dtype(&targets));
+    let hits = predicted.equal(targets);
     // Counted as integers, because the default float type of the device may have a low precision.
     Mean::from_sum(hits.int().sum(), items)
 }
@@ -35,7 +37,7 @@ pub fn accuracy(logits: &Tensor<2>, targets: &Tensor<1, Int>) -> Mean {
 /// classes, the result is 1.
 pub fn top_k_accuracy(logits: &Tensor<2>, targets: &Tensor<1, Int>, k: usize) -> Mean {
     let [items, _] = logits.dims();
-    Mean::from_sum(is_among_first(logits.clone().inner(), targets.clone().inner(), k).int().sum(), items)
+    Mean::from_sum(is_among_first(logits.clone().inner(), plain_targets(targets), k).int().sum(), items)
 }
 
 /// Whether the score of the target is one of the `k` largest.
@@ -79,6 +81,20 @@ mod tests {
         for (k, share) in [(1, 1.0 / 3.0), (2, 2.0 / 3.0), (3, 1.0)] {
             let all = top_k_accuracy(&same, &Tensor::from_ints([0, 1, 2], &device), k);
             assert!((all.read().unwrap() - share).abs() < 1e-6, "k = {k}");
+        }
+    }
+
+    #[test]
+    fn targets_may_have_any_integer_type() {
+        use burn::tensor::IntDType;
+        let device = Device::flex();
+        let logits = Tensor::<2>::from_floats([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], &device);
+        for dtype in [IntDType::I64, IntDType::I32, IntDType::I16, IntDType::I8, IntDType::U64, IntDType::U32, IntDType::U8] {
+            let targets = Tensor::<1, Int>::from_ints([1, 0, 0], &device).cast(dtype);
+            let shares = [accuracy(&logits, &targets), top_k_accuracy(&logits, &targets, 1)];
+            for share in shares {
+                assert!((share.read().unwrap() - 2.0 / 3.0).abs() < 1e-6, "{dtype:?}");
+            }
         }
     }
 }

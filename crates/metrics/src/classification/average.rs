@@ -1,6 +1,6 @@
 //! From the numbers of each class to one number.
 
-use super::{class_counts::ClassCounts, task::Task};
+use super::class_counts::ClassCounts;
 
 /// How the numbers of classes or labels become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub enum Average {
     #[default]
     Micro,
     /// The mean over classes. A class of [`Multiclass`](super::Multiclass) that is neither a target nor predicted does
-    /// not count.
+    /// not count. With [`top_k`](super::Multiclass::top_k), only targets count.
     Macro,
     /// The mean over classes, weighted by their number of targets.
     Weighted,
@@ -20,10 +20,11 @@ pub(crate) fn safe_ratio(a: f64, b: f64, otherwise: f64) -> f64 {
     if b == 0.0 { otherwise } else { a / b }
 }
 
-/// The mean of a number of each class, or `without` any class that counts. NaN if a count is NaN.
+/// The mean of a number of each class that `occurs`, or `without` any class that counts. NaN if a count is NaN.
 pub(crate) fn mean_of_classes(
     counts: &[ClassCounts],
-    (average, task): (Average, Task),
+    average: Average,
+    occurs: impl Fn(&ClassCounts) -> bool,
     without: f64,
     number: impl Fn(&ClassCounts) -> f64,
 ) -> f64 {
@@ -32,10 +33,7 @@ pub(crate) fn mean_of_classes(
         let weight = match average {
             Average::Weighted => class.support(),
             // Micro has no classes left.
-            Average::Macro | Average::Micro => {
-                let occurs = task != Task::Multiclass || class.tp + class.fp + class.fn_ != 0.0;
-                f64::from(u8::from(occurs))
-            }
+            Average::Macro | Average::Micro => f64::from(u8::from(occurs(class))),
         };
         sum += weight * number(class);
         weights += weight;

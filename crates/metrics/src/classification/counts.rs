@@ -30,6 +30,8 @@ pub struct Counts {
     #[merge(same)]
     task: Task,
     #[merge(same)]
+    top_k: usize,
+    #[merge(same)]
     ignore_index: Option<i64>,
     #[merge(same)]
     names: Names,
@@ -40,7 +42,7 @@ impl Binary {
     pub fn counts(&self) -> Counts {
         let predicted = self.scores.sigmoid().greater_elem(self.threshold).int();
         let cells = pair_cells(predicted, self.targets.clone(), None, self.ignore_index);
-        Counts { cells, task: Task::Binary, ignore_index: self.ignore_index, names: ["positive".to_owned()].into() }
+        Counts { cells, task: Task::Binary, top_k: 1, ignore_index: self.ignore_index, names: ["positive".to_owned()].into() }
     }
 }
 
@@ -53,7 +55,7 @@ impl Multilabel {
         let label = (predicted.zeros_like() + label.reshape([1, labels])).reshape([items * labels]);
         let [predicted, targets] = [predicted, self.targets.clone()].map(|tensor| tensor.reshape([items * labels]));
         let cells = pair_cells(predicted, targets, Some((label, labels)), self.ignore_index);
-        Counts { cells, task: Task::Multilabel, ignore_index: self.ignore_index, names: self.names.clone() }
+        Counts { cells, task: Task::Multilabel, top_k: 1, ignore_index: self.ignore_index, names: self.names.clone() }
     }
 }
 
@@ -93,7 +95,7 @@ impl Multiclass {
         };
         let all = Tensor::cat(vec![hits, predicted + width, cells + 2 * width], 0);
         let cells = count(all, 3 * width as usize).reshaped(vec![3, width as usize]);
-        Counts { cells, task: Task::Multiclass, ignore_index: self.ignore_index, names: self.names.clone() }
+        Counts { cells, task: Task::Multiclass, top_k: self.top_k, ignore_index: self.ignore_index, names: self.names.clone() }
     }
 }
 
@@ -109,6 +111,15 @@ impl Counts {
 
     pub(crate) fn ignore_index(&self) -> Option<i64> {
         self.ignore_index
+    }
+
+    /// Whether a class belongs to a mean over classes, as in torchmetrics.
+    pub(crate) fn occurs(&self, class: &ClassCounts) -> bool {
+        match self.task {
+            Task::Multiclass if self.top_k == 1 => class.tp + class.fp + class.fn_ != 0.0,
+            Task::Multiclass => class.support() != 0.0,
+            Task::Binary | Task::Multilabel => true,
+        }
     }
 
     /// The counts of each class, on the host. Reads the device if they are there.

@@ -182,7 +182,7 @@ impl Metric for Score {
         }
         // As in torchmetrics.
         let without = if self.kind == ScoreKind::Jaccard { f64::NAN } else { 0.0 };
-        mean_of_classes(&classes, (self.average, task), without, |class| self.of(class))
+        mean_of_classes(&classes, self.average, |class| self.counts.occurs(class), without, |class| self.of(class))
     }
 }
 

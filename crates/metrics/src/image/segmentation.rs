@@ -92,20 +92,21 @@ impl Segmentation {
         self
     }
 
-    /// The mean intersection over union. A class that is in no pixel of an image does not count there.
+    /// The mean intersection over union: of all classes of all images together, as torchmetrics' `MeanIoU`. A class that
+    /// is in no pixel of an image does not count there.
     pub fn mean_iou(&self) -> SegmentationScore {
         SegmentationScore { pixels: self.clone(), kind: Kind::Iou }
     }
 
-    /// The mean Dice score, `2·both / (predicted + right)`. A class that is in no pixel of an image does not count
-    /// there.
+    /// The mean Dice score, `2·both / (predicted + right)`: the mean over the classes of an image, then over images, as
+    /// torchmetrics' `DiceScore` with `average="macro"` and `aggregation_level="samplewise"`. A class that is in no
+    /// pixel of an image does not count there.
     pub fn mean_dice(&self) -> SegmentationScore {
         SegmentationScore { pixels: self.clone(), kind: Kind::Dice }
     }
 }
 
-/// A score of regions: for each class the mean over the images in which it occurs, then the mean over classes. NaN
-/// without any class.
+/// A score of regions. NaN without any class. See [`Segmentation`].
 #[derive(Clone, Debug, Merge)]
 #[merge(crate = crate)]
 pub struct SegmentationScore {
@@ -115,45 +116,51 @@ pub struct SegmentationScore {
 }
 
 impl SegmentationScore {
-    /// A number for each class. NaN for a class that occurs in no image.
+    /// A number for each class: the mean over the images in which it occurs. NaN for a class that occurs in none.
     pub fn per_class(self) -> SegmentationPerClass {
         SegmentationPerClass(self)
     }
 
-    fn of_classes(&self) -> Vec<f64> {
+    /// The score of each class of each image. NaN for a class that is in no pixel of the image, and for all classes if
+    /// pixels are outside of them.
+    fn of_images(&self) -> Vec<Vec<f64>> {
         let Segmentation { pixels, invalid, classes, with_background } = &self.pixels;
         let outside = invalid.to_vec().last().copied().unwrap_or(0.0);
         if outside > 0.0 {
             tracing::error!("{outside} pixels of a segmentation are outside of 0..{classes}, so its scores are NaN");
-            return vec![f64::NAN; *classes];
+            return Vec::new();
         }
-        let pixels = pixels.to_vec();
-        let first = usize::from(!with_background);
-        let of_class = |class: usize| {
-            let (mut sum, mut images) = (0.0, 0.0);
-            for image in pixels.chunks(3 * classes) {
-                let &[both, predicted, right] = image.get(3 * class..3 * class + 3).unwrap_or_default() else { continue };
-                if predicted + right > 0.0 {
-                    sum += match self.kind {
-                        Kind::Iou => both / (predicted + right - both),
-                        Kind::Dice => 2.0 * both / (predicted + right),
-                    };
-                    images += 1.0;
-                }
-            }
-            sum / images
+        let of_class = |counts: &[f64]| match (self.kind, counts) {
+            (Kind::Iou, [both, predicted, right]) => both / (predicted + right - both),
+            (Kind::Dice, [both, predicted, right]) => 2.0 * both / (predicted + right),
+            _ => f64::NAN,
         };
-        (first..*classes).map(of_class).collect()
+        let of_image = |image: &[f64]| image.chunks(3).skip(usize::from(!with_background)).map(of_class).collect();
+        pixels.to_vec().chunks(3 * classes).map(of_image).collect()
     }
+
+    fn of_classes(&self) -> Vec<f64> {
+        let images = self.of_images();
+        let classes = self.pixels.classes - usize::from(!self.pixels.with_background);
+        (0..classes).map(|class| mean_of_known(images.iter().filter_map(|image| image.get(class).copied()))).collect()
+    }
+}
+
+/// The mean of the values that are not NaN.
+fn mean_of_known(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.filter(|value| !value.is_nan()).fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    sum / count
 }
 
 impl Metric for SegmentationScore {
     type Value = f64;
 
     fn compute(&self) -> f64 {
-        let classes = self.of_classes();
-        let known = classes.iter().filter(|value| !value.is_nan());
-        known.clone().sum::<f64>() / known.count() as f64
+        let images = self.of_images();
+        match self.kind {
+            Kind::Iou => mean_of_known(images.into_iter().flatten()),
+            Kind::Dice => mean_of_known(images.into_iter().map(|classes| mean_of_known(classes.into_iter()))),
+        }
     }
 }
 

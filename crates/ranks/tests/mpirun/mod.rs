@@ -28,11 +28,20 @@ pub(crate) fn program(name: &str) -> PathBuf {
     path.join("examples").join(name)
 }
 
+/// The launcher of the MPI that the examples were built with: Open MPI, or a family without its options.
+pub(crate) fn launcher() -> Command {
+    if let Some(other) = env::var_os("STORMFIRE_TEST_LAUNCHER") {
+        return Command::new(other);
+    }
+    let mut command = Command::new("mpirun");
+    command.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]);
+    command
+}
+
 /// The example on `ranks` ranks.
 pub(crate) fn mpirun(ranks: usize, name: &str, words: &[&str]) -> Command {
-    let mut command = Command::new("mpirun");
-    command.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", &ranks.to_string()]);
-    command.arg(program(name)).args(words);
+    let mut command = launcher();
+    command.args(["-n", &ranks.to_string()]).arg(program(name)).args(words);
     command
 }
 

@@ -3,7 +3,7 @@
 use std::{env, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use crate::{
-    mpirun::{Ended, Processes, mpirun, program, run},
+    mpirun::{Ended, Processes, launcher, mpirun, program, run},
     results, tensors, train,
 };
 
@@ -21,8 +21,7 @@ fn ranks_may_use_threads() {
 
 /// Two ranks that were started with these programs and arguments.
 fn two(folder: &Path, programs: [&str; 2], words: [&[&str]; 2]) -> Ended {
-    let mut command = Command::new("mpirun");
-    command.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]);
+    let mut command = launcher();
     for (index, (name, words)) in programs.iter().zip(words).enumerate() {
         command.args((index > 0).then_some(":")).args(["-n", "1"]).arg(program(name));
         command.args((*name == "ranked").then_some(folder)).args(words);
@@ -68,8 +67,8 @@ fn a_full_disk_ends_all_ranks_and_the_next_run_continues() {
         cp -r "$DISK/." "$COPY"
     "#;
     let mut command = Command::new(shell[0]);
-    command.args(&shell[1..]).args(["-c", script, "sh", "mpirun"]).env("DISK", disk.path()).env("COPY", copy.path());
     let again = mpirun(3, "ranked", &[&[disk.path().to_str().unwrap()], &words[..]].concat());
+    command.args(&shell[1..]).args(["-c", script, "sh"]).arg(again.get_program()).env("DISK", disk.path()).env("COPY", copy.path());
     let ended = run(
         {
             command.args(again.get_args());
