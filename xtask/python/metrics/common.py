@@ -1,6 +1,7 @@
 """Helpers of the case generators."""
 
 import numpy
+import torch
 
 
 def attempt(expected, key, compute):
@@ -15,6 +16,16 @@ def attempt(expected, key, compute):
 def floats(generator, *shape):
     """Normally distributed numbers that a 32-bit float holds exactly."""
     return generator.normal(size=shape).astype(numpy.float32)
+
+
+def bf16(values):
+    """The nearest numbers that `bfloat16` holds."""
+    return torch.tensor(values).bfloat16().float().numpy()
+
+
+def dtype_of(name):
+    """The options of an input that is named after its type."""
+    return {"dtype": "bf16"} if name.startswith("bf16") else {}
 
 
 def case(name, inputs, options, expected):

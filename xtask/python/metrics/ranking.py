@@ -5,7 +5,7 @@ import torch
 import torchmetrics.functional.classification as tm
 from sklearn import metrics as sk
 
-from common import attempt, case, floats
+from common import attempt, bf16, case, dtype_of, floats
 
 BINS = 50
 # The thresholds of `linspace` may differ from these in the last bit.
@@ -46,6 +46,7 @@ def binary_inputs():
     yield "no positives", generator.random(20).astype(numpy.float32), numpy.zeros(20, int), None
     yield "no negatives", generator.random(20).astype(numpy.float32), numpy.ones(20, int), None
     yield "empty", numpy.zeros(0, numpy.float32), numpy.zeros(0, int), None
+    yield "bf16", bf16(generator.random(500).astype(numpy.float32)), generator.integers(0, 2, 500), None
 
 
 def binary():
@@ -77,7 +78,7 @@ def binary():
         if kept.any():
             for norm in ["l1", "l2", "max"]:
                 attempt(expected, f"calibration/{norm}", lambda: tm.binary_calibration_error(preds, labels, n_bins=15, norm=norm, ignore_index=ignore))
-        yield case(name, {"scores": scores, "targets": targets}, {"ignore_index": ignore, "bins": BINS}, expected)
+        yield case(name, {"scores": scores, "targets": targets}, {"ignore_index": ignore, "bins": BINS, **dtype_of(name)}, expected)
 
 
 def multiclass():

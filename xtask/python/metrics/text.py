@@ -7,7 +7,7 @@ import torch
 import torchmetrics.functional.text as tm
 from rouge_score.rouge_scorer import RougeScorer
 
-from common import attempt, case, floats
+from common import attempt, bf16, case, dtype_of, floats
 
 WORDS = "the a cat dog sat on mat in house, and then; it's 3.5 1,000 $20 well-known (maybe) \"yes\" No! Straße été U.S. e.g. -5 2-3 &amp; &lt;b&gt; end. .".split(" ")
 
@@ -73,15 +73,17 @@ def corpus():
 
 def perplexity():
     generator = numpy.random.default_rng(32)
-    for items, length, vocabulary in [(1, 1, 2), (8, 20, 50)]:
+    for items, length, vocabulary, kind in [(1, 1, 2, "f32"), (8, 20, 50, "f32"), (8, 20, 50, "bf16")]:
         for ignore in [None, -100, 0]:
             logits, targets = 3 * floats(generator, items, length, vocabulary), generator.integers(0, vocabulary, (items, length))
             if ignore is not None and items > 1:
                 targets[generator.random((items, length)) < 0.3] = ignore
+            logits = bf16(logits) if kind == "bf16" else logits
             expected = {}
             call = lambda: tm.perplexity(torch.tensor(logits, dtype=torch.float64), torch.tensor(targets), ignore_index=ignore)
             attempt(expected, "perplexity", call)
-            yield case(f"{items}x{length} of {vocabulary} ignoring {ignore}", {"logits": logits, "targets": targets}, {"ignore_index": ignore}, expected)
+            name = f"{kind} {items}x{length} of {vocabulary} ignoring {ignore}"
+            yield case(name, {"logits": logits, "targets": targets}, {"ignore_index": ignore, **dtype_of(name)}, expected)
 
 
 KINDS = {"text": corpus, "perplexity": perplexity}
