@@ -42,6 +42,8 @@ pub(super) struct Control {
     failure: Option<Failure>,
     /// The calls that this rank has completed.
     pub(super) completed: u64,
+    /// Whether the others know that this rank ends.
+    has_ended: bool,
     looked: Instant,
     beaten: Instant,
     looked_for: Instant,
@@ -53,7 +55,20 @@ impl Control {
     pub(super) fn new(ranks: Connection, neighbours: Arc<Vec<(usize, Neighbour)>>, pulse: Arc<Pulse>, silence: Duration) -> Self {
         let peers = ranks.others().map(Peer::new).collect();
         let now = Instant::now();
-        Self { ranks, silence, peers, neighbours, pulse, failure: None, completed: 0, looked: now, beaten: now, looked_for: now, next: 0 }
+        Self {
+            ranks,
+            silence,
+            peers,
+            neighbours,
+            pulse,
+            failure: None,
+            completed: 0,
+            has_ended: false,
+            looked: now,
+            beaten: now,
+            looked_for: now,
+            next: 0,
+        }
     }
 
     /// Does the due work: reads messages, sends a sign of life, checks the other processes. Returns at once.
@@ -70,7 +85,7 @@ impl Control {
         self.looked = now;
         self.pulse.beat();
         self.read(now);
-        if now.saturating_duration_since(self.beaten) >= (self.silence / 10).min(Duration::from_secs(1)) {
+        if !self.has_ended && now.saturating_duration_since(self.beaten) >= (self.silence / 10).min(Duration::from_secs(1)) {
             self.beaten = now;
             self.beat();
         }
@@ -108,8 +123,10 @@ impl Control {
         self.tell_all(NOTICED, &[]);
     }
 
-    /// Reports to the others that this rank ends.
+    /// Reports to the others that this rank ends. They expect no sign of life from it after that, and a message that
+    /// no rank receives before MPI is finalized is an error.
     pub(super) fn end(&mut self) {
+        self.has_ended = true;
         self.tell_all(ENDED, &[]);
     }
 

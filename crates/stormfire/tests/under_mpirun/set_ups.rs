@@ -101,9 +101,8 @@ fn a_requeue_signal_saves_once_and_the_job_continues() {
         let path = format!("PATH={}:{}", bin.display(), env::var("PATH").unwrap());
         let job = || {
             // Only the ranks are in the job: `mpirun` itself would ask SLURM for processes.
-            let mut command = Command::new("mpirun");
-            command.args(["-x", "SLURM_JOB_ID=77", "-x", &path]);
-            command.args(mpirun(3, "ranked", &[&[folder.path().to_str().unwrap()], &words[..]].concat()).get_args());
+            let mut command = launcher();
+            command.args(["-n", "3", "env", "SLURM_JOB_ID=77", &path]).arg(program("ranked")).arg(folder.path()).args(words);
             command
         };
         let mut processes = Processes::default();
