@@ -5,6 +5,7 @@ mod generated;
 mod gradient_norms;
 mod histograms;
 mod images;
+mod memory;
 mod reads;
 mod throughput;
 mod updates;

@@ -13,6 +13,7 @@ mod histogram_monitor;
 mod image_grid_monitor;
 mod lambda;
 mod learning_rate_monitor;
+mod memory_monitor;
 mod model_checkpoint;
 mod model_summary;
 mod on_exception_checkpoint;
@@ -43,6 +44,7 @@ pub use histogram_monitor::HistogramMonitor;
 pub use image_grid_monitor::ImageGridMonitor;
 pub use lambda::LambdaCallback;
 pub use learning_rate_monitor::LearningRateMonitor;
+pub use memory_monitor::MemoryMonitor;
 pub use model_checkpoint::{ModelCheckpoint, SaveLast, SaveTopK};
 pub use model_summary::{
     ModelSummary, Summary, SummaryRow,

@@ -6,7 +6,6 @@ pub(crate) fn resident() -> Option<f64> {
 }
 
 /// The peak of the resident memory, in bytes.
-#[cfg(feature = "device-stats")]
 pub(crate) fn peak() -> Option<f64> {
     status("VmHWM:")
 }

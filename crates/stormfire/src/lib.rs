@@ -170,7 +170,7 @@ pub mod values {
 pub use stormfire_callbacks::DeviceStatsMonitor;
 pub use stormfire_callbacks::{
     BackboneFinetuning, EarlyStopping, Ema, Finetuning, Generate, GradientAccumulationScheduler, GradientNorm, GradientNormMonitor,
-    HistogramMonitor, ImageGridMonitor, LambdaCallback, LearningRateMonitor, ModelCheckpoint, ModelPruning, ModelSummary,
+    HistogramMonitor, ImageGridMonitor, LambdaCallback, LearningRateMonitor, MemoryMonitor, ModelCheckpoint, ModelPruning, ModelSummary,
     OnExceptionCheckpoint, OptimizerMonitor, PredictionWriter, ProgressBar, SaveLast, SaveTopK, SpikeAction, SpikeDetection,
     StochasticWeightAveraging, ThroughputMonitor, Timer, UpdatesOf, WeightAveraging,
 };
@@ -200,7 +200,7 @@ pub mod prelude {
         Accelerator, BackboneFinetuning, Callback, CastBatch, ClipAlgorithm, Context, CsvLogger, DataModule, Devices, EarlyStopping, Ema,
         Error, Every, ExportOptions, Finetuning, Fit, FullPrecision, Generate, GradientAccumulationScheduler, GradientNorm,
         GradientNormMonitor, HistogramMonitor, Hook, ImageGridMonitor, LambdaCallback, LearningRateMonitor, LightningModule, Limit,
-        LoadOptions, Loader, Loaders, Logger, Merge, Metric, Mode, ModelCheckpoint, ModelPruning, ModelSummary, NonFinite,
+        LoadOptions, Loader, Loaders, Logger, MemoryMonitor, Merge, Metric, Mode, ModelCheckpoint, ModelPruning, ModelSummary, NonFinite,
         OnExceptionCheckpoint, OneCycle, Optimizer, OptimizerMonitor, Optimizers, Precision, PredictModule, PredictionWriter, ProfilerKind,
         ProgressBar, ReduceFx, ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, SpikeAction, SpikeDetection, SplitBatch,
         Stage, StepOutput, Stepper, StochasticWeightAveraging, Stop, TensorBoardLogger, ThroughputMonitor, Timer, Trainer, TrainerConfig,

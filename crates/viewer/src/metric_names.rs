@@ -4,6 +4,8 @@
 const RATE: &str = "lr-";
 /// The start of the names of `DeviceStatsMonitor`.
 const DEVICES: &str = "DeviceStatsMonitor";
+/// The start of the names of `MemoryMonitor`.
+const MEMORY: &str = "MemoryMonitor";
 /// The start of the names of `ThroughputMonitor`.
 const STAGES: [&str; 4] = ["train/", "validate/", "test/", "predict/"];
 
@@ -17,11 +19,17 @@ pub(crate) fn device_stat(value: &str) -> String {
     format!("{DEVICES}.on_train_batch_start/{value}")
 }
 
+/// The metric of a value that `MemoryMonitor` logs during the training.
+pub(crate) fn memory_stat(value: &str) -> String {
+    format!("{MEMORY}/{value}")
+}
+
 /// Whether a metric describes the optimization or the machine: learning rates, speeds, times, devices.
 pub(crate) fn is_of_machine(name: &str) -> bool {
     let times = ["time", "batches", "samples", "lengths", "time_to_end", "data_wait_time"];
     is_rate(name)
         || name.starts_with(DEVICES)
+        || name.starts_with(MEMORY)
         || STAGES.iter().any(|stage| name.strip_prefix(stage).is_some_and(|rest| times.contains(&rest) || rest.starts_with("device/")))
 }
 
@@ -54,5 +62,11 @@ mod tests {
         names.sort_by_key(|name| rank(name));
         let expected = ["train_loss", "critic_loss", "val_loss", "total_norm", "val_acc", "test_acc", "test_loss", "grad_2.0_norm_total"];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn the_memory_of_process_and_device_is_of_the_machine() {
+        assert!(is_of_machine(&memory_stat("device_in_use_bytes")) && is_of_machine("MemoryMonitor.on_test_end/process_rss_bytes"));
+        assert!(!is_of_machine("memory"));
     }
 }

@@ -5,6 +5,7 @@ mod losses;
 mod media;
 mod net;
 mod optimizers;
+mod pool;
 mod queue;
 mod reads;
 mod resume;
@@ -76,5 +77,6 @@ pub(crate) const CHECKS: &[Check] = &[
     large("recomputed", "gradient checkpointing has the same losses", losses::recomputed),
     small("reads", "device reads in 100 steps, logged every 50", reads::check),
     small("queue", "the queue between two logging steps, as in a hand-written loop", queue::check),
+    small("pool", "the memory of the device is logged at each logging step", pool::check),
     small("media", "images, sounds, histograms and metrics as on the CPU", media::check),
 ];

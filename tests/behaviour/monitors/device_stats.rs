@@ -8,7 +8,7 @@ use crate::{error_text::error_text, support::quiet};
 
 /// A number from a Linux file in bytes, such as `VmRSS:   1234 kB`.
 #[cfg(target_os = "linux")]
-fn kernel(file: &str, field: &str) -> f64 {
+pub(super) fn kernel(file: &str, field: &str) -> f64 {
     let text = std::fs::read_to_string(file).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0

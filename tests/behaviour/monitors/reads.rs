@@ -27,6 +27,7 @@ fn a_training_step_never_reads() {
         .callback(HistogramMonitor::new().every(Every::Steps(1)))
         .callback(ThroughputMonitor::new().length_fn(|(x, _): &Batch| x.dims()[0]))
         .callback(DeviceStatsMonitor::new())
+        .callback(MemoryMonitor::new())
         .callback(OptimizerMonitor::new())
         .callback(Reads(Arc::clone(&seen)));
     drop(trainer.max_epochs(1).fit(Descent::new(), line_data(20, 1)).unwrap());

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stormfire_callbacks::{
-    EarlyStopping, Ema, GradientAccumulationScheduler, GradientNormMonitor, HistogramMonitor, LearningRateMonitor, ModelCheckpoint,
-    ModelSummary, OnExceptionCheckpoint, OptimizerMonitor, ProgressBar, StochasticWeightAveraging, ThroughputMonitor, Timer,
-    WeightAveraging,
+    EarlyStopping, Ema, GradientAccumulationScheduler, GradientNormMonitor, HistogramMonitor, LearningRateMonitor, MemoryMonitor,
+    ModelCheckpoint, ModelSummary, OnExceptionCheckpoint, OptimizerMonitor, ProgressBar, StochasticWeightAveraging, ThroughputMonitor,
+    Timer, WeightAveraging,
 };
 use stormfire_loggers::{CsvLogger, DEFAULT_NAME, RunDir, TensorBoardLogger};
 use stormfire_module::LightningModule;
@@ -197,6 +197,8 @@ callbacks! {
     }
     /// Logs norms of weights and updates.
     OptimizerMonitor optimizer_monitor () {}
+    /// Logs the memory of process and device.
+    MemoryMonitor memory_monitor () {}
     /// Averages the weights exponentially.
     Ema ema (
         /// The weight of the average in each update, such as 0.999.

@@ -10,7 +10,7 @@ use super::chart::{self, Look};
 use super::lists;
 use super::theme::letter;
 use super::view::{Page, View};
-use crate::metric_names::{device_stat, is_rate};
+use crate::metric_names::{device_stat, is_rate, memory_stat};
 use crate::runs::{Run, Runs, State, number, plain};
 
 /// The smallest useful screen.
@@ -220,7 +220,8 @@ fn status(at: usize, run: &Run) -> String {
     parts.extend(named("train/time_to_end", &|seconds| format!("{} left", lists::duration(seconds))));
     parts.extend(named(&device_stat("cpu_percent"), &|percent| format!("cpu {percent:.0} %")));
     parts.extend(named(&device_stat("gpu_0_percent"), &|percent| format!("gpu {percent:.0} %")));
-    parts.extend(named(&device_stat("process_rss_bytes"), &|bytes| format!("mem {}", lists::size(bytes))));
+    let memory = |name: String| named(&name, &|bytes| format!("mem {}", lists::size(bytes)));
+    parts.extend(memory(device_stat("process_rss_bytes")).or_else(|| memory(memory_stat("process_rss_bytes"))));
     parts.join("  ")
 }
 

@@ -22,12 +22,13 @@ fn fast_dev_run_and_overfit_and_barebones_and_profiler() {
 
 #[test]
 fn monitors_work_on_ranks() {
-    let monitors: [(&str, Set); 6] = [
+    let monitors: [(&str, Set); 7] = [
         ("LearningRateMonitor", |t| t.callback(LearningRateMonitor::new())),
         ("ThroughputMonitor", |t| t.callback(ThroughputMonitor::new().batch_size_fn(|b: &Batch| b.0.dims()[0]))),
         ("HistogramMonitor", |t| t.callback(HistogramMonitor::new())),
         ("GradientNormMonitor", |t| t.callback(GradientNormMonitor::new())),
         ("DeviceStatsMonitor", |t| t.callback(DeviceStatsMonitor::new())),
+        ("MemoryMonitor", |t| t.callback(MemoryMonitor::new())),
         ("GradientAccumulationScheduler", |t| t.callback(GradientAccumulationScheduler::new([(0, 1), (1, 2)]))),
     ];
     let mut failed = Vec::new();
