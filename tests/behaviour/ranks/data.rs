@@ -22,11 +22,13 @@ pub(super) enum Kind {
     Subset,
     ByLength,
     Stream,
+    /// CSV files behind URLs.
+    Table,
     Augmented,
 }
 
-pub(super) const KINDS: [Kind; 7] =
-    [Kind::Weighted, Kind::Balanced, Kind::Stratified, Kind::Subset, Kind::ByLength, Kind::Stream, Kind::Augmented];
+pub(super) const KINDS: [Kind; 8] =
+    [Kind::Weighted, Kind::Balanced, Kind::Stratified, Kind::Subset, Kind::ByLength, Kind::Stream, Kind::Table, Kind::Augmented];
 
 impl Kind {
     /// `folder` has the shards with these items.
@@ -48,6 +50,11 @@ impl Kind {
                     Shards::<usize>::json_lines(["a", "b", "c"].map(|name| folder.join(name))).shuffle_buffer(9).counted().unwrap();
                 Loader::stream(shards, of_items).batch_size(batch_size).shuffle(true)
             }
+            Self::Table => {
+                let url = |name: &str| format!("file://{}", folder.join(name).display());
+                let shards = Shards::<usize>::csv(["a.csv", "b.csv", "c.csv"].map(url)).shuffle_buffer(9).counted().unwrap();
+                Loader::stream(shards, of_items).batch_size(batch_size).shuffle(true)
+            }
             Self::Augmented => all().shuffle(true).map(|batch| {
                 let points = augment::gaussian_noise(batch.points, 0.1, &mut random());
                 Digits { points, ..batch }
@@ -60,12 +67,14 @@ impl Kind {
     }
 }
 
-/// Three shards with these items.
+/// Three shards with these items, as JSON lines and as CSV.
 pub(super) fn shards(all: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (all * 3 / 7, all / 2);
     for (name, items) in [("a", 0..first), ("b", first..second), ("c", second..all)] {
-        fs::write(folder.path().join(name), items.map(|item| item.to_string()).collect::<Vec<_>>().join("\n")).unwrap();
+        let lines = items.map(|item| item.to_string()).collect::<Vec<_>>().join("\n");
+        fs::write(folder.path().join(name).with_extension("csv"), format!("item\n{lines}")).unwrap();
+        fs::write(folder.path().join(name), lines).unwrap();
     }
     folder
 }

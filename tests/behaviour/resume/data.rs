@@ -59,20 +59,23 @@ fn unsized_iter<T>(mut iter: impl Iterator<Item = T>) -> impl Iterator<Item = T>
 }
 
 impl DataPlan {
-    /// Three files with all points, the second one without any. The plan has the same files in each fit.
-    fn shards(&self) -> [PathBuf; 3] {
+    /// Three files with all points, the second one without any. The plan has the same files in each fit. An odd number
+    /// of points is in CSV files, an even one in JSON lines.
+    fn shards(&self) -> Shards<f32> {
+        let (is_table, ending, header) = if self.items % 2 == 1 { (true, "csv", "point\n") } else { (false, "jsonl", "") };
         let folder = crate::child::folder().unwrap();
         let parts = [0..self.items / 3, 0..0, self.items / 3..self.items];
         let mut parts = parts.into_iter().enumerate();
-        std::array::from_fn(|_| {
+        let paths: [PathBuf; 3] = std::array::from_fn(|_| {
             let (number, part) = parts.next().unwrap();
-            let path = folder.join(format!("{}-{number}.jsonl", self.items));
+            let path = folder.join(format!("{}-{number}.{ending}", self.items));
             if !path.exists() {
                 let points: Vec<String> = part.map(|i| (i as f32 / 10.0 - 1.0).to_string()).collect();
-                std::fs::write(&path, points.join("\n")).unwrap();
+                std::fs::write(&path, format!("{header}{}", points.join("\n"))).unwrap();
             }
             path
-        })
+        });
+        if is_table { Shards::csv(paths) } else { Shards::json_lines(paths) }
     }
 
     /// Endless batches, different in each epoch.
@@ -128,7 +131,7 @@ impl DataPlan {
                 Loader::from_fn(move |epoch| Self::stream(size, epoch))
             }
             DataKind::Shards { counted } => {
-                let shards = Shards::<f32>::json_lines(self.shards()).shuffle_buffer(5);
+                let shards = self.shards().shuffle_buffer(5);
                 let shards = if counted { shards.counted().unwrap() } else { shards };
                 let (draws, with_burns) = (self.draws, self.workers == 0);
                 let loader = Loader::stream(shards, move |points: Vec<f32>, device| {

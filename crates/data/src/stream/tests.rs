@@ -1,5 +1,6 @@
 mod damage;
 mod formats;
+mod resumes;
 
 use std::{
     collections::BTreeSet,

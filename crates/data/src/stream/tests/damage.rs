@@ -8,7 +8,7 @@ use flate2::{Compression, write::GzEncoder};
 
 use crate::{Error, Loader, Shards, stream::tests::pass};
 
-fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(super) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, content) in files {
         let mut header = tar::Header::new_gnu();
