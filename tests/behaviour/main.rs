@@ -10,6 +10,7 @@
 mod averaging;
 mod checkpoint_callbacks;
 mod child;
+mod class_metrics;
 mod command_line;
 mod compile_errors;
 mod console;

@@ -9,11 +9,14 @@ use burn::{
 };
 use stormfire::{
     metrics::{
+        aggregation::Cat,
         classification::{Average, CalibrationNorm, KappaWeights, Multiclass},
-        regression::spearman,
+        regression::{pearson, r2, spearman},
     },
     prelude::*,
 };
+
+use crate::class_metrics::log_class_metrics;
 
 /// Points in the plane, and the class of each point, one of three.
 #[derive(Clone, Debug, SplitBatch, CastBatch)]
@@ -24,6 +27,20 @@ pub(crate) struct Digits {
     #[split(clone)]
     #[cast(skip)]
     pub(crate) scale: f32,
+}
+
+/// The median of all values. It does not depend on their order, which is that of the ranks.
+#[derive(Clone, Debug, Merge)]
+struct Median(Cat);
+
+impl Metric for Median {
+    type Value = f64;
+
+    fn compute(&self) -> f64 {
+        let mut all = self.0.compute().0;
+        all.sort_unstable_by(f64::total_cmp);
+        all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
+    }
 }
 
 #[derive(Module, Debug)]
@@ -95,6 +112,13 @@ impl Net {
     }
 
     fn log_metrics(&self, name: &str, logits: &Tensor<2>, classes: &Tensor<1, Int>) {
+        let shares = logits.clone().slice([0..logits.dims()[0], 0..1]);
+        let (scores, targets) = (shares.clone().flatten::<1>(0, 1), classes.clone().float());
+        self.log(format!("{name}_r2"), r2(&scores, &targets).unwrap()).on_step(false).on_epoch(true);
+        self.log(format!("{name}_pearson"), pearson(&scores, &targets).unwrap()).on_step(false).on_epoch(true);
+        self.log(format!("{name}_median"), Median(Cat::new(scores.clone()))).on_step(false).on_epoch(true);
+        let predicted = logits.clone().argmax(1).flatten::<1>(0, 1);
+        log_class_metrics(self, name, [&predicted, classes], &scores).unwrap();
         let classes = Multiclass::from_logits(logits, classes).unwrap();
         let counts = classes.counts();
         self.log(format!("{name}_f1"), counts.f1().average(Average::Macro)).on_step(false).on_epoch(true);
@@ -103,7 +127,6 @@ impl Net {
         self.log(format!("{name}_auroc"), classes.exact_curves().auroc().per_class()).on_step(false).on_epoch(true);
         self.log(format!("{name}_precision"), classes.curves(20).unwrap().average_precision()).on_step(false).on_epoch(true);
         self.log(format!("{name}_ece"), classes.calibration(15).unwrap().error(CalibrationNorm::L1)).on_step(false).on_epoch(true);
-        let shares = logits.clone().slice([0..logits.dims()[0], 0..1]);
         self.log(format!("{name}_spearman"), spearman(&shares, &shares.clone().sin()).unwrap()).on_step(false).on_epoch(true);
     }
 

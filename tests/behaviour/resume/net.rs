@@ -14,7 +14,7 @@ use stormfire::{
     metrics::{
         aggregation::{Cat, Mean, Running},
         classification::Binary,
-        regression::{r2, spearman},
+        regression::{pearson, r2, spearman},
     },
     module::Hook,
     prelude::*,
@@ -22,7 +22,7 @@ use stormfire::{
 };
 
 use super::plan::{Algorithm, Learning, Weighs};
-use crate::support::Batch;
+use crate::{class_metrics::log_class_metrics, support::Batch};
 
 #[derive(Module, Debug)]
 pub(crate) struct Net {
@@ -130,6 +130,9 @@ impl Net {
         self.log(format!("{stage}_confusion"), signs.confusion()).on_step(false).on_epoch(true);
         self.log(format!("{stage}_spearman"), spearman(&predictions, &y)?).on_step(false).on_epoch(true);
         self.log(format!("{stage}_r2"), r2(&predictions, &y)?).on_step(false).on_epoch(true);
+        self.log(format!("{stage}_pearson"), pearson(&predictions, &y)?).on_step(false).on_epoch(true);
+        let classes = |values: &Tensor<2>| values.clone().greater_scalar(0.0).int().flatten::<1>(0, 1);
+        log_class_metrics(self, stage, [&classes(&predictions), &classes(&y)], &predictions.clone().flatten::<1>(0, 1))?;
         self.log(format!("{stage}_newest"), Running::new(Mean::new(loss.clone(), 1.0), 3)).on_step(false).on_epoch(true);
         self.log(format!("{stage}_all"), Cat::new(predictions)).on_step(false).on_epoch(true);
         Ok(loss)

@@ -1,0 +1,44 @@
+//! Metrics of texts, rankings and regions, for the laws.
+
+use burn::prelude::*;
+use stormfire::{
+    metrics::{
+        image::segmentation,
+        retrieval::retrieval,
+        text::{bleu, word_error_rate},
+    },
+    prelude::*,
+};
+
+/// Logs metrics of texts, of rankings and of regions, which are made of the predicted and the right class (0, 1 or 2)
+/// and of the score of each item.
+pub(crate) fn log_class_metrics<M: LightningModule>(
+    module: &M,
+    stage: &str,
+    [predicted, right]: [&Tensor<1, Int>; 2],
+    scores: &Tensor<1>,
+) -> Result<()> {
+    let numbers = |classes: &Tensor<1, Int>| classes.to_data().iter::<i32>().collect::<Vec<_>>();
+    let (predicted, right) = (numbers(predicted), numbers(right));
+    let texts = |classes: &[i32]| classes.iter().map(|class| format!("this is class {class}")).collect::<Vec<_>>();
+    let (predictions, references) = (texts(&predicted), texts(&right));
+    let lists: Vec<[&str; 1]> = references.iter().map(|reference| [reference.as_str()]).collect();
+    module.log(format!("{stage}_bleu"), bleu(&predictions, &lists)?).on_step(false).on_epoch(true);
+    module.log(format!("{stage}_wer"), word_error_rate(&predictions, &references)?).on_step(false).on_epoch(true);
+
+    let device = scores.device();
+    let ints = |numbers: &[i32]| Tensor::<1, Int>::from_ints(numbers, &device);
+    // A query has items of several batches.
+    let queries: Vec<i32> = predicted.iter().map(|class| class % 2).collect();
+    let documents = retrieval(scores, &ints(&right), &ints(&queries))?;
+    module.log(format!("{stage}_ndcg"), documents.ndcg(5)).on_step(false).on_epoch(true);
+
+    // Images of two pixels, the second of which is always right.
+    let images = |classes: &[i32]| {
+        let pixels: Vec<i32> = classes.iter().zip(&right).flat_map(|(class, right)| [*class, *right]).collect();
+        ints(&pixels).reshape([classes.len(), 2])
+    };
+    let regions = segmentation(&images(&predicted), &images(&right), 3)?;
+    module.log(format!("{stage}_iou"), regions.mean_iou()).on_step(false).on_epoch(true);
+    Ok(())
+}
