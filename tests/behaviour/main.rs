@@ -36,6 +36,7 @@ mod kept_state;
 mod learning_rates;
 mod limits;
 mod logging;
+mod million_predictions;
 mod misspelled_monitors;
 mod modes;
 mod monitors;

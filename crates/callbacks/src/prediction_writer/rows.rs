@@ -169,41 +169,79 @@ fn csv_line<T: AsRef<[u8]>>(fields: &[T]) -> Result<String> {
 fn csv_rows<R: Serialize>(rows: impl Iterator<Item = R>) -> Result<Rendered> {
     let mut writer = csv::WriterBuilder::new().has_headers(false).flexible(true).from_writer(Vec::new());
     let mut rendered = Rendered::default();
+    let mut known: Option<Shape> = None;
+    let mut end = 0;
     for row in rows {
-        let names = csv_names(&row)?;
-        if rendered.rows.is_empty() {
-            rendered.names = names;
-        } else if rendered.names != names {
-            let (before, now) = (rendered.names.join(","), names.join(","));
-            let reason = format!("the columns were `{before}`, and are now `{now}`");
-            return Err(Error::config(
-                "PredictionWriter",
-                reason,
-                "give the same fields for every row, or use `PredictionWriter::json_lines`",
-            ));
-        }
         writer.serialize(&row).map_err(not_flat)?;
         writer.flush()?;
-        let start: usize = rendered.rows.iter().map(String::len).sum();
-        let line = writer.get_ref().get(start..).unwrap_or_default();
-        rendered.rows.push(String::from_utf8(line.to_vec()).map_err(Error::other)?);
+        let line = writer.get_ref().get(end..).unwrap_or_default().to_vec();
+        end += line.len();
+        let shape = Shape::of(&row, &line)?;
+        match &known {
+            Some(known) if *known == shape => {}
+            Some(_) => {
+                let (before, now) = (rendered.names.join(","), shape.names()?.join(","));
+                let reason = format!("the columns were `{before}`, and are now `{now}`");
+                return Err(Error::config(
+                    "PredictionWriter",
+                    reason,
+                    "give the same fields for every row, or use `PredictionWriter::json_lines`",
+                ));
+            }
+            None => {
+                rendered.names = shape.names()?;
+                known = Some(shape);
+            }
+        }
+        rendered.rows.push(String::from_utf8(line).map_err(Error::other)?);
     }
     Ok(rendered)
 }
 
-/// The names of the fields of a row.
-fn csv_names<R: Serialize>(row: &R) -> Result<Vec<String>> {
-    let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
-    writer.serialize(row).map_err(not_flat)?;
-    let bytes = writer.into_inner().map_err(|error| Error::other(error.to_string()))?;
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes.as_slice());
-    let records = reader.records().collect::<Result<Vec<_>, _>>().map_err(Error::other)?;
-    Ok(match records.as_slice() {
-        [header, _] => header.iter().map(str::to_owned).collect(),
-        [row] if row.len() == 1 => vec!["prediction".into()],
-        [row] => (0..row.len()).map(|number| format!("prediction_{number}")).collect(),
-        _ => Vec::new(),
-    })
+/// What the columns of a row are named after.
+#[derive(PartialEq, Eq)]
+enum Shape {
+    /// The line with the names of its fields.
+    Header(Vec<u8>),
+    /// The number of its fields, which have no names.
+    Fields(usize),
+}
+
+impl Shape {
+    /// `line` is the row as CSV. Every row is compared with the first one, so this parses nothing.
+    fn of<R: Serialize>(row: &R, line: &[u8]) -> Result<Self> {
+        let mut writer = csv::WriterBuilder::new().flexible(true).buffer_capacity(1 << 10).from_writer(Vec::new());
+        writer.serialize(row).map_err(not_flat)?;
+        let mut header = writer.into_inner().map_err(|error| Error::other(error.to_string()))?;
+        header.truncate(header.len().saturating_sub(line.len()));
+        Ok(if header.is_empty() { Self::Fields(count_fields(line)) } else { Self::Header(header) })
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        Ok(match self {
+            Self::Header(header) => {
+                let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(header.as_slice());
+                let mut names = csv::StringRecord::new();
+                reader.read_record(&mut names).map_err(Error::other)?;
+                names.iter().map(str::to_owned).collect()
+            }
+            Self::Fields(1) => vec!["prediction".into()],
+            Self::Fields(count) => (0..*count).map(|number| format!("prediction_{number}")).collect(),
+        })
+    }
+}
+
+fn count_fields(line: &[u8]) -> usize {
+    let mut is_quoted = false;
+    let mut commas = 0;
+    for byte in line {
+        match byte {
+            b'"' => is_quoted = !is_quoted,
+            b',' if !is_quoted => commas += 1,
+            _ => {}
+        }
+    }
+    commas + 1
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]

@@ -76,6 +76,18 @@ fn csv_has_a_row_for_each_item_in_order() {
 }
 
 #[test]
+fn a_list_of_texts_has_a_column_for_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.csv");
+    let lists = |items: &Vec<usize>| Ok(items.iter().map(|item| [format!("{item}, \"x, y\""), "two\nlines".into()]).collect::<Vec<_>>());
+    predict(&mut PredictionWriter::csv(&path, lists), "a", |_| {}).unwrap();
+    let mut reader = ::csv::Reader::from_path(&path).unwrap();
+    assert_eq!(reader.headers().unwrap(), vec!["index", "prediction_0", "prediction_1"]);
+    let rows: Vec<(usize, String, String)> = reader.deserialize().map(Result::unwrap).collect();
+    assert_eq!((rows.len(), &rows[6]), (7, &(6, "6, \"x, y\"".to_owned(), "two\nlines".to_owned())));
+}
+
+#[test]
 fn a_killed_prediction_continues_without_a_torn_or_repeated_row() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole/predictions.csv");
