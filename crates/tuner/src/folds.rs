@@ -50,6 +50,8 @@ use crate::{
 ///
 /// On several ranks, call it on all of them: they train each fold together.
 ///
+/// A call does not resume an earlier one: it fits all folds from scratch. A [`Sweep`](crate::Sweep) resumes.
+///
 /// # Errors
 /// Those of `make` and of [`Trainer::fit`](stormfire_trainer::Trainer::fit), for the first fold that fails.
 /// [`Error::Interrupted`](stormfire_module::Error::Interrupted) after a signal: later folds are not started.

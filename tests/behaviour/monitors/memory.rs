@@ -3,9 +3,9 @@
 use insta::assert_snapshot;
 use stormfire::prelude::*;
 
+use super::{Descent, MemoryLogger, line_data, with};
 #[cfg(target_os = "linux")]
 use super::{device_stats::kernel, logged};
-use super::{Descent, MemoryLogger, line_data, with};
 use crate::{error_text::error_text, support::quiet};
 
 #[test]
