@@ -27,10 +27,10 @@ use crate::{
 /// `device_reserved_bytes` shows what the largest step has needed. `nvidia-smi` and `DeviceStatsMonitor` also count the
 /// memory of the driver and of other processes.
 ///
-/// The values are read on the thread of a logger, so the training waits for neither the device nor the operating system.
-/// They are those of the moment of the reading: the training may be some steps ahead of the step number, and a backend
-/// that fuses operations may not have allocated their results yet. They arrive too late for the callbacks of their step,
-/// so these cannot monitor them. With several ranks, they are those of rank 0.
+/// The values are read on the thread of a logger, so the training waits for neither the device nor the operating
+/// system. They are those of the moment of the reading: the training may be some steps ahead of the step number, and a
+/// backend that fuses operations may not have allocated their results yet. They arrive too late for the callbacks of
+/// their step, so these cannot monitor them. With several ranks, they are those of rank 0.
 ///
 /// ```
 /// use stormfire_callbacks::MemoryMonitor;

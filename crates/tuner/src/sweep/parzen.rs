@@ -1,8 +1,8 @@
 //! Tree-structured Parzen estimators for one hyperparameter (Bergstra et al., 2011).
 //!
-//! The crate `tpe` does the same. But it turns on features of `rand` below burn, which would be compiled again. The crate
-//! `optimizer` (1.0) draws by a private count of its calls, which starts from 0 in each process, so a resumed sweep would
-//! try other values than an uninterrupted one.
+//! The crate `tpe` does the same. But it turns on features of `rand` below burn, which would be compiled again. The
+//! crate `optimizer` (1.0) draws by a private count of its calls, which starts from 0 in each process, so a resumed
+//! sweep would try other values than an uninterrupted one.
 
 use std::f64::consts::{SQRT_2, TAU};
 
