@@ -1,6 +1,6 @@
 //! Names in messages: the one that the user may have meant, and lists of them.
 
-pub(crate) use stormfire_values::nearest::{did_you_mean, nearest};
+pub(crate) use stormfire_values::nearest::{almost, did_you_mean, nearest};
 
 /// `` `a`, `b` or `c` ``
 pub(crate) fn any_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {

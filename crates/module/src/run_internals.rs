@@ -1,4 +1,4 @@
-//! The part of the state of a run that only the loop and the [`Context`](crate::Context) use.
+//! The part of the state of a run that only the loop, the [`Context`](crate::Context) and Stormfire's callbacks use.
 
 use std::path::Path;
 
@@ -19,11 +19,13 @@ pub struct RunInternals {
     pub keeps_state: bool,
     /// What hyperparameters do not show, neither in logs nor in checkpoints.
     pub secrets: Secrets,
+    /// Whether this is the rehearsal of a run without loggers, which monitors refuse.
+    pub lacks_loggers: bool,
 }
 
 impl RunInternals {
     /// Those of a new run.
     pub fn new(owner_of: fn(&Path) -> Option<String>) -> Self {
-        Self { spares_resumed: false, owner_of, skip_step: None, keeps_state: false, secrets: Secrets::default() }
+        Self { spares_resumed: false, owner_of, skip_step: None, keeps_state: false, secrets: Secrets::default(), lacks_loggers: false }
     }
 }

@@ -118,7 +118,8 @@ impl Devices {
         }
         let Some(split) = splitter else {
             let reason = format!("{count} threads cannot share a batch, because this Trainer does not know how to split one");
-            return Err(Error::config("devices", reason, "call `Trainer::devices` in the program: it takes the value of a file, too"));
+            let hint = "call `Trainer::devices` or `Cli::with_devices` in the program: it takes the value of a file, too";
+            return Err(Error::config("devices", reason, hint));
         };
         let threads = Threads::start(count, Division { split, weigh: M::batch_size })?;
         if trains {

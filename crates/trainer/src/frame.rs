@@ -27,6 +27,8 @@ pub(crate) struct Frame {
     pub(crate) logs_wait: bool,
     /// Whether a fit was logged to these logs.
     pub(crate) has_logged_fit: bool,
+    /// Whether this is the rehearsal of a run without loggers.
+    pub(crate) lacks_loggers: bool,
 }
 
 impl Frame {
@@ -41,6 +43,7 @@ impl Frame {
             threads: None,
             logs_wait: false,
             has_logged_fit: false,
+            lacks_loggers: false,
             config: Arc::new(config),
         }
     }

@@ -1,10 +1,11 @@
 //! The device of a run, and the move of a module to it.
 
 use burn::{module::Module, tensor::Device};
-use stormfire_module::Result;
+use stormfire_module::{Error, Result};
 
 use crate::{
     config::TrainerConfig,
+    guard::guard,
     seed::{initialise, initialise_with},
 };
 
@@ -22,18 +23,28 @@ pub(crate) fn choose_device<M: Module>(chosen: Option<&Device>, config: &Trainer
 ///
 /// With a seed they are initialized on the CPU. Each backend generates different random numbers, but one seed should
 /// give one model.
-pub(crate) fn move_module<M: Module>(module: M, device: &Device, seed: Option<u64>) -> M {
-    let module = match seed {
-        Some(seed) => {
-            let module = to(module, &Device::flex());
-            initialise_with(&module, seed);
-            module
-        }
-        None => module,
-    };
-    let module = to(module, device);
-    initialise(&module);
-    module
+pub(crate) fn move_module<M: Module>(module: M, device: &Device, seed: Option<u64>) -> Result<M> {
+    initialized(|| {
+        let module = match seed {
+            Some(seed) => {
+                let module = to(module, &Device::flex());
+                initialise_with(&module, seed);
+                module
+            }
+            None => module,
+        };
+        let module = to(module, device);
+        initialise(&module);
+        module
+    })
+}
+
+/// Initializes parameters. burn panics if they have more numbers than a memory can have.
+pub(crate) fn initialized<R>(initialise: impl FnOnce() -> R) -> Result<R> {
+    guard(|| Ok(initialise())).map_err(|error| match error {
+        Error::Panic { message, .. } => Error::other(format!("the parameters of the module cannot be initialized: {message}")),
+        other => other,
+    })
 }
 
 fn to<M: Module>(module: M, device: &Device) -> M {

@@ -93,6 +93,7 @@ impl<M: LightningModule> Session<M> {
         let mut engine = Engine::new(config, callbacks, ranks);
         engine.run.loggers = opened.loggers;
         engine.frame.logs_wait = opened.some_continue;
+        engine.frame.lacks_loggers = given.lacks_loggers;
         Ok(Self { engine, given, log_dir, requeue, interrupted: None, training: Training::default(), ended: None })
     }
 
@@ -138,7 +139,7 @@ impl<M: LightningModule> Session<M> {
         engine.precision.begin(engine.frame.config.precision, &engine.frame.device, &module, self.given.caster)?;
         let drawn = if engine.frame.config.seed.is_some() && resume.is_none() { drawn_before(&module)? } else { Vec::new() };
         engine.frame.checkpointing = gradient_checkpointing::strategy(engine.frame.config.gradient_checkpointing, &module);
-        let module = engine.precision.parameters(move_module(module, &engine.frame.device, engine.frame.config.seed));
+        let module = engine.precision.parameters(move_module(module, &engine.frame.device, engine.frame.config.seed)?);
         let mut module = in_training(module, engine.frame.checkpointing);
         self.start_threads(&module, true)?;
         let engine = &mut self.engine;

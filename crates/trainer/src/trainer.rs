@@ -28,7 +28,7 @@ use crate::{
     config::TrainerConfig,
     engine::over_ranks::of_zero,
     logger_choice::LoggerChoice,
-    move_module::choose_device,
+    move_module::{choose_device, initialized},
     new_rates::NewRates,
     predict::Collected,
     session::{Given, Session, Start},
@@ -86,6 +86,8 @@ pub struct Trainer<M: LightningModule> {
     /// The seed of the next fit without a given one, if a tuner has drawn it.
     drawn_seed: Option<u64>,
     new_rates: NewRates,
+    /// Whether this is the rehearsal of a run without loggers.
+    lacks_loggers: bool,
     session: Option<Box<Session<M>>>,
     has_begun: bool,
 }
@@ -103,6 +105,7 @@ impl<M: LightningModule> Default for Trainer<M> {
             caster: None,
             drawn_seed: None,
             new_rates: NewRates::default(),
+            lacks_loggers: false,
             session: None,
             has_begun: false,
         }
@@ -340,7 +343,7 @@ impl<M: LightningModule> Trainer<M> {
         match self.checkpoint()? {
             Some(checkpoint) => {
                 let at = checkpoint.progress().clone();
-                Ok((checkpoint.into_weights_in_force(module.valid())?, Some(at)))
+                Ok((checkpoint.into_weights_in_force(initialized(|| module.valid())?)?, Some(at)))
             }
             None => Ok((module.clone(), None)),
         }
@@ -414,7 +417,8 @@ impl<M: LightningModule> Trainer<M> {
                     "create a new Trainer",
                 ));
             }
-            let given = Given { device: self.device.clone(), splitter: self.splitter, caster: self.caster };
+            let (splitter, caster, lacks_loggers) = (self.splitter, self.caster, self.lacks_loggers);
+            let given = Given { device: self.device.clone(), splitter, caster, lacks_loggers };
             let callbacks = std::mem::take(&mut self.callbacks);
             let loggers = std::mem::take(&mut self.loggers);
             self.session = Some(Box::new(Session::new(&self.config, given, callbacks, loggers, resume)?));

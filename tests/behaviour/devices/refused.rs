@@ -93,7 +93,7 @@ fn a_wrong_number_of_devices_is_refused() {
     let trainers = [Trainer::from_config(config), quiet().devices(0), quiet().devices("many")];
     assert_snapshot!(trainers.map(|mut trainer| error_text(trainer.fit(Net::new(), digits(7, 7)))).join("\n"), @"
     `devices`: 2 threads cannot share a batch, because this Trainer does not know how to split one
-      hint: call `Trainer::devices` in the program: it takes the value of a file, too
+      hint: call `Trainer::devices` or `Cli::with_devices` in the program: it takes the value of a file, too
     `devices`: cannot read `0` as a number of devices: a run needs at least one
       hint: write a number of at least 1, or `auto`
     `devices`: cannot read `many` as a number of devices: it is neither a number nor `auto`

@@ -26,7 +26,7 @@ fn a_wrong_precision_is_refused_with_all_that_there_are() {
     let trainers = [Trainer::from_config(config), quiet().precision("half"), quiet().precision("16-true"), quiet().precision("bf16-true")];
     assert_snapshot!(trainers.map(|mut trainer| error_text(trainer.fit(Net::new(), points(8, 8)))).join("\n"), @"
     `precision`: `bf16-mixed` casts the batches, but this Trainer has no function that casts them
-      hint: call `Trainer::precision` in the program: it takes the value of a file, too
+      hint: call `Trainer::precision` or `Cli::with_precision` in the program: it takes the value of a file, too
     `precision`: cannot read `half` as a precision: there is no such precision
       hint: write `32-true`, `bf16-mixed`, `16-mixed`, `bf16-true` or `64-true`
     `precision`: cannot read `16-true` as a precision: parameters in f16 diverge, because Adam divides by squares of gradients that are zero there

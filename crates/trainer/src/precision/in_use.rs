@@ -50,7 +50,8 @@ impl<B> InUse<B> {
         let Some(dtype) = precision.of_steps() else { return Ok(()) };
         let Some(caster) = caster else {
             let reason = format!("`{precision}` casts the batches, but this Trainer has no function that casts them");
-            return Err(Error::config("precision", reason, "call `Trainer::precision` in the program: it takes the value of a file, too"));
+            let hint = "call `Trainer::precision` or `Cli::with_precision` in the program: it takes the value of a file, too";
+            return Err(Error::config("precision", reason, hint));
         };
         refuse_unfit(module, &precision.to_string())?;
         if *device == Device::flex() && !std::mem::replace(&mut self.has_warned, true) {

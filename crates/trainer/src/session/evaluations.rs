@@ -142,7 +142,7 @@ impl<M: LightningModule> Session<M> {
         let (engine, caster) = (&mut self.engine, self.given.caster);
         engine.precision.begin(engine.frame.config.precision, &engine.frame.device, module, caster)?;
         // Clones share uninitialized parameters, and a fit of the same module may follow.
-        let module = move_module(module.clone(), &engine.frame.device, engine.frame.config.seed).valid();
+        let module = move_module(module.clone(), &engine.frame.device, engine.frame.config.seed)?.valid();
         let module = engine.precision.parameters(module);
         self.start_threads(&module, false)?;
         Ok(module)

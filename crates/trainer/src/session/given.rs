@@ -12,6 +12,8 @@ pub(crate) struct Given<B> {
     pub(crate) splitter: Option<Splitter<B>>,
     /// Casts batches to the type of the steps.
     pub(crate) caster: Option<Caster<B>>,
+    /// Whether this is the rehearsal of a run without loggers.
+    pub(crate) lacks_loggers: bool,
 }
 
 /// The start values of a fit, besides the options.

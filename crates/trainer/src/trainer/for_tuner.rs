@@ -14,7 +14,7 @@ use crate::{
     gradient_checkpointing::strategy,
     limit::Limit,
     logger_choice::LoggerChoice,
-    move_module::choose_device,
+    move_module::{choose_device, initialized},
     new_rates::RateSweep,
     non_finite::NonFinite,
     requeue_signal::RequeueSignal,
@@ -41,7 +41,8 @@ pub trait ProbeTrainer<M: LightningModule> {
     /// Trains with a rate for each step.
     fn sweep_rates(&mut self, sweep: RateSweep);
 
-    /// This Trainer for one batch of each loader, with its callbacks, without its loggers, and without files.
+    /// This Trainer for one batch of each loader, with its callbacks, without its loggers, and without files. Its
+    /// monitors refuse what they refuse in a run, such as a run without loggers.
     ///
     /// # Errors
     /// Options and combinations that a run refuses at its start.
@@ -68,9 +69,9 @@ impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
             precision.prepare(&device)?;
         }
         if let Some(seed) = self.config.seed {
-            initialise_on(module, seed, &device);
+            initialized(|| initialise_on(module, seed, &device))?;
         } else {
-            initialise(module);
+            initialized(|| initialise(module))?;
             // A fit draws its seed next. It gets the same one.
             if self.drawn_seed.is_none() {
                 self.drawn_seed = Some(draw_seed(&device)?);
@@ -131,6 +132,9 @@ impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
         self.callbacks.truncate(given);
         // They would write to the terminal.
         self.callbacks.retain(|callback| !is::<ProgressBar, M>(callback.as_ref()) && !is::<ModelSummary, M>(callback.as_ref()));
+        let lacks_loggers = self.config.barebones || matches!(&self.loggers, LoggerChoice::Given(loggers) if loggers.is_empty());
+        // A `fast_dev_run` has none, and needs none.
+        self.lacks_loggers = lacks_loggers && self.config.fast_dev_run == 0;
         self.loggers = LoggerChoice::Given(Vec::new());
         self.config = TrainerConfig {
             fast_dev_run: 1,
