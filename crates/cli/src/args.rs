@@ -1,22 +1,22 @@
 //! The command line. One grammar: the command is a word anywhere, options come in any order.
 
+mod combination;
 mod own;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use combination::check_combination;
 pub(crate) use own::{OWN, Own};
 
 use stormfire_module::secrets::HIDDEN;
 
 use crate::{
     assign::Assignment,
-    error::{Problem, Result},
-    nearest::{any_of, did_you_mean, nearest},
+    error::{Problem, Problems, Result},
+    nearest::{almost, any_of, did_you_mean, nearest},
     quote,
     schema::Schema,
-    secret,
     source::{Origin, Source},
-    values::{self, Values},
 };
 
 /// The command of the program.
@@ -134,12 +134,22 @@ impl Words<'_> {
 
 /// Splits a command line. The values of options are not read yet.
 pub(crate) fn parse(args: &[String], schema: &Schema, words: Words<'_>) -> Result<Line> {
+    let (line, problems) = parse_all(args, schema, words);
+    problems.into_result().map(|()| line)
+}
+
+/// As [`parse`], with the mistakes of all words. The line has the words without a mistake.
+pub(crate) fn parse_all(args: &[String], schema: &Schema, words: Words<'_>) -> (Line, Problems) {
     let mut parser = Parser { args, next: 0, schema, words, line: Line::default() };
-    while parser.next < args.len() {
+    let mut problems = Problems::default();
+    while parser.next < args.len() && !problems.is_full() {
         let first = parser.next;
         let set = parser.line.options.len();
-        parser.word()?;
-        let is_secret = parser.line.options[set..].iter().any(|option| is_secret(&option.path, schema) || has_secret(option, schema));
+        if problems.note(parser.word()).is_none() {
+            parser.pass_value(&args[first]);
+            continue;
+        }
+        let is_secret = parser.line.options[set..].iter().any(|option| combination::is_secret(option, schema));
         for (index, word) in args[first..parser.next].iter().enumerate() {
             let shown = match word.split_once('=') {
                 _ if !is_secret => word.clone(),
@@ -150,48 +160,7 @@ pub(crate) fn parse(args: &[String], schema: &Schema, words: Words<'_>) -> Resul
             parser.line.shown.push(shown);
         }
     }
-    Ok(parser.line)
-}
-
-/// Refuses what would otherwise have no effect.
-pub(crate) fn check_combination(line: &Line, schema: &Schema) -> Result<()> {
-    let command = line.command.unwrap_or_default();
-    let sweeps = command == Command::Sweep;
-    if line.multirun && sweeps {
-        let help = "`sweep` itself runs the program with several values".to_owned();
-        return Err(Problem::general("`--multirun` cannot be combined with `sweep`").help(help).into());
-    }
-    let has = |option: &Assignment| is_secret(&option.path, schema) || has_secret(option, schema);
-    let is_varied = |option: &&Assignment| values::is_divided(option.text.as_deref()) && has(option);
-    if let Some(option) = line.options.iter().filter(|_| line.multirun || sweeps).find(is_varied) {
-        return Err(Problem::of_varied_secret(&option.path, &option.source).into());
-    }
-    if line.jobs.is_some() && !line.multirun && !sweeps {
-        return Err(Problem::general("`--jobs` has no effect on one run").help("it is for `--multirun` and `sweep`".to_owned()).into());
-    }
-    if line.ckpt_path.is_some() && (sweeps || command == Command::Tune) {
-        let message = format!("`{}` starts from a new module, so `--ckpt-path` has no effect", command.name());
-        let help = "load weights in the function that builds the module".to_owned();
-        return Err(Problem::general(message).help(help).into());
-    }
-    Ok(())
-}
-
-/// Whether the value of an option, or one of several, has a secret in a list or an address.
-fn has_secret(option: &Assignment, schema: &Schema) -> bool {
-    let Some(text) = &option.text else { return false };
-    let several = match values::of(text) {
-        Ok(Values::Each(several)) => several,
-        _ => Vec::new(),
-    };
-    let of_text = |text: &String| Assignment { text: Some(text.clone()), ..option.clone() };
-    [text].into_iter().chain(&several).any(|text| of_text(text).layer(schema).is_ok_and(|layer| secret::has(&layer, schema)))
-}
-
-/// Whether an option or one below it is a secret.
-fn is_secret(path: &str, schema: &Schema) -> bool {
-    let is_below = |leaf: &str, of: &str| leaf.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    schema.leaves().any(|leaf| leaf.is_secret && (is_below(&leaf.path, path) || is_below(path, &leaf.path)))
+    (parser.line, problems)
 }
 
 struct Parser<'a> {
@@ -219,6 +188,10 @@ impl<'a> Parser<'a> {
             return self.own(own, word, attached);
         }
         if let Some((name, value)) = word.split_once('=') {
+            if name.is_empty() {
+                let message = "a word starts with `=`, without the name of an option";
+                return Err(Problem::general(message).help("write `OPTION=VALUE`".to_owned()).into());
+            }
             if let Some(alias) = self.alias(name) {
                 return self.set_alias(alias, name, Some(value));
             }
@@ -226,6 +199,14 @@ impl<'a> Parser<'a> {
             return Ok(());
         }
         self.command(word)
+    }
+
+    /// Passes the word after one with a mistake, if it may be its value. It is not another mistake.
+    fn pass_value(&mut self, word: &str) {
+        let may_be = |next: &String| !next.contains('=') && self.command_of(next).is_none();
+        if !word.contains('=') && self.args.get(self.next).is_some_and(may_be) {
+            self.following();
+        }
     }
 
     fn command(&mut self, word: &str) -> Result<()> {
@@ -299,15 +280,32 @@ impl<'a> Parser<'a> {
     }
 
     fn unknown(&self, word: &str, name: &str) -> Problem {
-        let word = word.split('=').next().unwrap_or(word);
+        let flag = quote::name(word.split('=').next().unwrap_or(word));
         let own = self.words.own().map(|own| own.name).chain(self.words.aliases.iter().map(|alias| alias.name.as_str()));
-        let near = nearest(name, own).map(str::to_owned).or_else(|| {
-            let last = |path: &'a str| path.rsplit('.').next().unwrap_or(path);
-            let near = nearest(name, self.schema.leaves().map(|leaf| last(&leaf.path)))?;
-            self.schema.leaves().find(|leaf| last(&leaf.path) == near).map(|leaf| leaf.path.clone())
-        });
-        let help = near.map_or_else(|| "`--help` lists the options".to_owned(), |near| format!("did you mean `--{near}`?"));
-        Problem::general(format!("there is no flag `{}`", quote::name(word))).help(help)
+        let near = || {
+            nearest(name, own).map(str::to_owned).or_else(|| {
+                let last = |path: &'a str| path.rsplit('.').next().unwrap_or(path);
+                let near = almost(name, self.schema.leaves().map(|leaf| last(&leaf.path)))?;
+                self.schema.leaves().find(|leaf| last(&leaf.path) == near).map(|leaf| leaf.path.clone())
+            })
+        };
+        // Any letter is near to any other one.
+        let near = if name.chars().count() > 1 { near() } else { None };
+        let help = match (near, self.without_value()) {
+            (Some(near), _) => format!("did you mean `--{near}`?"),
+            (None, Some(before)) => format!("if it is the value of `{before}`, write `{before}={}`", quote::name(word)),
+            (None, None) => "`--help` lists the options".to_owned(),
+        };
+        Problem::general(format!("there is no flag `{flag}`")).help(help)
+    }
+
+    /// The option before this word, if it has no value and needs one.
+    fn without_value(&self) -> Option<String> {
+        let before = self.args.get(self.next.checked_sub(2)?)?;
+        let option = self.line.options.last().filter(|option| option.text.is_none())?;
+        let is_before = matches!(option.source.origin(), Origin::Flag(typed) if typed == before);
+        let is_flag = self.schema.leaf(&option.path).is_some_and(|leaf| leaf.kinds.is_flag());
+        (is_before && !is_flag).then(|| quote::name(before))
     }
 
     fn own(&mut self, own: &Own, word: &str, attached: Option<&str>) -> Result<()> {
@@ -319,9 +317,11 @@ impl<'a> Parser<'a> {
             (Some(_), None) => self.following().map(str::to_owned),
             (_, attached) => attached.map(str::to_owned),
         };
+        // An unset variable of a shell is not a value.
+        let value = value.filter(|value| own.value.is_none() || !value.is_empty());
         let needed = |value: Option<String>| {
-            let name = own.value.unwrap_or("VALUE");
-            let problem = || Problem::general(format!("the flag `{word}` has no value")).help(format!("write `--{} {name}`", own.name));
+            let (flag, name) = (word.split('=').next().unwrap_or(word), own.value.unwrap_or("VALUE"));
+            let problem = || Problem::general(format!("the flag `{flag}` has no value")).help(format!("write `--{} {name}`", own.name));
             value.ok_or_else(problem)
         };
         if let (Some(choice), Some(given)) = (own.choice, &value)

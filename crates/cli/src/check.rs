@@ -9,7 +9,7 @@ use crate::{
     nearest::{any_of, did_you_mean},
     node::{Node, Tree},
     quote,
-    schema::{Kinds, Schema, follow, join, patterns, properties, variants},
+    schema::{Kinds, Schema, Within, follow, join, parts, patterns, properties, variants},
 };
 
 /// Finds unknown options, missing ones, and values of another kind. Rules that only the type itself has are checked by
@@ -17,6 +17,13 @@ use crate::{
 pub(crate) fn check(node: &Node, schema: &Schema) -> Result<()> {
     let mut checker = Checker { schema, problems: Problems::default() };
     checker.node(node, schema.json(), "", false);
+    checker.problems.into_result()
+}
+
+/// Finds the names that are not options with any variant that another layer may choose.
+pub(crate) fn check_names(node: &Node, schema: &Schema) -> Result<()> {
+    let mut checker = Checker { schema, problems: Problems::default() };
+    checker.names(node, &[schema.json()], "");
     checker.problems.into_result()
 }
 
@@ -124,6 +131,28 @@ impl<'a> Checker<'a> {
         }
     }
 
+    fn names(&mut self, node: &Node, schemas: &[&'a Value], path: &str) {
+        let root = self.schema.json();
+        let all: Vec<&Value> = schemas.iter().flat_map(|schema| parts(root, schema)).collect();
+        let known: Vec<&str> = all.into_iter().flat_map(properties).map(|(name, _)| name.as_str()).collect();
+        // A map, or a value of any kind.
+        if known.is_empty() {
+            return;
+        }
+        for (name, value) in node.fields().into_iter().flatten() {
+            if self.problems.is_full() {
+                return;
+            }
+            let within = Within::field(root, schemas, name).schemas;
+            let own: Vec<&'a Value> = within.into_iter().filter(|schema| **schema != Value::Bool(false)).collect();
+            if own.is_empty() {
+                self.unknown(value, path, name, known.iter().copied());
+            } else {
+                self.names(value, &own, &join(path, name));
+            }
+        }
+    }
+
     fn named_variants(&self, path: &str) -> &'a [String] {
         self.schema.leaf(path).map(|leaf| leaf.named_variants.as_slice()).unwrap_or_default()
     }
@@ -134,7 +163,7 @@ impl<'a> Checker<'a> {
 
     fn kinds(&self, schema: &Value) -> Kinds {
         let mut kinds = Kinds::default();
-        for part in crate::schema::parts(self.schema.json(), schema) {
+        for part in parts(self.schema.json(), schema) {
             kinds |= Kinds::of(part);
         }
         kinds
@@ -219,11 +248,11 @@ impl<'a> Checker<'a> {
         }
         let here: Vec<&str> = known.collect();
         let near = crate::nearest::nearest(name, here.iter().copied()).map(|near| join(path, near));
-        // The option may exist in another section.
+        // The sections above it may be missing, or those between it and the first one.
         let last = full.rsplit('.').next().unwrap_or(name);
         let elsewhere = || {
-            let mut found = self.schema.leaves().filter(|leaf| leaf.path.rsplit('.').next() == Some(last));
-            found.next().map(|leaf| leaf.path.clone())
+            let is_meant = |found: &str| found.rsplit('.').next() == Some(last) && (path.is_empty() || top(found) == top(path));
+            self.schema.leaves().find(|leaf| is_meant(&leaf.path)).map(|leaf| leaf.path.clone())
         };
         let help = near
             .or_else(elsewhere)
@@ -267,7 +296,7 @@ impl<'a> Checker<'a> {
 
     fn scalar(&mut self, node: &Node, schema: &'a Value, path: &str, is_secret: bool) {
         let root = self.schema.json();
-        let parts = crate::schema::parts(root, schema);
+        let parts = parts(root, schema);
         // The possible values, if nothing else of this kind is possible.
         if let Tree::Text(text) = &node.value {
             let texts: Vec<&&Value> = parts.iter().filter(|part| Kinds::of(part).has(&node.value)).collect();
@@ -355,6 +384,11 @@ fn is_equal(json: &Value, value: &Tree) -> bool {
 
 fn option(path: &str) -> String {
     if path.is_empty() { "the configuration".into() } else { format!("`{}`", quote::name(path)) }
+}
+
+/// The first section of a path.
+fn top(path: &str) -> Option<&str> {
+    path.split(['.', '[']).next()
 }
 
 fn section(path: &str) -> String {

@@ -71,9 +71,24 @@ impl Problems {
         }
     }
 
+    /// The result of a step, or `None` if it has mistakes, which are added.
+    pub(crate) fn note<T>(&mut self, result: Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.push_all(error);
+                None
+            }
+        }
+    }
+
     /// Adds the mistakes of an error.
     pub(crate) fn push_all(&mut self, error: Error) {
         error.problems.into_iter().for_each(|problem| self.push(problem));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_empty()
     }
 
     /// Whether further mistakes change nothing. A file may have any number of them.

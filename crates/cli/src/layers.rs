@@ -1,6 +1,6 @@
 //! The layers of a configuration, and their one result.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     args::{self, Words},
     assign::Assignment,
-    check::check,
+    check::{check, check_names},
     complete::complete,
     env,
     error::{Problem, Problems, Result},
@@ -110,8 +110,15 @@ impl Layers {
     /// # Errors
     /// For a variable with this prefix that is not an option.
     pub fn env(mut self, prefix: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
-        self.env = env::assignments(prefix, variables, &self.schema)?;
+        self.env = env::assignments(prefix, variables, &self.schema, &[])?;
         Ok(self)
+    }
+
+    /// As [`file`](Self::file) for several files, and [`env`](Self::env), with the mistakes of all of them.
+    pub(crate) fn files_and_variables(mut self, files: &[PathBuf], variables: Result<Vec<Assignment>>, problems: &mut Problems) -> Self {
+        self.files.extend(files.iter().filter_map(|file| problems.note(read::file(file))));
+        self.env = problems.note(variables).unwrap_or_default();
+        self
     }
 
     /// Puts a flag over all other layers, as `--model.lr` with `1e-3`.
@@ -182,6 +189,17 @@ impl Layers {
         check(&node, &self.schema).map_err(|error| secret::redacted(error, &node, &self.schema))?;
         complete(&mut node, &self.schema);
         Ok(node)
+    }
+
+    /// Ends with the mistakes that were found before, if there are any, and with the names in these layers that are
+    /// not options. Their other mistakes may have the same cause: a layer or word that is missing here.
+    pub(crate) fn end_with(&self, mut problems: Problems) -> Result<()> {
+        if !problems.is_empty()
+            && let Some(merged) = problems.note(self.merged())
+        {
+            problems.note(check_names(&merged, &self.schema));
+        }
+        problems.into_result()
     }
 
     /// The result as a value of the type.

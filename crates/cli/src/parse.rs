@@ -84,7 +84,10 @@ fn read<C: Section>(about: &str, process: &Process) -> Result<Parsed<C>> {
     let Process { program, args, variables, undecodable, columns } = process;
     let mut layers = Layers::of(&C::default())?;
     let schema = layers.schema().clone();
-    let line = args::parse(args, &schema, Words::PLAIN)?;
+    let (line, mut problems) = args::parse_all(args, &schema, Words::PLAIN);
+    if line.print.as_ref().is_some_and(|print| !matches!(print, Print::Config { .. })) {
+        std::mem::take(&mut problems).into_result()?;
+    }
     match &line.print {
         Some(Print::Help { all }) => {
             let defaults = Node::of(&C::default(), &Source::default_value()).map_err(|error| Problem::general(error.to_string()))?;
@@ -96,11 +99,10 @@ fn read<C: Section>(about: &str, process: &Process) -> Result<Parsed<C>> {
         Some(Print::Completion(shell)) => return completion::script(shell, program, Words::PLAIN, &schema).map(Parsed::Printed),
         Some(Print::Config { .. }) | None => {}
     }
-    for file in &line.files {
-        layers = layers.file(file)?;
-    }
-    env::check_text(PREFIX, undecodable)?;
-    layers = layers.env(PREFIX, variables.iter().cloned())?.flags(line.options);
+    let variables = env::assignments(PREFIX, variables.iter().cloned(), &schema, &[]);
+    let variables = env::check_text(PREFIX, undecodable).and(variables);
+    layers = layers.files_and_variables(&line.files, variables, &mut problems).flags(line.options);
+    layers.end_with(problems)?;
     if let Some(Print::Config { docs }) = line.print {
         return Ok(Parsed::Printed(print_config(&layers.checked()?, &schema, docs)));
     }

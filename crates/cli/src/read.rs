@@ -4,10 +4,14 @@ mod json;
 mod toml;
 pub(crate) mod yaml;
 
-use std::{io::Read as _, path::Path};
+use std::{
+    fs::Metadata,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use crate::{
-    error::{Problem, Result},
+    error::{Problem, Problems, Result},
     nearest::{any_of, nearest},
     node::{Node, Tree},
     quote,
@@ -26,13 +30,14 @@ const DEEPEST: usize = 64;
 
 const ENDINGS: [&str; 4] = ["*.yaml", "*.yml", "*.toml", "*.json"];
 
-/// Reads a file. Its ending names the format.
+/// Reads a file. Its ending names the format. A pipe without an ending, as of a shell, has YAML, which includes JSON.
 pub(crate) fn file(path: &Path) -> Result<Node> {
     let source = Source::from(Origin::File(path.to_owned()));
     let refuse = |message: String| Problem::new(&source, message);
     let unread = |error: std::io::Error| missing(path, &source, &error);
     let file = fs_err::File::open(path).map_err(unread)?;
-    let size = file.metadata().map_err(unread)?.len();
+    let metadata = file.metadata().map_err(unread)?;
+    let size = metadata.len();
     if size > MOST_BYTES {
         return Err(refuse(format!("the file has {size} bytes, and a configuration at most {MOST_BYTES}")).into());
     }
@@ -52,6 +57,7 @@ pub(crate) fn file(path: &Path) -> Result<Node> {
         "yaml" | "yml" => yaml::read(text, &source)?,
         "toml" => toml::read(text, &source)?,
         "json" => json::read(text, &source)?,
+        _ if is_stream(path, Some(&metadata)) => yaml::read(text, &source)?,
         _ => return Err(refuse("the file has no known ending".into()).help(format!("name it {}", any_of(ENDINGS))).into()),
     };
     match node.value {
@@ -62,15 +68,37 @@ pub(crate) fn file(path: &Path) -> Result<Node> {
     }
 }
 
+/// Whether a file is a pipe, a terminal or another device, or one that the shell has opened. One without metadata may
+/// not exist.
+fn is_stream(path: &Path, metadata: Option<&Metadata>) -> bool {
+    let is_open = ["/dev/stdin", "/dev/fd", "/proc/self/fd"].iter().any(|open| path.starts_with(open));
+    is_open || metadata.is_some_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+/// Refuses files whose content can be read once, for several processes that read them.
+pub(crate) fn check_readable_again(files: &[PathBuf]) -> Result<()> {
+    let mut problems = Problems::default();
+    for path in files.iter().filter(|path| is_stream(path, fs_err::metadata(path).ok().as_ref())) {
+        let message = "it is a pipe or a device, and each of several runs reads the file";
+        let help = "write it to a file, such as `base.yaml`".to_owned();
+        problems.push(Problem::new(&Origin::File(path.clone()).into(), message).help(help));
+    }
+    problems.into_result()
+}
+
 fn missing(path: &Path, source: &Source, error: &std::io::Error) -> Problem {
     if error.kind() != std::io::ErrorKind::NotFound {
         return Problem::new(source, format!("it cannot be read: {error}"));
+    }
+    if path == Path::new("-") {
+        return Problem::new(source, "the file does not exist").help("the standard input is `/dev/stdin`".to_owned());
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let names = fs_err::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let names: Vec<String> = names.collect();
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let near = nearest(name, names.iter().map(String::as_str));
+    // Any letter is near to any other one.
+    let near = nearest(name, names.iter().map(String::as_str)).filter(|_| name.chars().count() > 1);
     // With its folder, to be copied.
     let help = near.map(|near| format!("did you mean `{}`?", quote::line(&path.with_file_name(near).to_string_lossy())));
     Problem::new(source, "the file does not exist").help(help)

@@ -136,3 +136,40 @@ fn mistakes_are_explained() {
       help: did you mean `all`?
     ");
 }
+
+#[test]
+fn words_without_an_effect_are_explained() {
+    let told = |words: &[&str]| parsed(words).unwrap_err().to_string();
+    assert_snapshot!(told(&["=x"]), @r"
+    a word starts with `=`, without the name of an option
+      help: write `OPTION=VALUE`
+    ");
+    assert_snapshot!(told(&["--config="]), @r"
+    the flag `--config` has no value
+      help: write `--config FILE`
+    ");
+    assert_snapshot!(told(&["--model.note", "-x"]), @r"
+    there is no flag `-x`
+      help: if it is the value of `--model.note`, write `--model.note=-x`
+    ");
+    assert_snapshot!(told(&["--nope"]), @r"
+    there is no flag `--nope`
+      help: did you mean `--model.note`?
+    ");
+    assert_snapshot!(told(&["--sweep.trials=3"]), @r"
+    --sweep.trials: `sweep.trials` has no effect on `fit`
+      help: it is for the command `sweep`
+    ");
+    assert_snapshot!(told(&["sweep", "tune.lr=xx"]), @r"
+    tune.lr: `tune.lr` has no effect on `sweep`
+      help: it is for the command `tune`
+    ");
+    assert_snapshot!(told(&["--not", "3", "tset", "model.lr=1", "--dry-run=yes"]), @r"
+    there is no flag `--not`
+      help: did you mean `--model.note`?
+    there is no command `tset`
+      help: did you mean `test`?
+    the flag `--dry-run` takes no value
+    ");
+    assert!(parsed(&["tune", "--tune.lr=x"]).is_ok() && parsed(&["sweep", "sweep.trials=3"]).is_ok());
+}

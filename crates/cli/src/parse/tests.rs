@@ -118,6 +118,18 @@ fn errors_name_the_word() {
 }
 
 #[test]
+fn all_mistakes_are_named_at_once() {
+    let error = run(&["--rate=1", "--optimizer.rate=1"], &[("STORMFIRE__FOO", "1")]).unwrap_err().to_string();
+    assert_snapshot!(error, @r"
+    there is no flag `--rate`
+      help: `--help` lists the options
+    STORMFIRE__FOO: there is no option `foo`
+    --optimizer.rate: there is no option `optimizer.rate`
+      help: `optimizer` has `lr`
+    ");
+}
+
+#[test]
 fn a_file_without_its_flag_is_explained() {
     let error = run(&["-c", "a.yaml", "b.json"], &[]).unwrap_err().to_string();
     assert_eq!(error, "`b.json` is not an option with a value\n  help: `-c b.json` reads a file");

@@ -100,6 +100,37 @@ fn a_device_has_a_limit_and_a_pipe_is_read() {
     assert_eq!(node.get(["a"]).unwrap().value, Tree::UInt(1));
 }
 
+/// `prog --print-config | prog -c /dev/stdin`, and `-c <(…)`.
+#[cfg(unix)]
+#[test]
+fn a_pipe_without_an_ending_has_yaml_or_json() {
+    use std::{io::Write as _, os::fd::AsRawFd as _};
+
+    for text in ["a: 1", "{\"a\": 1}"] {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(text.as_bytes()).unwrap();
+        drop(writer);
+        let node = file(Path::new(&format!("/dev/fd/{}", reader.as_raw_fd()))).unwrap();
+        assert_eq!(node.get(["a"]).unwrap().value, Tree::UInt(1));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_is_readable_again_and_a_pipe_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    fs_err::write(&path, "a: 1").unwrap();
+    let link = folder.path().join("b.yaml");
+    fs_err::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    check_readable_again(&[path.clone(), folder.path().join("missing.yaml"), folder.path().to_owned()]).unwrap();
+    for other in [link, "/dev/stdin".into(), "/dev/null".into()] {
+        let error = check_readable_again(&[path.clone(), other.clone()]).unwrap_err();
+        assert_eq!(error.problems().len(), 1);
+        assert!(error.to_string().starts_with(&format!("{}: it is a pipe or a device", other.display())), "{error}");
+    }
+}
+
 #[test]
 fn nesting_has_a_limit() {
     let deep = |open: &str, close: &str| format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
