@@ -34,9 +34,17 @@ pub(crate) struct Task {
     pub(crate) trial: Option<TrialTask>,
 }
 
+/// How the program is started again.
+#[derive(Clone, Copy)]
+pub(crate) struct Program<'a> {
+    pub(crate) file: &'a Path,
+    /// The words before those of a line. They select the program in a file with several.
+    pub(crate) selector: &'a [String],
+}
+
 /// A process to be started.
 pub(crate) struct Job<'a> {
-    pub(crate) program: &'a Path,
+    pub(crate) program: Program<'a>,
     pub(crate) words: Vec<String>,
     /// The folder of the run.
     pub(crate) folder: PathBuf,
@@ -54,8 +62,8 @@ impl Job<'_> {
             fs_err::create_dir_all(&self.folder)?;
         }
         let task = Task { parent: std::process::id(), trial: self.trial.cloned() };
-        let mut command = Command::new(self.program);
-        command.args(&self.words).arg(format!("--{ROOT}={}", self.folder.display()));
+        let mut command = Command::new(self.program.file);
+        command.args(self.program.selector).args(&self.words).arg(format!("--{ROOT}={}", self.folder.display()));
         command.env(VARIABLE, serde_json::to_string(&task)?).stdin(Stdio::piped());
         if self.is_quiet && !self.is_dry {
             let log = fs_err::OpenOptions::new().create(true).append(true).open(self.output())?;

@@ -1,9 +1,13 @@
 //! A training program: [`Cli`].
 
 mod build;
+mod ended;
 mod explain;
+mod options;
 mod prepare;
 mod run;
+mod sections;
+mod several;
 mod tuning;
 
 use burn::tensor::Device;
@@ -23,7 +27,7 @@ use crate::{
     section::{Part, Section},
     sweep, tune,
 };
-use prepare::Ended;
+use ended::Ended;
 
 pub use run::Outcome;
 pub use tuning::Tuned;
@@ -92,6 +96,8 @@ pub struct Cli<M: LightningModule, D, MC, DC> {
     about: String,
     version: String,
     prefix: String,
+    /// The words that select it in a file with several programs.
+    selector: Vec<String>,
     aliases: Vec<Alias>,
     trainer_defaults: TrainerConfig,
     parts: error::Result<Vec<Part>>,
@@ -99,7 +105,8 @@ pub struct Cli<M: LightningModule, D, MC, DC> {
     registry: Registry<M>,
     sections: Vec<OwnSection<M>>,
     changes: Vec<Change<M>>,
-    of_batches: Vec<OfBatches<M>>,
+    /// With the options that they set.
+    of_batches: Vec<(&'static str, OfBatches<M>)>,
     predict: Option<Predict<M, D>>,
     after_fit: Option<AfterFit<M, D>>,
     /// The width of a page of help.
@@ -152,6 +159,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             about: String::new(),
             version: String::new(),
             prefix: crate::env::PREFIX.into(),
+            selector: Vec::new(),
             aliases: Vec::new(),
             trainer_defaults: TrainerConfig::default(),
             parts,
@@ -216,8 +224,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             Ok(parts)
         });
         let add = move |config: &Node, trainer| {
-            let options: C = prepare::options_of(config, name)?;
-            Ok(add(options, trainer)?)
+            let options: C = options::options_of(config, name)?;
+            Ok(build::guarded(name, || add(options, trainer))?)
         };
         self.sections.push(OwnSection { name, add: Box::new(add) });
         self
@@ -251,7 +259,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     where
         M::Batch: SplitBatch,
     {
-        self.of_batches.push(|trainer, config| trainer.devices(config.devices));
+        let set: OfBatches<M> = |trainer, config| trainer.devices(config.devices);
+        self.of_batches.push(("devices", set));
         self
     }
 
@@ -260,10 +269,11 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     where
         M::Batch: CastBatch,
     {
-        self.of_batches.push(|trainer, config| match config.precision {
+        let set: OfBatches<M> = |trainer, config| match config.precision {
             Some(precision) => trainer.precision(precision),
             None => trainer,
-        });
+        };
+        self.of_batches.push(("precision", set));
         self
     }
 
@@ -277,6 +287,39 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     /// Adds the command `predict`, such as with `trainer.predict_each(module, data, PredictionWriter::new("out"))`.
     pub fn predict(mut self, with: impl FnOnce(&mut Trainer<M>, &M, D) -> Result<()> + 'static) -> Self {
         self.predict = Some(Box::new(with));
+        self
+    }
+
+    /// The words that select this program, if the file has several. With `.selected_by(["vae"])`,
+    /// [`run`](Self::run) takes `file vae fit --model.lr=0.1` as the line `fit --model.lr=0.1`. `main` reads the words
+    /// first, and runs the program that they select. The processes of `-m` and `sweep` are started with them, too.
+    ///
+    /// ```no_run
+    /// # use burn::{nn::{Linear, LinearConfig}, prelude::*};
+    /// # use stormfire_cli::Cli;
+    /// # use stormfire_data::Loader;
+    /// # use stormfire_module::{Error, LightningModule, Result};
+    /// # use stormfire_trainer::Stop;
+    /// # #[derive(Module, Debug)]
+    /// # struct Net { layer: Linear }
+    /// # impl LightningModule for Net { type Batch = Tensor<2>; }
+    /// # fn vae() -> Cli<Net, Loader<Tensor<2>>, (), ()> {
+    /// #     Cli::new(
+    /// #         |(): (), device: &Device| Ok(Net { layer: LinearConfig::new(1, 1).init(device) }),
+    /// #         |(): ()| Ok(Loader::from_batches(Vec::new())),
+    /// #     )
+    /// # }
+    /// # fn gan() -> Cli<Net, Loader<Tensor<2>>, (), ()> { vae() }
+    /// fn main() -> Result<Stop> {
+    ///     match std::env::args().nth(1).as_deref() {
+    ///         Some("vae") => vae().selected_by(["vae"]).run(),
+    ///         Some("gan") => gan().selected_by(["gan"]).run(),
+    ///         _ => Err(Error::other("the programs are `vae` and `gan`")),
+    ///     }
+    /// }
+    /// ```
+    pub fn selected_by<T: Into<String>>(mut self, words: impl IntoIterator<Item = T>) -> Self {
+        self.selector = words.into_iter().map(Into::into).collect();
         self
     }
 

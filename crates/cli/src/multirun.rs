@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
@@ -12,7 +12,7 @@ use stormfire_tuner::for_cli::work_off;
 use crate::{
     args::Line,
     assign::{Assignment, last_of_each},
-    children::{Job, ROOT, common_words, new_folder},
+    children::{Job, Program, ROOT, common_words, new_folder},
     error::{Problem, Result},
     nearest::any_of,
     quote,
@@ -86,9 +86,9 @@ impl Plan {
     }
 
     /// Runs them in child processes. Returns a table, and whether all have ended well.
-    pub(crate) fn run(&self, program: &Path) -> Result<(String, bool), stormfire_module::Error> {
+    pub(crate) fn run(&self, program: Program<'_>) -> Result<(String, bool), stormfire_module::Error> {
         let watch = SignalWatch::install(None);
-        let folder = if self.is_dry { self.root.join("multirun") } else { new_folder(&self.root, "multirun")? };
+        let folder = if self.is_dry { self.root.join("multirun_K") } else { new_folder(&self.root, "multirun")? };
         let left = Mutex::new(0..self.runs.len());
         let ends = Mutex::new(vec!["not started".to_owned(); self.runs.len()]);
         let next = || Ok(left.lock().unwrap_or_else(PoisonError::into_inner).next().filter(|_| watch.received().is_none()));
@@ -106,7 +106,8 @@ impl Plan {
         };
         work_off(self.jobs.min(self.runs.len()), next, work)?;
         let ends = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut table = format!("{} runs in {}\n", self.runs.len(), folder.display());
+        let verb = if self.is_dry { " would be" } else { "" };
+        let mut table = format!("{} runs{verb} in {}\n", self.runs.len(), folder.display());
         for (number, (words, end)) in self.runs.iter().zip(&ends).enumerate() {
             let words: Vec<&str> = words.iter().map(|word| word.trim_start_matches('-')).collect();
             let _ = writeln!(table, "job_{number}  {}  {end}", words.join(" "));

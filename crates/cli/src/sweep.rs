@@ -180,7 +180,7 @@ fn check_values(layers: &Layers, dimensions: &[Dimension]) -> Result<()> {
 
 impl Plan {
     /// Runs the trials that are left. Returns what to print, and whether there is a best trial.
-    pub(crate) fn run(&self, program: &Path) -> Result<(String, bool), Error> {
+    pub(crate) fn run(&self, program: crate::children::Program<'_>) -> Result<(String, bool), Error> {
         self.write_config()?;
         let watch = SignalWatch::install(None);
         let result = run_in_processes(&self.sweep, self.jobs, |task| {

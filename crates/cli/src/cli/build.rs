@@ -1,7 +1,10 @@
 //! The functions that make the module and the data.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use burn::tensor::Device;
-use stormfire_module::Result;
+use stormfire_module::{Error, Result};
+use stormfire_trainer::for_tuner::panic_message;
 
 type BuildModel<M, D, MC> = Box<dyn Fn(MC, &D, &Device) -> Result<M>>;
 
@@ -26,10 +29,18 @@ impl<M, D, MC, DC> Build<M, D, MC, DC> {
     }
 
     pub(super) fn model(&self, config: MC, data: &D, device: &Device) -> Result<M> {
-        (self.model)(config, data, device)
+        guarded("model", || (self.model)(config, data, device))
     }
 
     pub(super) fn data(&self, config: DC, device: &Device) -> Result<D> {
-        (self.data)(config, device)
+        guarded("data", || (self.data)(config, device))
     }
+}
+
+/// The result of the program's function of a section. A panic in it is an error, as in a hook.
+pub(super) fn guarded<T>(section: &str, make: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|panic| {
+        let message = panic_message(panic.as_ref());
+        Err(Error::other(format!("the function that makes `{section}` panicked: {message}")))
+    })
 }

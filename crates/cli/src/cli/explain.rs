@@ -3,7 +3,7 @@
 use stormfire_loggers::Metrics;
 use stormfire_module::{Error, LightningModule};
 
-use super::prepare::Ended;
+use super::ended::{Ended, refused_at};
 use crate::{
     args::Command,
     error::{Error as Mistake, Problem, Problems},
@@ -12,7 +12,7 @@ use crate::{
     print::inline,
     quote,
     registry::Registry,
-    schema::join,
+    schema::{Schema, join},
     source::Origin,
 };
 
@@ -34,8 +34,21 @@ pub(super) fn with_overrides(ended: Ended, saved: Option<&Node>, config: &Node) 
     Ended::Usage(Problem::new(&first.source, message).help(help).into())
 }
 
-/// An option of a callback or logger that is refused when the run starts, with its place in the configuration.
-pub(super) fn with_entries<M: LightningModule>(ended: Ended, registry: &Registry<M>, config: &Node) -> Ended {
+/// An option of the Trainer, or of one of its callbacks and loggers, that is refused when the run starts, with its
+/// place in the configuration. A default is not a mistake of the user.
+pub(super) fn with_place<M: LightningModule>(ended: Ended, registry: &Registry<M>, config: &Node, schema: &Schema) -> Ended {
+    let ended = with_entries(ended, registry, config);
+    let Ended::Failed(error) = ended else { return ended };
+    let Error::Config(refused) = &error else { return Ended::Failed(error) };
+    let path = join("trainer", &refused.option);
+    let given = schema.leaf(&path).and(config.get(path.split('.'))).filter(|node| !node.source.is_default());
+    match given {
+        Some(node) => refused_at(refused, &path, node, config, schema),
+        None => Ended::Failed(error),
+    }
+}
+
+fn with_entries<M: LightningModule>(ended: Ended, registry: &Registry<M>, config: &Node) -> Ended {
     let Ended::Failed(error) = ended else { return ended };
     let inner = if let Error::InHook { error, .. } = &error { error } else { &error };
     let Error::Config(refused) = inner else { return Ended::Failed(error) };

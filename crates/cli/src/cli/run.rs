@@ -11,8 +11,11 @@ use stormfire_trainer::{CkptPath, Stop, Trainer, for_tuner::ProbeTrainer as _, s
 
 use super::{
     Cli, Tuned,
-    explain::{check_monitors, with_entries, with_overrides},
-    prepare::{Ended, Prepared, Runs, in_source, options_of, shown_for, trainer_options},
+    ended::{Ended, in_source},
+    explain::{check_monitors, with_overrides, with_place},
+    options::{options_of, trainer_options},
+    prepare::Prepared,
+    sections::shown_for,
 };
 use crate::{
     args::Command,
@@ -53,12 +56,13 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     /// As the runs of a [`Trainer`].
     pub fn run(mut self) -> Result<Stop> {
         let Process { program, args, variables, undecodable, columns } = Process::start();
+        let args = args.strip_prefix(self.selector.as_slice()).unwrap_or(&args);
         self.take_task();
         self.columns = columns;
         if let Err(error) = env::check_text(&self.prefix, &undecodable) {
             process::refused(&error)
         }
-        match self.execute(&program, &args, variables) {
+        match self.execute(&program, args, variables) {
             Ok(Outcome::Fit(stop)) => Ok(stop),
             Ok(Outcome::Evaluated(_) | Outcome::Predicted) => Ok(Stop::Complete),
             Ok(Outcome::Tuned(tuned)) => process::printed(&format!("{tuned}\n"), 0),
@@ -127,11 +131,11 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let device = options.accelerator.unwrap_or_default().of_this_rank().device().map_err(stormfire_module::Error::from)?;
         if let Some(precision) = options.precision {
             // Before the first tensor.
-            precision.prepare(&device)?;
+            precision.prepare(&device).map_err(|error| with_place(error.into(), &self.registry, &config, &schema))?;
         }
         trainer = trainer.accelerator(device.clone());
         if dry_run {
-            trainer = trainer.rehearsal().map_err(|error| in_source(error, &config, &schema, "trainer"))?;
+            trainer = trainer.rehearsal().map_err(|error| with_place(error.into(), &self.registry, &config, &schema))?;
         }
         let data = self.build_data(&config, &schema, &device)?;
         let model: MC = options_of(&config, "model").map_err(|error| secret::redacted(error, &config, &schema))?;
@@ -142,7 +146,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let outcome = self.command(started, checkpoint.as_deref());
         let outcome = outcome
             .map_err(|ended| with_overrides(ended, saved.as_ref(), &config))
-            .map_err(|ended| with_entries(ended, &self.registry, &config))?;
+            .map_err(|ended| with_place(ended, &self.registry, &config, &schema))?;
         if dry_run {
             let from = checkpoint.map_or_else(String::new, |path| format!(" from {}", path.display()));
             let text = print_config(&shown_for(command, config), &schema, false);
@@ -219,19 +223,4 @@ struct Started<'a, M: LightningModule, D> {
     schema: &'a Schema,
     device: &'a Device,
     header: &'a str,
-}
-
-impl Runs {
-    /// Runs them. Returns what to print, and whether all is well.
-    pub(super) fn run(&self, program: &Path) -> Result<(String, bool)> {
-        let world = stormfire_ranks::here()?.world();
-        if world > 1 {
-            let reason = format!("{world} ranks would each start all of them");
-            return Err(stormfire_module::Error::config("several runs", reason, "start them in one process, without a launcher"));
-        }
-        match self {
-            Self::Multirun(plan) => plan.run(program),
-            Self::Sweep(plan) => plan.run(program),
-        }
-    }
 }

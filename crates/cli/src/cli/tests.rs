@@ -5,6 +5,7 @@ mod secrets;
 mod several;
 #[cfg(all(feature = "comet", feature = "mlflow", feature = "neptune", feature = "trackio", feature = "wandb"))]
 mod trackers;
+mod usage;
 
 use std::path::Path;
 

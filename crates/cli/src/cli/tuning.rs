@@ -8,14 +8,11 @@ use std::{
 use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 use stormfire_data::DataModule;
-use stormfire_module::LightningModule;
+use stormfire_module::{Error, LightningModule};
 use stormfire_trainer::Trainer;
-use stormfire_tuner::Tuner;
+use stormfire_tuner::{LrCurve, Tuner};
 
-use super::{
-    Cli,
-    prepare::{Ended, options_of},
-};
+use super::{Cli, ended::Ended, options::options_of};
 use crate::{
     children::{ROOT, new_folder},
     node::{Node, Tree},
@@ -59,40 +56,55 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         device: &Device,
         header: &str,
     ) -> Result<Tuned, Ended> {
-        let options: TuneConfig = options_of(config, tune::SECTION)?;
-        let (lr, batch_size) = options.options(config, schema)?;
         let root = config.get(ROOT.split('.'));
-        let folder = folder_on_disk(Path::new(root.and_then(Node::text).unwrap_or(".")), root, ROOT)?;
+        let root = folder_on_disk(Path::new(root.and_then(Node::text).unwrap_or(".")), root, ROOT)?;
+        // Before the search, which may take long.
+        let folder = new_folder(root, tune::SECTION)
+            .map_err(|error| Error::config("default_root_dir", error.to_string(), "choose a folder that can be written to"))?;
+        let found = self.search(trainer, module, (config, schema), device);
+        if found.is_err() {
+            // It is empty.
+            let _ = std::fs::remove_dir(&folder);
+        }
+        let Found { learning_rate, batch_size, curve } = found?;
+        if let Some(curve) = curve {
+            curve.write(&folder)?;
+        }
+        let size = batch_size.iter().map(|(option, size)| (option.clone(), Tree::UInt(*size as u64)));
+        let rate = learning_rate.iter().map(|(option, rate)| (option.clone(), Tree::Float(*rate)));
+        let file = folder.join("config.yaml");
+        let text = header.to_owned() + &print_config(&tune::found(size.chain(rate)), schema, false);
+        fs_err::write(&file, text).map_err(Error::from)?;
+        Ok(Tuned { learning_rate, batch_size, config: file })
+    }
+
+    fn search(&self, trainer: &mut Trainer<M>, module: &M, (config, schema): (&Node, &Schema), device: &Device) -> Result<Found, Ended> {
+        let options: TuneConfig = options_of(config, tune::SECTION)?;
+        let (lr, size) = options.options(config, schema)?;
         let mut config = config.clone();
-        let mut values = Vec::new();
-        let mut found_size = None;
-        if let Some(option) = batch_size {
+        let mut found = Found { learning_rate: None, batch_size: None, curve: None };
+        if let Some(option) = size {
             let data = |size: usize| {
                 let config = tune::with_value(config.clone(), &option, Tree::UInt(size as u64));
                 self.build_data(&config, schema, device).map_err(Ended::into_error)
             };
             let size = Tuner::new(trainer).scale_batch_size(module, data, &options.scale_batch_size)?;
             config = tune::with_value(config, &option, Tree::UInt(size as u64));
-            values.push((option.clone(), Tree::UInt(size as u64)));
-            found_size = Some((option, size));
+            found.batch_size = Some((option, size));
         }
-        let mut found_rate = None;
-        let mut curve = None;
         if let Some(option) = lr {
             let data = self.build_data(&config, schema, device)?;
-            let found = Tuner::new(trainer).lr_find(module, data, &options.lr_find)?;
-            let rate = found.suggestion()?;
-            values.push((option.clone(), Tree::Float(rate)));
-            found_rate = Some((option, rate));
-            curve = Some(found);
+            let curve = Tuner::new(trainer).lr_find(module, data, &options.lr_find)?;
+            found.learning_rate = Some((option, curve.suggestion()?));
+            found.curve = Some(curve);
         }
-        let folder = new_folder(folder, tune::SECTION).map_err(stormfire_module::Error::from)?;
-        if let Some(curve) = curve {
-            curve.write(&folder)?;
-        }
-        let file = folder.join("config.yaml");
-        let text = header.to_owned() + &print_config(&tune::found(values), schema, false);
-        fs_err::write(&file, text).map_err(stormfire_module::Error::from)?;
-        Ok(Tuned { learning_rate: found_rate, batch_size: found_size, config: file })
+        Ok(found)
     }
+}
+
+/// The results of a search: options with their values, and the test of learning rates.
+struct Found {
+    learning_rate: Option<(String, f64)>,
+    batch_size: Option<(String, usize)>,
+    curve: Option<LrCurve>,
 }

@@ -1,6 +1,11 @@
 use super::*;
 use crate::{assign::Assignment, source::Origin};
 
+#[cfg(unix)]
+fn program(file: &std::path::Path) -> Program<'_> {
+    Program { file, selector: &[] }
+}
+
 fn line(options: &[(&str, &str)]) -> Line {
     let option = |(path, text): &(&str, &str)| Assignment {
         path: (*path).to_owned(),
@@ -37,11 +42,11 @@ fn each_run_is_a_process_with_a_folder() {
         given.jobs = Some(jobs);
         let plan = plan(&given, folder.path().into()).unwrap();
         // It ends with the number of the value as its exit code, and notes its folder.
-        let program = folder.path().join("program.sh");
+        let file = folder.path().join("program.sh");
         let script = "#!/bin/sh\nroot=${2#--trainer.default_root_dir=}\necho \"$1\" > \"$root/words\"\nexit ${1#--a=}\n";
-        fs_err::write(&program, script).unwrap();
-        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let (table, is_good) = plan.run(&program).unwrap();
+        fs_err::write(&file, script).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let (table, is_good) = plan.run(program(&file)).unwrap();
         assert!(!is_good);
         assert!(table.ends_with("job_0  a=0  good\njob_1  a=1  exit code 1\njob_2  a=2  exit code 2\n"), "{table}");
         let number = usize::from(jobs > 1);
@@ -64,7 +69,8 @@ fn a_dry_run_makes_no_folder() {
     let folder = tempfile::tempdir().unwrap();
     for jobs in [1, 2] {
         let given = Line { dry_run: true, jobs: Some(jobs), ..line(&[("a", "1,2")]) };
-        let (_, is_good) = plan(&given, folder.path().into()).unwrap().run(Path::new("/bin/true")).unwrap();
+        let (table, is_good) = plan(&given, folder.path().into()).unwrap().run(program("/bin/true".as_ref())).unwrap();
         assert!(is_good && fs_err::read_dir(folder.path()).unwrap().next().is_none());
+        assert!(table.starts_with(&format!("2 runs would be in {}/multirun_K\n", folder.path().display())), "{table}");
     }
 }

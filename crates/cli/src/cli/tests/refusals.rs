@@ -48,7 +48,9 @@ fn a_dry_run_refuses_what_a_run_refuses() {
     run(program_of(2), root, &["--model.inputs=2"]).unwrap();
     let checkpoint = walk(root).into_iter().find(|path| path.extension().is_some_and(|end| end == "ckpt")).unwrap();
     let checkpoint = format!("--ckpt-path={}", checkpoint.display());
-    let lines: [&[&str]; 8] = [
+    let lines: [&[&str]; 10] = [
+        &["trainer.callbacks=[{name: learning_rate_monitor}]", "trainer.loggers=[]"],
+        &["trainer.callbacks=[{name: learning_rate_monitor}]", "trainer.barebones=true"],
         &["trainer.callbacks=[{name: timer, limit: 5 parsecs}]"],
         &["trainer.callbacks=[{name: early_stopping, monitor: nothing}]"],
         &["trainer.callbacks=[{name: model_checkpoint}]", "trainer.enable_checkpointing=false"],

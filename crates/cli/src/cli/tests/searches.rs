@@ -10,7 +10,7 @@ use std::{
 
 use burn::data::dataset::InMemDataset;
 
-use super::{super::prepare::Ended, *};
+use super::*;
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

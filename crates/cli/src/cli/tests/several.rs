@@ -53,7 +53,7 @@ fn several_runs_are_refused_under_a_launcher() {
     for command in ["-m", "sweep"] {
         let words = [command, "model.lr=1,2"].map(str::to_owned);
         let told = stormfire_ranks::threads::run(2, |_| match program_of(1).execute("program", &words, Vec::new()) {
-            Err(prepare::Ended::Several(runs)) => runs.run(Path::new("program")),
+            Err(Ended::Several(runs)) => runs.run(Path::new("program")),
             other => Ok((other.is_ok().to_string(), true)),
         });
         let told: Vec<_> = told.into_iter().map(|told| told.map_err(|error| format!("{error:?}"))).collect();
@@ -71,12 +71,12 @@ fn several_runs_start_from_the_checkpoint_of_the_line() {
     let words = |command: &[&str]| in_folder(root.to_str().unwrap(), command).into_iter().map(str::to_owned).collect::<Vec<_>>();
     let test = words(&["-m", "test", "--ckpt-path=last", "model.lr=1,2"]);
     let error = match program_of(1).execute("program", &test, Vec::new()) {
-        Err(prepare::Ended::Usage(error)) => error.to_string(),
+        Err(Ended::Usage(error)) => error.to_string(),
         _ => panic!("there is no checkpoint yet"),
     };
     assert!(error.starts_with("--ckpt-path: there is no checkpoint in `"), "{error}");
     run(program_of(1), root, &[]).unwrap();
-    let Err(prepare::Ended::Several(runs)) = program_of(1).execute("program", &test, Vec::new()) else { panic!("one run") };
+    let Err(Ended::Several(runs)) = program_of(1).execute("program", &test, Vec::new()) else { panic!("one run") };
     let script = root.join("program.sh");
     fs_err::write(&script, "#!/bin/sh\nfor word; do case $word in --ckpt-path=*) test -f \"${word#--ckpt-path=}\" || exit 1; esac; done\n")
         .unwrap();
@@ -94,4 +94,46 @@ fn an_evaluation_without_its_checkpoint_is_refused() {
     }
     // A job that is started again has the same line each time.
     run(program_of(1), folder.path(), &["--ckpt-path=last"]).unwrap();
+}
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// `main` of a file with several programs reads them.
+#[cfg(unix)]
+#[test]
+fn the_words_that_select_a_program_come_first_in_its_processes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, words) = (folder.path(), folder.path().join("words"));
+    let script = root.join("program.sh");
+    fs_err::write(&script, format!("#!/bin/sh\necho \"$1 $2 $3\" >> '{}'\n", words.display())).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for (command, expected) in [(["-m", "test"], "examples line test\n"), (["sweep", "--quiet"], "examples line fit\n")] {
+        let line = strings(&in_folder(root.to_str().unwrap(), &[command[0], command[1], "model.lr=1,2"]));
+        let program = program_of(1).selected_by(["examples", "line"]);
+        let Err(Ended::Several(runs)) = program.execute("program", &line, Vec::new()) else { panic!("one run") };
+        // The script is not a trial of a sweep.
+        let _ = runs.run(&script);
+        assert!(read(&words).starts_with(expected), "{}", read(&words));
+        fs_err::remove_file(&words).unwrap();
+    }
+}
+
+#[test]
+fn a_selected_program_is_called_by_its_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = || program_of(1).selected_by(["line"]).version("1.2");
+    assert!(printed(program().try_run(&["--help"], &[])).contains("\nUsage: program line [fit|"));
+    run(program(), folder.path(), &[]).unwrap();
+    let config = read(folder.path().join("lightning_logs/version_0/config.yaml"));
+    assert!(config.starts_with("# program line --quiet ") && config.contains("\n# by program line 1.2, Stormfire "), "{config}");
+}
+
+#[test]
+fn the_help_says_what_the_batches_of_a_program_exclude() {
+    let (with, without) = (program_of(1).with_devices().with_precision(), program_of(1));
+    let (with, without) = (printed(with.try_run(&["--help"], &[])), printed(without.try_run(&["--help"], &[])));
+    assert!(with.contains("bf16-mixed") && !with.contains("Cli::with_"), "{with}");
+    assert!(!without.contains("bf16-mixed") && without.contains("`Cli::with_devices`"), "{without}");
 }
