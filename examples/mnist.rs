@@ -111,6 +111,7 @@ impl LightningModule for Mnist {
 fn main() -> Result<Stop> {
     Cli::new(|model: MnistConfig, device: &Device| Ok(Mnist::new(model, device)), |data: DataConfig| Ok(MnistData::new(data)))
         .about("Trains a small convolutional network on MNIST digits.")
+        .version(env!("CARGO_PKG_VERSION"))
         .alias("epochs", "trainer.max_epochs")
         .alias("lr", "model.lr")
         .alias("data", "data.folder")
