@@ -132,7 +132,7 @@ fn all_mistakes_are_named_at_once() {
 #[test]
 fn a_file_without_its_flag_is_explained() {
     let error = run(&["-c", "a.yaml", "b.json"], &[]).unwrap_err().to_string();
-    assert_eq!(error, "`b.json` is not an option with a value\n  help: `-c b.json` reads a file");
+    assert_eq!(error, "`b.json` is not an option with a value\n  help: `-c b.json` reads a file\na.yaml: the file does not exist");
     // Runs have no checkpoints.
     let error = run(&["last.ckpt"], &[]).unwrap_err().to_string();
     assert_eq!(error, "`last.ckpt` is not an option with a value\n  help: write `last.ckpt=VALUE` or `--last.ckpt VALUE`");
