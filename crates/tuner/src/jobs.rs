@@ -7,11 +7,11 @@ use std::{
 
 use stormfire_module::{Error, Result};
 
-/// The most threads. More processes at a time than this are of no use on one machine, and each thread has memory.
-const MOST: usize = 256;
+/// The most jobs at a time. More processes than this are of no use on one machine, and each thread has memory.
+pub const MOST_JOBS: usize = 256;
 
-/// Does jobs on `threads` threads, at most 256, until `next` has none. After the first error no thread starts another
-/// job.
+/// Does jobs on `threads` threads, at most [`MOST_JOBS`], until `next` has none. After the first error no thread starts
+/// another job.
 ///
 /// # Errors
 /// The first error of `next` or `work`, if a thread panics, or if the system starts no further thread.
@@ -33,7 +33,7 @@ pub fn work_off<J>(threads: usize, next: impl Fn() -> Result<Option<J>> + Sync, 
     thread::scope(|scope| {
         let mut workers = Vec::new();
         let mut outcome = Ok(());
-        for _ in 0..threads.clamp(1, MOST) {
+        for _ in 0..threads.clamp(1, MOST_JOBS) {
             match thread::Builder::new().spawn_scoped(scope, noted) {
                 Ok(worker) => workers.push(worker),
                 Err(error) => {

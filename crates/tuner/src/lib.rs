@@ -19,6 +19,6 @@ pub use tuner::Tuner;
 
 /// The parts of a sweep that the command line needs. The crate `stormfire` does not export it.
 pub mod for_cli {
-    pub use crate::jobs::work_off;
-    pub use crate::sweep::{ProcessEnd, TrialTask, run_in_processes};
+    pub use crate::jobs::{MOST_JOBS, work_off};
+    pub use crate::sweep::{ProcessEnd, TrialTask, check_sweep, run_in_processes};
 }

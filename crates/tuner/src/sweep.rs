@@ -30,7 +30,7 @@ use course::Course;
 use search::Search;
 use trial::Task;
 
-pub use processes::{ProcessEnd, TrialTask, run_in_processes};
+pub use processes::{ProcessEnd, TrialTask, check_sweep, run_in_processes};
 pub use pruner::Pruner;
 pub use record::{TrialRecord, TrialState};
 pub use result::SweepResult;

@@ -29,14 +29,30 @@ pub(super) struct Started {
     pub(super) is_continued: bool,
 }
 
+/// The number of trials of a sweep with valid options.
+fn trials(sweep: &Sweep) -> Result<usize> {
+    sweep.check()?;
+    sweep.search.trials(&sweep.space)
+}
+
+fn header(sweep: &Sweep) -> Header {
+    let Sweep { space, search, seed, monitor, mode, .. } = sweep;
+    Header { space: space.clone(), search: search.name().to_owned(), seed: *seed, monitor: monitor.clone(), mode: *mode }
+}
+
 impl<'a> Course<'a> {
     /// Opens the folder.
     pub(super) fn open(sweep: &'a Sweep) -> Result<Self> {
-        sweep.check()?;
-        let trials = sweep.search.trials(&sweep.space)?;
-        let (space, search, monitor) = (sweep.space.clone(), sweep.search.name().to_owned(), sweep.monitor.clone());
-        let journal = Journal::open(&sweep.folder, &Header { space, search, seed: sweep.seed, monitor, mode: sweep.mode })?;
+        let trials = trials(sweep)?;
+        let journal = Journal::open(&sweep.folder, &header(sweep))?;
         Ok(Self { sweep, journal, trials, next: 0, failures: 0, is_over: false })
+    }
+
+    /// Does the checks of [`open`](Self::open), and writes nothing. Returns the number of trials.
+    pub(super) fn check(sweep: &Sweep) -> Result<usize> {
+        let trials = trials(sweep)?;
+        Journal::check(&sweep.folder, &header(sweep))?;
+        Ok(trials)
     }
 
     pub(super) fn journal(&self) -> &Journal {
@@ -72,7 +88,7 @@ impl<'a> Course<'a> {
         if self.failures >= self.sweep.max_failures {
             let reason = format!("{} trials in a row have failed, the last one with: {error}", self.failures);
             self.is_over = true;
-            return Err(Error::config("Sweep", reason, "correct the objective, or raise `Sweep::max_failures`"));
+            return Err(Error::config("Sweep", reason, "correct what fails, or raise `max_failures`"));
         }
         Ok(())
     }

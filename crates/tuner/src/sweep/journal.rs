@@ -43,15 +43,21 @@ impl Journal {
             Error::config("Sweep::folder", reason, "wait for its end, or choose another folder")
         })?;
         remove_leftovers(&folder);
-        match read::<Header>(&folder.join(HEADER))? {
-            None => write(&folder.join(HEADER), header)?,
-            Some(known) => known.compare(header, &folder)?,
+        if !Self::check(&folder, header)? {
+            write(&folder.join(HEADER), header)?;
         }
         let records = read_records(&folder)?;
         if !records.is_empty() {
             tracing::info!("the sweep continues in `{}`, which has {} trials", folder.display(), records.len());
         }
         Ok(Self { folder, records, _hold: hold })
+    }
+
+    /// Whether the folder has a sweep. Refuses another one than this.
+    pub(super) fn check(folder: &Path, header: &Header) -> Result<bool> {
+        let known = read::<Header>(&folder.join(HEADER))?;
+        known.as_ref().map_or(Ok(()), |known| known.compare(header, folder))?;
+        Ok(known.is_some())
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -113,7 +119,7 @@ fn record_file(folder: &Path, number: usize) -> PathBuf {
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let bytes = match std::fs::read(path) {
+    let bytes = match fs_err::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),

@@ -48,6 +48,14 @@ pub enum ProcessEnd {
     Bad(String),
 }
 
+/// Checks the options of a sweep, and that its folder has no other sweep. Writes nothing. Returns the number of trials.
+///
+/// # Errors
+/// As [`Sweep::run`] before its first trial, except for a folder that another process uses.
+pub fn check_sweep(sweep: &Sweep) -> Result<usize> {
+    Course::check(sweep)
+}
+
 /// Runs the trials of a sweep that are left, `jobs` of them at a time. `run` runs a process for a trial, which calls
 /// [`TrialTask::fit`], and returns after its end.
 ///

@@ -11,6 +11,9 @@ use super::{
     space::{Dimension, Space, Values},
 };
 
+/// The most trials of a grid. Each has a file.
+const MOST: usize = 1_000_000;
+
 /// Trials without a model of the scores.
 const RANDOM_TRIALS: usize = 10;
 
@@ -42,8 +45,8 @@ impl Search {
                     let reason = format!("`{}` has no finite number of values", dimension.name);
                     Error::config("Sweep::grid", reason, "list its values with `Space::choice`")
                 })?;
-                let large = || Error::config("Sweep::grid", "the grid is too large", "use `Sweep::random`");
-                product.checked_mul(count).ok_or_else(large)
+                let large = || Error::config("Sweep::grid", format!("it has more than {MOST} trials"), "use `Sweep::random`");
+                product.checked_mul(count).filter(|trials| *trials <= MOST).ok_or_else(large)
             }),
         }
     }
@@ -102,6 +105,10 @@ mod tests {
         assert!((1..6).all(|number| !all[..number].contains(&all[number])));
         let error = Search::Grid.trials(&super::tests::space()).unwrap_err();
         assert!(error.to_string().contains("`lr` has no finite number of values"), "{error}");
+        for large in [Space::new().int("n", 0, i64::MAX - 1), Space::new().int("n", 1, 1001).int("m", 1, 1000)] {
+            let error = Search::Grid.trials(&large).unwrap_err();
+            assert_eq!(error.to_string(), "`Sweep::grid`: it has more than 1000000 trials");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use stormfire_trainer::Trainer;
 use crate::{Batch, Line, alone, line_data, mse};
 use stormfire_tuner::{
     Pruner, Space, Sweep, SweepResult, Trial, TrialState,
-    for_cli::{ProcessEnd, TrialTask, run_in_processes},
+    for_cli::{ProcessEnd, TrialTask, check_sweep, run_in_processes},
 };
 
 /// A line with its own learning rate.
@@ -193,6 +193,21 @@ fn an_interrupt_ends_the_sweep_and_a_later_start_continues() {
     assert!(error.to_string().contains("has a sweep with another seed"), "{error}");
     let inside = sweep().run(|_| panic!("it is complete")).unwrap();
     assert_eq!(inside.trials().len(), 6);
+}
+
+#[test]
+fn a_check_of_a_sweep_writes_nothing() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let sweep = |values: &[f64]| rates(&folder.path().join("sweep"), values);
+    assert_eq!(check_sweep(&sweep(&[0.1, 0.2])).unwrap(), 2);
+    assert!(!folder.path().join("sweep").exists());
+    sweep(&[0.1, 0.2]).run(|_| Ok(1.0)).unwrap();
+    assert_eq!(check_sweep(&sweep(&[0.1, 0.2])).unwrap(), 2);
+    let error = check_sweep(&sweep(&[0.1])).unwrap_err().to_string();
+    assert!(error.contains("has a sweep with another space"), "{error}");
+    let error = check_sweep(&sweep(&[0.1, 0.2]).pruner(Pruner::asha_with(1, 1))).unwrap_err().to_string();
+    assert!(error.starts_with("`Pruner::asha_with`"), "{error}");
 }
 
 #[test]
