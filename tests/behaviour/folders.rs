@@ -8,9 +8,12 @@ use std::{
     },
 };
 
-use stormfire::prelude::*;
+use stormfire::{loggers::RunDir, prelude::*};
 
-use crate::support::{Line, line_data, quiet};
+use crate::{
+    support::{Line, line_data, quiet},
+    told::told,
+};
 
 /// Each way to set the folder of files, with the name of its option.
 fn ways(folder: &Path) -> Vec<(&'static str, Trainer<Line>)> {
@@ -57,4 +60,15 @@ fn a_folder_whose_name_is_not_utf8_is_refused() {
     use std::os::unix::ffi::OsStrExt as _;
     let folder = tempfile::tempdir().unwrap();
     refused(&folder.path().join(std::ffi::OsStr::from_bytes(b"a\xff")), "is not valid UTF-8");
+}
+
+#[test]
+fn files_that_a_run_expects_in_its_log_folder_are_not_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("trial_0")).unwrap();
+    std::fs::write(folder.path().join("trial_0/config.yaml"), "").unwrap();
+    let run = || RunDir::new(folder.path()).with_name("").with_version("trial_0");
+    let said = |run: &RunDir| told(|| assert!(run.log_dir().unwrap().ends_with("trial_0")));
+    assert_eq!(said(&run()), ["WARN the log folder exists and is not empty; new files join the old ones"]);
+    assert_eq!(said(&run().with_other_files()), Vec::<String>::new());
 }

@@ -75,6 +75,8 @@ struct Inner {
     wanted: Option<String>,
     /// The requested version exists already: a version next to it is created.
     is_another: bool,
+    /// Other files may be in the folder of the requested version.
+    is_shared: bool,
     resolving: Mutex<()>,
     resolved: OnceLock<Resolved>,
 }
@@ -112,12 +114,13 @@ impl RunDir {
         let url = if on_disk.is_some() { None } else { Some(save_dir) };
         let (upload_every, name) = (UPLOAD_EVERY, DEFAULT_NAME.to_owned());
         let (resolving, resolved) = (Mutex::new(()), OnceLock::new());
-        Inner { save_dir: local, url, upload_every, name, wanted: None, is_another: false, resolving, resolved }.into()
+        let (is_another, is_shared) = (false, false);
+        Inner { save_dir: local, url, upload_every, name, wanted: None, is_another, is_shared, resolving, resolved }.into()
     }
 
     /// The same settings, without a folder yet.
     fn settings(&self) -> Inner {
-        let Inner { save_dir, url, upload_every, name, wanted, is_another, .. } = &*self.inner;
+        let Inner { save_dir, url, upload_every, name, wanted, is_another, is_shared, .. } = &*self.inner;
         Inner {
             save_dir: save_dir.clone(),
             url: url.clone(),
@@ -125,6 +128,7 @@ impl RunDir {
             name: name.clone(),
             wanted: wanted.clone(),
             is_another: *is_another,
+            is_shared: *is_shared,
             resolving: Mutex::new(()),
             resolved: OnceLock::new(),
         }
@@ -143,6 +147,12 @@ impl RunDir {
     /// process uses the folder, another warning is logged, where the system can detect it.
     pub fn with_version(self, version: impl Into<String>) -> Self {
         Inner { wanted: Some(fitted(version.into())), ..self.settings() }.into()
+    }
+
+    /// Expects other files of the run in the folder of a custom version, such as its configuration. No warning is
+    /// logged for them. The result is a separate run.
+    pub fn with_other_files(self) -> Self {
+        Inner { is_shared: true, ..self.settings() }.into()
     }
 
     /// As [`RunDir::with_version`] with `version_<number>`.
@@ -331,14 +341,17 @@ impl RunDir {
         Ok(short(self.version()?))
     }
 
-    /// Checks that name and version stay below the `save_dir`.
-    fn check(&self) -> Result<()> {
+    /// Checks that name and version stay below the `save_dir`, as the first use of the folder does.
+    ///
+    /// # Errors
+    /// [`Error::Outside`](crate::Error::Outside) otherwise.
+    pub fn check(&self) -> Result<()> {
         inside("name", &self.inner.name)?;
         self.inner.wanted.as_ref().map_or(Ok(()), |version| inside("version", version))
     }
 
     fn resolve(&self) -> Result<&Resolved> {
-        let Inner { wanted, is_another, resolving, resolved, .. } = &*self.inner;
+        let Inner { wanted, is_another, is_shared, resolving, resolved, .. } = &*self.inner;
         let _only_one = resolving.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(resolved) = resolved.get() {
             return Ok(resolved);
@@ -349,7 +362,7 @@ impl RunDir {
         let taken = taken.iter().filter(|entry| entry.is_folder).filter_map(|entry| version::number_of(entry.path.file_name()?)).max();
         let Made { version, log_dir, hold } = match wanted {
             Some(wanted) if *is_another => version::reserve_beside(&root, wanted)?,
-            Some(wanted) => version::reuse(&root, wanted)?,
+            Some(wanted) => version::reuse(&root, wanted, *is_shared)?,
             None => version::reserve(&root, taken.map_or(0, |taken| taken + 1))?,
         };
         let mirror = match url {

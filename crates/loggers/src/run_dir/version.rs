@@ -33,11 +33,11 @@ pub(super) struct Made {
     pub(super) hold: Option<Hold>,
 }
 
-/// Uses the folder of a version given by the user.
-pub(super) fn reuse(root: &Path, version: &str) -> Result<Made> {
+/// Uses the folder of a version given by the user. `is_shared`: other files are expected in it.
+pub(super) fn reuse(root: &Path, version: &str, is_shared: bool) -> Result<Made> {
     let log_dir = folder_of(root, version);
     fs_err::create_dir_all(&log_dir)?;
-    if fs_err::read_dir(&log_dir)?.next().is_some() {
+    if !is_shared && fs_err::read_dir(&log_dir)?.next().is_some() {
         tracing::warn!(folder = %log_dir.display(), "the log folder exists and is not empty; new files join the old ones");
     }
     let hold = hold(&log_dir);

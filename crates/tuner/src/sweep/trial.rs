@@ -126,7 +126,7 @@ impl TrialRun<'_> {
         judge: Judge,
     ) -> Result<(Trainer<M>, Fit<M>, Seen)> {
         let version = version(self.number);
-        let run = RunDir::new(self.root).with_name("").with_version(&version);
+        let run = RunDir::new(self.root).with_name("").with_version(&version).with_other_files();
         let mut trainer = trainer.in_folder(&self.root.join(&version), &run).callback(judge);
         if self.resumes {
             trainer = trainer.ckpt_path("last");
