@@ -27,6 +27,17 @@ pub enum PruningAmount {
     Count(usize),
 }
 
+impl PruningAmount {
+    fn check(self) -> Result<()> {
+        match self {
+            Self::Share(share) if !(0.0..=1.0).contains(&share) => {
+                Err(Error::config("ModelPruning", format!("{share} is not a share from 0 to 1"), "give a number of weights as an integer"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl From<f64> for PruningAmount {
     fn from(share: f64) -> Self {
         Self::Share(share)
@@ -175,7 +186,7 @@ impl ModelPruning {
     fn prune<M: LightningModule>(&mut self, module: &mut M, amount: PruningAmount) -> Result<()> {
         let chosen = chosen(module, self.chooses.as_deref());
         if chosen.is_empty() {
-            let hint = "choose parameters that are trained with `ModelPruning::parameters`, by the paths that `ModelSummary` shows";
+            let hint = "choose trained parameters with `parameters`, by the paths in the summary of the module";
             return Err(Error::config("ModelPruning", "no weight is chosen", hint));
         }
         let mut tensors = Tensors::new();
@@ -252,11 +263,15 @@ impl<M: LightningModule> Callback<M> for ModelPruning {
     }
 
     fn setup(&mut self, _ctx: &mut Context<'_>, module: &mut M, stage: Stage) -> Result<()> {
-        if stage == Stage::Fit && weights::checkpoints_gradients(module) {
+        if stage != Stage::Fit {
+            return Ok(());
+        }
+        if weights::checkpoints_gradients(module) {
             let hint = "leave out one of them";
             return Err(Error::config("ModelPruning", "the module uses gradient checkpointing, which a changed weight would lose", hint));
         }
-        Ok(())
+        // With a schedule, each of its amounts is checked at its epoch.
+        if self.schedule.is_none() { self.amount.check() } else { Ok(()) }
     }
 
     fn on_fit_start(&mut self, _ctx: &mut Context<'_>, module: &mut M) -> Result<()> {

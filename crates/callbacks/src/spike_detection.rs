@@ -17,7 +17,10 @@ use stormfire_module::{
     state::{self, Saved},
 };
 use stormfire_store::{is_url, replacement::Replacement};
-use stormfire_values::Mode;
+use stormfire_values::{
+    Mode,
+    text::{Misread, TextError},
+};
 
 use self::{
     spike_rule::{History, Rule},
@@ -69,6 +72,7 @@ pub struct SpikeDetection {
     id: Option<String>,
     action: SpikeAction,
     rule: Rule,
+    misread: Misread,
     history: History,
     steps: Steps,
     restored: bool,
@@ -79,9 +83,9 @@ const LIST: &str = "spikes.json";
 
 impl SpikeDetection {
     /// Detects spikes by the default rule.
-    pub fn new(action: SpikeAction) -> Self {
+    pub fn new(action: impl Into<SpikeAction>) -> Self {
         let (history, steps) = (History::default(), Steps::default());
-        Self { id: None, action, rule: Rule::default(), history, steps, restored: false }
+        Self { id: None, action: action.into(), rule: Rule::default(), misread: Misread::default(), history, steps, restored: false }
     }
 
     /// A name for its state in checkpoints and for `Trainer::get_named`. Only needed for a second one in a Trainer.
@@ -120,9 +124,9 @@ impl SpikeDetection {
         self
     }
 
-    /// Whether the loss is to fall or to rise. Default: [`Mode::Min`].
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.rule.mode = mode;
+    /// Whether the loss is to fall or to rise: a [`Mode`], or `"max"`. Default: [`Mode::Min`].
+    pub fn mode(mut self, mode: impl TryInto<Mode, Error: Into<TextError>>) -> Self {
+        self.misread.set("SpikeDetection::mode", &mut self.rule.mode, mode);
         self
     }
 
@@ -240,6 +244,7 @@ impl<M: LightningModule> Callback<M> for SpikeDetection {
     }
 
     fn on_fit_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.misread.check()?;
         self.rule.check()?;
         if !std::mem::take(&mut self.restored) {
             (self.history, self.steps) = (History::default(), Steps::default());

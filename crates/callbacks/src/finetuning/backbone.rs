@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use stormfire_module::{
-    Callback, Context, LightningModule, Result, Stage,
+    Callback, Context, Error, LightningModule, Result, Stage,
     state::{self, Saved},
 };
 use stormfire_optim::{Patterns, RateOf};
@@ -113,7 +113,10 @@ impl<M: LightningModule> Callback<M> for BackboneFinetuning {
             self.now = Rate::default();
             self.inner.stages = vec![(self.epoch, self.part.clone())];
         }
-        self.inner.setup(ctx, module, stage)
+        self.inner.setup(ctx, module, stage).map_err(|error| match error {
+            Error::Config(refused) => Error::config("BackboneFinetuning::new", refused.reason, refused.hint),
+            other => other,
+        })
     }
 
     fn on_fit_start(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {

@@ -89,7 +89,7 @@ fn the_backbone_is_unfrozen_with_lightnings_rates() {
 #[test]
 fn mistakes_are_refused_by_name() {
     let error = |mut callback: BackboneFinetuning| text(&Bench::new().start(&mut callback).unwrap_err());
-    insta::assert_snapshot!(error(BackboneFinetuning::new("layr")), @"`freeze`: `layr` matches no parameter | hint: similar names are `layer`, `layer.bias`, `layer.weight`");
+    insta::assert_snapshot!(error(BackboneFinetuning::new("layr")), @"`BackboneFinetuning::new`: `layr` matches no parameter | hint: similar names are `layer`, `layer.bias`, `layer.weight`");
     insta::assert_snapshot!(error(BackboneFinetuning::new("layer").initial_ratio(-1.0)), @"`BackboneFinetuning::initial_ratio`: -1 is not a number of at least 0 | hint: use 0.1, for example");
     assert_eq!(state_of(&BackboneFinetuning::new("layer")), serde_json::json!({"rate": null}));
 }

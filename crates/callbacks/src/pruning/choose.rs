@@ -56,10 +56,8 @@ fn smallest<K>(mut scores: Vec<(K, f64)>, amount: PruningAmount, of: &str) -> Re
 }
 
 fn number(amount: PruningAmount, left: usize, of: &str) -> Result<usize> {
+    amount.check()?;
     match amount {
-        PruningAmount::Share(share) if !(0.0..=1.0).contains(&share) => {
-            Err(Error::config("ModelPruning", format!("{share} is not a share from 0 to 1"), "give a number of weights as an integer"))
-        }
         PruningAmount::Share(share) => Ok((share * left as f64).round_ties_even() as usize),
         PruningAmount::Count(count) if count > left => {
             let reason = format!("{count} are to be pruned of {of}, and {left} are left");
@@ -85,7 +83,7 @@ impl Layer {
     fn slices(&self, dim: usize, norm: PruningNorm) -> Result<Vec<(usize, f64)>> {
         let Some(&count) = self.shape.get(dim) else {
             let reason = format!("`{}` has {} dimensions, and slices of dimension {dim} are to be pruned", self.path, self.shape.len());
-            return Err(Error::config("ModelPruning", reason, "choose parameters that have it with `ModelPruning::parameters`"));
+            return Err(Error::config("ModelPruning", reason, "choose parameters that have it with `parameters`"));
         };
         let (mut norms, mut is_kept) = (vec![0.0_f64; count], vec![false; count]);
         for (index, (&weight, &keeps)) in self.weights.iter().zip(&self.keeps).enumerate() {

@@ -26,12 +26,11 @@ impl Default for Rule {
 impl Rule {
     pub(super) fn check(&self) -> Result<()> {
         if self.window == 0 {
-            return Err(Error::config("SpikeDetection", "a mean needs a window of at least 1", "leave it at 10"));
+            return Err(Error::config("SpikeDetection::window", "a mean needs a window of at least 1", "leave it at 10"));
         }
-        for (option, value) in [("rtol", self.rtol), ("atol", self.atol)] {
-            if value.is_some_and(|value| !(value.is_finite() && value >= 0.0)) {
-                let reason = format!("`{option}` is {}, not a number from 0 on", value.unwrap_or_default());
-                return Err(Error::config("SpikeDetection", reason, "leave it out, or give another one"));
+        for (option, value) in [("SpikeDetection::rtol", self.rtol), ("SpikeDetection::atol", self.atol)] {
+            if let Some(value) = value.filter(|value| !(value.is_finite() && *value >= 0.0)) {
+                return Err(Error::config(option, format!("{value} is not a number from 0 on"), "leave it out, or give another one"));
             }
         }
         Ok(())

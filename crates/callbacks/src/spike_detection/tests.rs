@@ -124,9 +124,9 @@ fn a_resumed_detection_continues_with_steps_that_are_not_read_yet() {
 #[test]
 fn wrong_options_are_named() {
     for (detection, what) in [
-        (SpikeDetection::new(SpikeAction::Warn).window(0), "window of at least 1"),
-        (SpikeDetection::new(SpikeAction::Warn).rtol(-1.0), "`rtol` is -1"),
-        (SpikeDetection::new(SpikeAction::Warn).atol(f64::NAN), "`atol` is NaN"),
+        (SpikeDetection::new(SpikeAction::Warn).window(0), "`SpikeDetection::window`: a mean needs a window of at least 1"),
+        (SpikeDetection::new(SpikeAction::Warn).rtol(-1.0), "`SpikeDetection::rtol`: -1 is not a number"),
+        (SpikeDetection::new(SpikeAction::Warn).atol(f64::NAN), "`SpikeDetection::atol`: NaN is not a number"),
     ] {
         let (mut bench, mut detection) = (Bench::new(), detection);
         let error = text(&bench.start(&mut detection).unwrap_err());
