@@ -68,7 +68,7 @@ fn a_fraction_of_data_without_a_known_length_is_refused() {
     ");
     assert_snapshot!(error_text(quiet().val_check_interval(Every::Fraction(0.5)).fit(Line::new(), endless())), @"
     `val_check_interval`: the training data does not know its length, so a fraction of an epoch is unknown
-      hint: use `Every::Batches(n)`, `Every::Steps(n)` or `Every::Time(..)`
+      hint: use batches, steps or a time: `200 batches`, `50 steps`, `10 minutes`
     ");
 }
 
@@ -78,17 +78,17 @@ fn a_period_that_is_never_or_always_due_is_refused() {
         [Every::Fraction(2.0), Every::Fraction(0.0), Every::Batches(0), Every::Steps(0), Every::Epochs(0), Every::Time(Duration::ZERO)];
     assert_snapshot!(all_refused(periods.map(|every| quiet().val_check_interval(every))), @"
     `val_check_interval`: the fraction of an epoch must be in (0, 1], not 2
-      hint: use `Every::Epochs(1)`, or `limit_val_batches(0)` for no validation
+      hint: use `1 epoch`, or 0 as `limit_val_batches` for no validation
     `val_check_interval`: the fraction of an epoch must be in (0, 1], not 0
-      hint: use `Every::Epochs(1)`, or `limit_val_batches(0)` for no validation
+      hint: use `1 epoch`, or 0 as `limit_val_batches` for no validation
     `val_check_interval`: the number must be at least 1
-      hint: use `Every::Epochs(1)`, or `limit_val_batches(0)` for no validation
+      hint: use `1 epoch`, or 0 as `limit_val_batches` for no validation
     `val_check_interval`: the number must be at least 1
-      hint: use `Every::Epochs(1)`, or `limit_val_batches(0)` for no validation
+      hint: use `1 epoch`, or 0 as `limit_val_batches` for no validation
     `val_check_interval`: the number must be at least 1
-      hint: use `Every::Epochs(1)`, or `limit_val_batches(0)` for no validation
+      hint: use `1 epoch`, or 0 as `limit_val_batches` for no validation
     `val_check_interval`: the time must be longer than zero
-      hint: use `Every::Epochs(1)`, or `limit_val_batches(0)` for no validation
+      hint: use `1 epoch`, or 0 as `limit_val_batches` for no validation
     ");
 }
 
@@ -212,9 +212,9 @@ fn callbacks_with_wrong_options_are_refused() {
     ];
     assert_snapshot!(all_refused(trainers), @"
     `ModelCheckpoint::save_top_k`: the best 3 cannot be selected without a metric (in `setup` of `ModelCheckpoint`)
-      hint: name it with `monitor(..)`, or use `SaveTopK::All`, 1 (the newest) or 0 (none)
+      hint: name it with `monitor`, or keep all, 1 (the newest) or 0 (none)
     `ModelCheckpoint::every`: the number must be at least 1 (`0 epochs`) (in `setup` of `ModelCheckpoint`)
-      hint: use `Every::Epochs(1)`, for example
+      hint: use `1 epoch`, for example
     `EarlyStopping::stopping_threshold`: NaN cannot be compared with a metric (in `setup` of `EarlyStopping`)
       hint: leave it out, or give a number
     ");

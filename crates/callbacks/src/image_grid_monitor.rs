@@ -163,10 +163,10 @@ impl<M: LightningModule> Callback<M> for ImageGridMonitor<M> {
 
     fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
         if self.every == 0 {
-            return Err(Error::config("every_n_validations", "the number must be at least 1", "give `ImageGridMonitor` 1 or more"));
+            return Err(Error::config("ImageGridMonitor::every_n_validations", "the number must be at least 1", "use 1 or more"));
         }
         if self.columns == 0 {
-            return Err(Error::config("columns", "a row needs an image", "give `ImageGridMonitor` 1 or more"));
+            return Err(Error::config("ImageGridMonitor::columns", "a row needs an image", "use 1 or more"));
         }
         if matches!(stage, Stage::Fit | Stage::Validate) { needs_logger("ImageGridMonitor", ctx) } else { Ok(()) }
     }
@@ -252,6 +252,6 @@ mod tests {
     fn a_grid_without_columns_is_refused() {
         let (mut bench, _logger) = Bench::new().with_logger();
         let error = bench.start(&mut monitor().columns(0)).unwrap_err();
-        assert_eq!(text(&error), "`columns`: a row needs an image | hint: give `ImageGridMonitor` 1 or more");
+        assert_eq!(text(&error), "`ImageGridMonitor::columns`: a row needs an image | hint: use 1 or more");
     }
 }

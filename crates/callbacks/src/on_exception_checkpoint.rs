@@ -82,7 +82,7 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
         (self.path, self.has_failed) = (None, false);
         if Path::new(&self.filename).file_name() != Some(self.filename.as_ref()) {
             let reason = format!("`{}` is not a file name", self.filename);
-            return Err(Error::config("OnExceptionCheckpoint::filename", reason, "choose the folder with `OnExceptionCheckpoint::new`"));
+            return Err(Error::config("OnExceptionCheckpoint::filename", reason, "choose the folder with `dirpath`"));
         }
         let folder = folder(OPTION, &self.dirpath)?;
         if !ctx.run().fast_dev_run {
@@ -200,9 +200,8 @@ mod tests {
     fn a_name_that_leaves_the_folder_is_refused() {
         for wrong in ["", "../x", "a/b", ".."] {
             let error = Bench::new().setup(&mut OnExceptionCheckpoint::new("x").filename(wrong)).unwrap_err();
-            let expected = format!(
-                "`OnExceptionCheckpoint::filename`: `{wrong}` is not a file name | hint: choose the folder with `OnExceptionCheckpoint::new`"
-            );
+            let expected =
+                format!("`OnExceptionCheckpoint::filename`: `{wrong}` is not a file name | hint: choose the folder with `dirpath`");
             assert_eq!(text(&error), expected);
         }
     }

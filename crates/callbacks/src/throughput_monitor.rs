@@ -125,7 +125,8 @@ impl ThroughputMonitor {
 
     fn check(&self, ctx: &mut Context<'_>) -> Result<()> {
         if self.window_size < 2 {
-            return Err(Error::config("window_size", format!("a rate needs 2 batches, not {}", self.window_size), "leave it at 100"));
+            let reason = format!("a rate needs 2 batches, not {}", self.window_size);
+            return Err(Error::config("ThroughputMonitor::window_size", reason, "leave it at 100"));
         }
         needs_logger("ThroughputMonitor", ctx)
     }
@@ -136,7 +137,7 @@ impl ThroughputMonitor {
             let asked = count.as_ref().map(|count| count(batch).ok_or_else(|| wrong_batch::<B>(option)));
             asked.transpose()
         };
-        Ok((ask("batch_size_fn", &self.batch_size)?.or(known), ask("length_fn", &self.length)?))
+        Ok((ask("ThroughputMonitor::batch_size_fn", &self.batch_size)?.or(known), ask("ThroughputMonitor::length_fn", &self.length)?))
     }
 
     fn metrics(&self, stage: RunningStage) -> Metrics {

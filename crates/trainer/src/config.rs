@@ -78,7 +78,7 @@ impl TrainerConfig {
             _ => {}
         }
         self.val_check_interval.check().map_err(|reason| {
-            Error::config("val_check_interval", reason, "use `Every::Epochs(1)`, or `limit_val_batches(0)` for no validation")
+            Error::config("val_check_interval", reason, "use `1 epoch`, or 0 as `limit_val_batches` for no validation")
         })?;
         if self.accumulate_grad_batches == 0 {
             return Err(Error::config("accumulate_grad_batches", "a step needs at least one batch", "use 1 or more"));

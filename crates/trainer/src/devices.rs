@@ -98,7 +98,7 @@ impl Devices {
             Self::Count(count) if is_cpu || count.get() == 1 => Ok(count.get()),
             Self::Count(count) => {
                 let reason = format!("{count} devices, but a run on `{}` uses one", describe(device));
-                Err(Error::config("devices", reason, "use `devices(1)`; several threads share a batch on the CPU only"))
+                Err(Error::config("devices", reason, "use 1; several threads share a batch on the CPU only"))
             }
         }
     }

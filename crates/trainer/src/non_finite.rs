@@ -55,7 +55,7 @@ pub enum NonFinite {
 impl NonFinite {
     pub(crate) fn check(self) -> Result<()> {
         if self == (NonFinite::Skip { max_in_a_row: 0 }) {
-            return Err(Error::config("on_non_finite", "skipping 0 steps in a row skips nothing", "use `NonFinite::Error`, or 1 or more"));
+            return Err(Error::config("on_non_finite", "skipping 0 steps in a row skips nothing", "use `error`, or 1 or more"));
         }
         Ok(())
     }

@@ -413,7 +413,7 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
         return Err(Error::config(
             "val_check_interval",
             "the training data does not know its length, so a fraction of an epoch is unknown",
-            "use `Every::Batches(n)`, `Every::Steps(n)` or `Every::Time(..)`",
+            "use batches, steps or a time: `200 batches`, `50 steps`, `10 minutes`",
         ));
     }
     let sanity = |n: Option<usize>| config.num_sanity_val_steps.map_or(n, |steps| Some(n.map_or(steps, |n| n.min(steps))));

@@ -138,19 +138,19 @@ impl LrFind {
         self.misread.check()?;
         if !(self.min_lr > 0.0 && self.max_lr.is_finite() && self.min_lr < self.max_lr) {
             let reason = format!("{} to {} is not a range of positive rates", self.min_lr, self.max_lr);
-            return Err(Error::config("LrFind::min_lr", reason, "use `min_lr(1e-8).max_lr(1.0)`, for example"));
+            return Err(Error::config("LrFind::min_lr", reason, "use a `min_lr` above 0 and below `max_lr`, such as 1e-8 and 1"));
         }
         if self.num_training < self.skip.0 + self.skip.1 + 2 {
             let reason = format!(
                 "{} steps are too few: suggestions ignore the first {} and the last {}, and need 2",
                 self.num_training, self.skip.0, self.skip.1
             );
-            return Err(Error::config("LrFind::num_training", reason, "take 100, or ignore fewer points with `LrFind::skip`"));
+            return Err(Error::config("LrFind::num_training", reason, "take 100, or ignore fewer points with `skip`"));
         }
         match self.early_stop_threshold {
             Some(multiple) if !(multiple.is_finite() && multiple >= 1.0) => {
                 let reason = format!("{multiple} is not a number of at least 1");
-                Err(Error::config("LrFind::early_stop_threshold", reason, "use 4, or `None`"))
+                Err(Error::config("LrFind::early_stop_threshold", reason, "use 4, or no threshold"))
             }
             _ => Ok(()),
         }

@@ -72,7 +72,7 @@ fn an_error_of_the_image_function_ends_the_run() {
     assert_snapshot!(error_text(error), @"invalid image: a tensor of shape [1, 2, 1, 1]: found 2 channels, expected 1, 3 or 4 channels in `[channels, height, width]`; for channels last use `Layout::ChannelsLast` (in `on_validation_batch_start` of `ImageGridMonitor`, epoch 0, batch 0)");
     let none = with(ImageGridMonitor::new("line", |_: &Descent, batch: &Batch| bright(batch)).every_n_validations(0), &MemoryLogger::new());
     assert_snapshot!(error_text(none.max_epochs(1).fit(Descent::new(), (line_data(2, 1), line_data(2, 2)))), @"
-    `every_n_validations`: the number must be at least 1 (in `setup` of `ImageGridMonitor`)
-      hint: give `ImageGridMonitor` 1 or more
+    `ImageGridMonitor::every_n_validations`: the number must be at least 1 (in `setup` of `ImageGridMonitor`)
+      hint: use 1 or more
     ");
 }

@@ -19,13 +19,13 @@ impl ModelCheckpoint {
     /// Checks the options and returns the folder and the names.
     pub(super) fn destination(&self, ctx: &Context<'_>) -> Result<Destination> {
         self.every.check().map_err(|reason| {
-            Error::config("ModelCheckpoint::every", format!("{reason} (`{}`)", self.every), "use `Every::Epochs(1)`, for example")
+            Error::config("ModelCheckpoint::every", format!("{reason} (`{}`)", self.every), "use `1 epoch`, for example")
         })?;
         if let (None, SaveTopK::Best(count @ 2..)) = (&self.monitor, self.top) {
             return Err(Error::config(
                 "ModelCheckpoint::save_top_k",
                 format!("the best {count} cannot be selected without a metric"),
-                "name it with `monitor(..)`, or use `SaveTopK::All`, 1 (the newest) or 0 (none)",
+                "name it with `monitor`, or keep all, 1 (the newest) or 0 (none)",
             ));
         }
         let parse = |option: &str, text: &str| {

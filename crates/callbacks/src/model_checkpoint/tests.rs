@@ -385,12 +385,12 @@ fn wrong_options_are_refused_when_the_fit_starts() {
         (
             ModelCheckpoint::new().save_top_k(3),
             "`ModelCheckpoint::save_top_k`: the best 3 cannot be selected without a metric \
-             | hint: name it with `monitor(..)`, or use `SaveTopK::All`, 1 (the newest) or 0 (none)"
+             | hint: name it with `monitor`, or keep all, 1 (the newest) or 0 (none)"
                 .to_string(),
         ),
         (
             ModelCheckpoint::new().every(Every::Steps(0)),
-            "`ModelCheckpoint::every`: the number must be at least 1 (`0 steps`) | hint: use `Every::Epochs(1)`, for example".into(),
+            "`ModelCheckpoint::every`: the number must be at least 1 (`0 steps`) | hint: use `1 epoch`, for example".into(),
         ),
         (
             ModelCheckpoint::new().filename("../{epoch}"),

@@ -123,12 +123,12 @@ fn invalid_options_are_refused() {
     let (mut bench, _logger) = Bench::new().with_logger();
     assert_eq!(
         text(&bench.start(&mut ThroughputMonitor::new().window_size(1)).unwrap_err()),
-        "`window_size`: a rate needs 2 batches, not 1 | hint: leave it at 100"
+        "`ThroughputMonitor::window_size`: a rate needs 2 batches, not 1 | hint: leave it at 100"
     );
     let mut wrong = ThroughputMonitor::new().length_fn(|_: &String| 1);
     bench.start(&mut wrong).unwrap();
     let error = text(&bench.train_batch_start(&mut wrong).unwrap_err());
-    assert!(error.starts_with("`length_fn`: its batch type is not that of this module, `burn"), "{error}");
+    assert!(error.starts_with("`ThroughputMonitor::length_fn`: its batch type is not that of this module, `burn"), "{error}");
     let error = text(&Bench::new().start(&mut ThroughputMonitor::new()).unwrap_err());
     assert!(error.starts_with("`ThroughputMonitor`: there is no logger to log to"), "{error}");
 }

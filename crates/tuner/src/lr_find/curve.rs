@@ -52,7 +52,7 @@ impl LrCurve {
                 self.points.len(),
                 self.end
             );
-            Error::config("lr_find", reason, "take more steps with `LrFind::num_training`, a lower `max_lr`, or ignore fewer points")
+            Error::config("lr_find", reason, "take more steps with `num_training`, a lower `max_lr`, or ignore fewer points with `skip`")
         })
     }
 

@@ -82,11 +82,11 @@ impl<M: LightningModule> Callback<M> for Recorder {
             let window = ctx.run().place.accumulate_grad_batches;
             if !self.window[0].is_finite() && self.stepless > window {
                 let reason = format!("the loss is {} and the optimizer does not step", self.window[0]);
-                return Err(Error::config("lr_find", reason, "start with a lower `LrFind::min_lr`"));
+                return Err(Error::config("lr_find", reason, "start with a lower `min_lr`"));
             }
             if self.stepless > window.saturating_mul(STEPLESS) {
                 let reason = format!("the optimizer did not step in {} batches", self.stepless);
-                return Err(Error::config("lr_find", reason, "name another one with `LrFind::optimizer`"));
+                return Err(Error::config("lr_find", reason, "name another one with `optimizer`"));
             }
             return Ok(());
         }
