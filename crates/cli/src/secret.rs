@@ -30,6 +30,16 @@ pub(crate) fn has(node: &Node, schema: &Schema) -> bool {
     !all(node, schema).is_empty()
 }
 
+/// Whether the option with this path is a secret or a part of one.
+pub(crate) fn is_at(path: &str, schema: &Schema) -> bool {
+    let root = schema.json();
+    let mut schemas = vec![root];
+    path.split('.').any(|name| {
+        schemas = Within::field(root, &schemas, name).schemas;
+        is_secret(root, &schemas)
+    })
+}
+
 /// The names and strings of all secrets.
 fn all(node: &Node, schema: &Schema) -> Vec<(String, String)> {
     let mut found = Vec::new();
@@ -181,7 +191,20 @@ pub(crate) fn without_defaults(schema: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_part_of_a_secret_is_one() {
+        let schema = Schema::from_json(json!({ "properties": {
+            "keys": { "type": "object", "additionalProperties": { "type": "string" }, "writeOnly": true },
+            "open": { "type": "object", "additionalProperties": { "type": "string", "writeOnly": true } },
+            "lr": { "type": "number" },
+        }}));
+        let found = ["keys", "keys.a", "open", "open.a", "lr", "other"].map(|path| is_at(path, &schema));
+        assert_eq!(found, [true, true, false, true, false, false]);
+    }
 
     #[test]
     fn an_address_has_a_login_and_a_query() {

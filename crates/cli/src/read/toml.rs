@@ -12,7 +12,6 @@ use super::{Count, DEEPEST, Lines};
 use crate::{
     error::{Problem, Result},
     node::{Node, Tree},
-    quote,
     source::Source,
 };
 
@@ -64,11 +63,11 @@ impl Reader<'_> {
                 let digits = number.as_str();
                 let value = i64::from_str_radix(digits, number.radix()).map(Tree::int);
                 let value = value.or_else(|_| u64::from_str_radix(digits, number.radix()).map(Tree::UInt));
-                value.map_err(|_| refuse(format!("the number `{}` is too large", quote::value(digits))))?
+                value.map_err(|_| refuse("the number is too large".into()))?
             }
             DeValue::Float(number) => match number.as_str().parse::<f64>() {
                 Ok(value) if value.is_finite() || number.as_str().contains(['n', 'N']) => Tree::Float(value),
-                _ => return Err(refuse(format!("the number `{}` is too large", quote::value(number.as_str()))).into()),
+                _ => return Err(refuse("the number is too large".into()).into()),
             },
             DeValue::Datetime(time) => Tree::Text(time.to_string()),
             DeValue::Array(items) => {

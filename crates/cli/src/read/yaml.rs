@@ -165,35 +165,34 @@ fn too_many_with_aliases(at: &Source) -> Problem {
 }
 
 fn refuse_tag(tag: Option<&Tag>, allowed: &str, at: &Source) -> Result<()> {
-    match tag.map(|tag| (tag, tag.core_suffix())) {
+    match tag.map(Tag::core_suffix) {
         None => Ok(()),
-        Some((_, Some(known))) if known == allowed => Ok(()),
-        Some((tag, _)) => {
-            let message = format!("the YAML tag `{}` has no meaning here", quote::name(&tag.to_string()));
-            Err(Problem::new(at, message).help("leave it out".to_owned()).into())
-        }
+        Some(Some(known)) if known == allowed => Ok(()),
+        Some(_) => Err(meaningless_tag(at).into()),
     }
 }
 
+/// Neither a tag nor a number that is refused is in its message: it may be a secret that is not in quotes.
+fn meaningless_tag(at: &Source) -> Problem {
+    Problem::new(at, "a YAML tag has no meaning here").help("leave the word with `!` out, or quote the value".to_owned())
+}
+
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, at: &Source) -> Result<Tree> {
-    match tag.map(|tag| (tag, tag.core_suffix())) {
+    match tag.map(Tag::core_suffix) {
         None if style == ScalarStyle::Plain => plain(text).map_err(|reason| Problem::new(at, reason).into()),
-        None | Some((_, Some("str"))) => Ok(Tree::Text(text.to_owned())),
-        Some((tag, known)) => {
+        None | Some(Some("str")) => Ok(Tree::Text(text.to_owned())),
+        Some(Some(known @ ("int" | "float" | "bool" | "null"))) => {
             let value = plain(text).map_err(|reason| Problem::new(at, reason))?;
             match (known, &value) {
-                (Some("int"), Tree::Int(_) | Tree::UInt(_))
-                | (Some("float"), Tree::Float(_))
-                | (Some("bool"), Tree::Bool(_))
-                | (Some("null"), Tree::Null) => Ok(value),
-                (Some("float"), Tree::Int(whole)) => Ok(Tree::Float(*whole as f64)),
-                (Some("float"), Tree::UInt(whole)) => Ok(Tree::Float(*whole as f64)),
-                _ => {
-                    let tag = quote::name(&tag.to_string());
-                    Err(Problem::new(at, format!("the YAML tag `{tag}` does not suit {}", value.described())).into())
+                ("int", Tree::Int(_) | Tree::UInt(_)) | ("float", Tree::Float(_)) | ("bool", Tree::Bool(_)) | ("null", Tree::Null) => {
+                    Ok(value)
                 }
+                ("float", Tree::Int(whole)) => Ok(Tree::Float(*whole as f64)),
+                ("float", Tree::UInt(whole)) => Ok(Tree::Float(*whole as f64)),
+                _ => Err(Problem::new(at, format!("the YAML tag `!!{known}` does not suit the value")).into()),
             }
         }
+        Some(_) => Err(meaningless_tag(at).into()),
     }
 }
 
@@ -213,7 +212,7 @@ pub(crate) fn plain(text: &str) -> Result<Tree, String> {
 
 /// `None` for a string.
 fn number(text: &str) -> Result<Option<Tree>, String> {
-    let large = || format!("the number `{}` is too large", quote::value(text));
+    let large = || "the number is too large".to_owned();
     for (prefix, radix) in [("0x", 16), ("0o", 8)] {
         if let Some(digits) = text.strip_prefix(prefix)
             && !digits.is_empty()

@@ -101,6 +101,37 @@ fn no_error_of_the_program_has_a_secret() {
     assert_snapshot!(told(fails(false), &[]), @"`key of`: `[secret]` is refused; not [secret]");
 }
 
+/// A file or a line may have a secret in a form that no reader takes.
+#[test]
+fn no_error_of_a_reader_has_a_secret() {
+    let large = "99999999999999999948151";
+    for value in [large, "9e99948151", "!geheim 1", "!!int geheim", "!!geheim 1", "{a: !geheim 1}"] {
+        let error = program().try_run(&[&format!("notify.pin={value}")], &[]).unwrap_err().to_string();
+        assert_open(&error);
+        assert!(error.starts_with("notify.pin: "), "{error}");
+        let error = program().try_run(&[], &[("STORMFIRE__NOTIFY__PIN", value)]).unwrap_err().to_string();
+        assert_open(&error);
+        assert!(error.starts_with("STORMFIRE__NOTIFY__PIN: "), "{error}");
+    }
+    let error = program().try_run(&[&format!("notify.servers=[{{token: {large}}}]")], &[]).unwrap_err().to_string();
+    assert_snapshot!(error, @"notify.servers: the number is too large");
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("a.yaml", format!("notify: {{pin: {large}}}")),
+        ("b.yaml", "notify: {pin: !geheim 1}".into()),
+        ("c.yaml", "notify: {servers: !geheim [1]}".into()),
+        ("a.toml", format!("[notify]\npin = {large}")),
+        ("b.toml", "[notify]\npin = 1e99948151".into()),
+        ("a.json", format!("{{\"notify\": {{\"pin\": {large}}}}}")),
+    ] {
+        let path = folder.path().join(name);
+        fs_err::write(&path, text).unwrap();
+        let error = program().try_run(&["-c", path.to_str().unwrap()], &[]).unwrap_err().to_string();
+        assert_open(&error);
+        assert!(error.starts_with(&format!("{}:", path.display())), "{error}");
+    }
+}
+
 #[test]
 fn a_secret_has_one_value_in_several_runs() {
     let told = |words: &[&str]| program().try_run(words, &[]).unwrap_err().to_string();
