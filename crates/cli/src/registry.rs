@@ -1,15 +1,26 @@
 //! Callbacks and loggers that files name: `trainer.callbacks: [{name: early_stopping, monitor: val_loss}]`.
 
+/// Calls a setter with a value, or a function with the object and the value.
+macro_rules! set {
+    ($object:ident $set:ident $value:ident) => {
+        $object.$set($value)
+    };
+    ($object:ident $set:ident $value:ident, $with:expr) => {
+        $with($object, $value)
+    };
+}
+
 mod built_in;
+mod choices;
 mod text;
 mod trackers;
 
-pub(crate) use built_in::Better;
+pub(crate) use choices::Better;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use stormfire_loggers::Logger;
-use stormfire_module::{Callback, LightningModule};
+use stormfire_module::{Callback, Error, LightningModule};
 use stormfire_trainer::Trainer;
 
 use crate::{
@@ -58,7 +69,27 @@ pub(crate) enum Refused {
     /// Its options are wrong.
     Options(crate::error::Error),
     /// The function that makes it has failed.
-    Failed(stormfire_module::Error),
+    Failed(Error),
+}
+
+impl Refused {
+    /// With the place of an invalid option that only the function knows.
+    fn within(self, item: &Node, path: String) -> Self {
+        let Self::Failed(Error::Config(refused)) = self else { return self };
+        let setter = refused.option.rsplit("::").next().unwrap_or_default();
+        let is_known = item.get([setter]).is_some() || setter != refused.option;
+        let (path, node) = place(item, path, setter);
+        let reason = if is_known { refused.reason } else { refused.to_string() };
+        Self::Options(Problem::new(&node.source, format!("`{path}`: {reason}")).help(refused.hint).into())
+    }
+}
+
+/// The option of an entry that a setter sets, with its path, or else the entry.
+fn place<'a>(item: &'a Node, path: String, setter: &str) -> (String, &'a Node) {
+    match item.get([setter]) {
+        Some(value) => (format!("{path}.{setter}"), value),
+        None => (path, item),
+    }
 }
 
 struct Entry<M: LightningModule> {
@@ -171,7 +202,7 @@ impl<M: LightningModule> Registry<M> {
                 let entry = found.ok_or_else(|| Refused::Options(unknown().into()))?;
                 let mut own = item.clone();
                 own.fields_mut().map(|fields| fields.shift_remove(TAG));
-                trainer = (entry.add)(&own, &path, trainer)?;
+                trainer = (entry.add)(&own, &path, trainer).map_err(|refused| refused.within(item, path))?;
             }
         }
         Ok(trainer)
@@ -199,6 +230,6 @@ impl<M: LightningModule> Registry<M> {
         if !found.is_empty() && setter != "state_key" {
             return None;
         }
-        Some(item.get([setter]).map_or((path.clone(), item), |value| (format!("{path}.{setter}"), value)))
+        Some(place(item, path, setter))
     }
 }

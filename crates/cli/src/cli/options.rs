@@ -62,7 +62,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         }
         let Some(options) = merged.get(["trainer"]) else { return Ok(trainer) };
         self.registry.add(options, trainer).map_err(|refused| match refused {
-            Refused::Options(error) => Ended::Usage(error),
+            Refused::Options(error) => Ended::Usage(secret::redacted(error, merged, schema)),
             Refused::Failed(error) => Ended::Failed(error),
         })
     }

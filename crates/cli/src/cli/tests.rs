@@ -1,4 +1,5 @@
 mod complaints;
+mod from_files;
 mod refusals;
 mod searches;
 mod secrets;
@@ -287,7 +288,7 @@ fn mistakes_in_callbacks_are_named() {
     let program = || program_of(1).register("count", |options: CountOptions| Ok(Count(options)));
     let told = |text: &str| program().try_run(&[&format!("trainer.callbacks={text}")], &[]).unwrap_err().to_string();
     assert_snapshot!(told("[{name: early_stoping, monitor: x}]"), @r"
-    trainer.callbacks: `trainer.callbacks[0].name`: expected `early_stopping`, `model_checkpoint`, `learning_rate_monitor`, `timer`, `gradient_accumulation_scheduler`, `gradient_norm_monitor`, `histogram_monitor`, `throughput_monitor`, `optimizer_monitor`, `memory_monitor`, `ema`, `weight_averaging`, `stochastic_weight_averaging`, `on_exception_checkpoint`, `model_summary`, `progress_bar` or `count`, not the string `early_stoping`
+    trainer.callbacks: `trainer.callbacks[0].name`: expected `early_stopping`, `model_checkpoint`, `learning_rate_monitor`, `timer`, `gradient_accumulation_scheduler`, `gradient_norm_monitor`, `histogram_monitor`, `throughput_monitor`, `optimizer_monitor`, `memory_monitor`, `ema`, `weight_averaging`, `stochastic_weight_averaging`, `on_exception_checkpoint`, `model_summary`, `progress_bar`, `spike_detection`, `model_pruning`, `backbone_finetuning`, `device_stats_monitor` or `count`, not the string `early_stoping`
       help: did you mean `early_stopping`?
     ");
     assert_snapshot!(told("[{name: early_stopping, moniter: x}]"), @r"

@@ -24,6 +24,13 @@ impl From<Text<TimeLimit>> for TimeLimit {
     }
 }
 
+#[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
+impl From<Text<TimeLimit>> for stormfire_loggers::Patience {
+    fn from(text: Text<TimeLimit>) -> Self {
+        text.0.0.into()
+    }
+}
+
 impl<T: TextPattern> JsonSchema for Text<T> {
     fn schema_name() -> Cow<'static, str> {
         "Text".into()

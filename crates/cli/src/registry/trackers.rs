@@ -9,8 +9,12 @@ use schemars::JsonSchema;
 #[cfg(any(feature = "comet", feature = "mlflow", feature = "neptune", feature = "trackio", feature = "wandb"))]
 use serde::Deserialize;
 use stormfire_module::LightningModule;
+#[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
+use stormfire_values::TimeLimit;
 
 use super::Registry;
+#[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
+use super::text::Text;
 
 /// Which checkpoints are stored with the run.
 #[cfg(any(feature = "comet", feature = "mlflow", feature = "neptune", feature = "wandb"))]
@@ -89,16 +93,6 @@ macro_rules! trackers {
     };
 }
 
-#[cfg(any(feature = "comet", feature = "mlflow", feature = "neptune", feature = "trackio", feature = "wandb"))]
-macro_rules! set {
-    ($logger:ident $set:ident $value:ident) => {
-        $logger.$set($value)
-    };
-    ($logger:ident $set:ident $value:ident, $with:expr) => {
-        $with($logger, $value)
-    };
-}
-
 /// The folder of the run, if it was chosen, is on a disk, and no variable names another one.
 #[cfg(any(feature = "comet", feature = "mlflow", feature = "neptune", feature = "trackio", feature = "wandb"))]
 fn default_folder(root: &std::path::Path, variable: Option<&str>) -> Option<PathBuf> {
@@ -138,7 +132,7 @@ trackers! {
         /// The most bytes that wait for the server.
         spool_limit: u64,
         /// The time that the end of a run waits for the server, such as `10 s`.
-        patience: String,
+        patience: Text<TimeLimit>,
     }
     /// Logs to an MLflow server, or into a folder.
     "mlflow" MlflowLogger mlflow (|folder| folder.into_iter().fold(MlflowLogger::new(), MlflowLogger::save_dir)) {
@@ -171,7 +165,7 @@ trackers! {
         /// The most bytes that wait for the server.
         spool_limit: u64,
         /// The time that the end of a run waits for the server, such as `10 s`.
-        patience: String,
+        patience: Text<TimeLimit>,
     }
     /// Logs to Comet.
     "comet" CometLogger comet (|folder| folder.into_iter().fold(CometLogger::new(), CometLogger::save_dir)) unless "COMET_OFFLINE_DIRECTORY" {
@@ -198,7 +192,7 @@ trackers! {
         /// The most bytes that wait for the server.
         spool_limit: u64,
         /// The time that the end of a run waits for the server, such as `10 s`.
-        patience: String,
+        patience: Text<TimeLimit>,
     }
     /// Writes files of Neptune, whose service has ended.
     "neptune" NeptuneLogger neptune (|folder| NeptuneLogger::new(folder.unwrap_or_else(|| ".".into()))) {
@@ -230,6 +224,6 @@ trackers! {
         /// The most bytes that wait for the server.
         spool_limit: u64,
         /// The time that the end of a run waits for the server, such as `10 s`.
-        patience: String,
+        patience: Text<TimeLimit>,
     }
 }

@@ -122,7 +122,7 @@ impl SweepConfig {
             PrunerConfig::Median { trials, validations } => Pruner::median_after(trials, validations),
             PrunerConfig::Asha { first, factor } => Pruner::asha_with(first, factor),
         };
-        let sweep = sweep.seed(self.seed).monitor(self.monitor.as_str()).mode(self.mode.word()).pruner(pruner);
+        let sweep = sweep.seed(self.seed).monitor(self.monitor.as_str()).mode(self.mode).pruner(pruner);
         Ok(sweep.max_failures(self.max_failures).folder(folder))
     }
 

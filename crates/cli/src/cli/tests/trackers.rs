@@ -274,6 +274,7 @@ fn mistakes_in_trackers_are_named_without_their_keys() {
         "[{name: mlflow, tracking_url: \"http://me:K3y@host\"}]",
         "[{name: wandb, log_model: end}]",
         "[{name: wandbb}]",
+        "[{name: wandb, patience: 5 parsecs}]",
     ];
     let mut table = String::new();
     for list in lists {
