@@ -9,6 +9,7 @@ pub(crate) use combination::check_combination;
 pub(crate) use own::{OWN, Own};
 
 use stormfire_module::secrets::HIDDEN;
+use stormfire_tuner::for_cli::MOST_JOBS;
 
 use crate::{
     assign::Assignment,
@@ -337,8 +338,9 @@ impl<'a> Parser<'a> {
             "multirun" => self.line.multirun = true,
             "jobs" => {
                 let text = needed(value)?;
-                let jobs = text.parse().ok().filter(|jobs| *jobs > 0);
-                let refused = || Problem::general(format!("`--jobs {}`: expected a whole number of at least 1", quote::value(&text)));
+                let jobs = text.parse::<usize>().ok().filter(|jobs| (1..=MOST_JOBS).contains(jobs));
+                let expected = format!("expected a whole number from 1 to {MOST_JOBS}");
+                let refused = || Problem::general(format!("`--jobs {}`: {expected}", quote::value(&text)));
                 self.line.jobs = Some(jobs.ok_or_else(refused)?);
             }
             "print-schema" => self.ask(Print::Schema),

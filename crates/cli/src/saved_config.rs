@@ -48,8 +48,17 @@ impl SavedConfig {
         let logged = ctx.loggers().iter().find_map(|logger| logger.log_dir().map(Path::to_owned));
         let is_common = logged.is_none() && self.own_folder.is_none();
         let Some(folder) = logged.or_else(|| self.own_folder.clone()).or_else(|| folder_of_run(ctx)) else { return Ok(()) };
-        let body = print_config(&self.config, &self.schema, false);
-        let Some((path, before)) = free_file(&folder, &self.config) else { return Ok(()) };
+        if let Some(path) = self.write_into(&folder)?
+            && is_common
+        {
+            tracing::info!("the options of the run are in `{}`", path.display());
+        }
+        Ok(())
+    }
+
+    /// Writes the configuration into a folder, unless the newest one there is the same. Returns its path.
+    pub(crate) fn write_into(&self, folder: &Path) -> Result<Option<PathBuf>> {
+        let Some((path, before)) = free_file(folder, &self.config) else { return Ok(None) };
         let mut text = self.header.clone();
         if let Some(before) = before {
             text.push_str("# differs from the run until here in\n");
@@ -57,12 +66,10 @@ impl SavedConfig {
                 let _ = writeln!(text, "#   {line}");
             }
         }
-        fs_err::create_dir_all(&folder)?;
-        fs_err::write(&path, text + &body)?;
-        if is_common {
-            tracing::info!("the options of the run are in `{}`", path.display());
-        }
-        Ok(())
+        text.push_str(&print_config(&self.config, &self.schema, false));
+        fs_err::create_dir_all(folder)?;
+        fs_err::write(&path, text)?;
+        Ok(Some(path))
     }
 }
 

@@ -3,7 +3,7 @@
 mod doc;
 mod kinds;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Map, Value, json};
 
@@ -41,9 +41,12 @@ impl Leaf {
     }
 }
 
-/// All options of a program.
+/// All options of a program. A clone shares them.
 #[derive(Clone, Debug)]
-pub struct Schema {
+pub struct Schema(Arc<Options>);
+
+#[derive(Debug, Default)]
+struct Options {
     root: Value,
     leaves: BTreeMap<String, Leaf>,
     /// In the order of the source.
@@ -58,11 +61,11 @@ impl Schema {
 
     /// The options of a JSON schema.
     pub fn from_json(root: Value) -> Self {
-        let mut schema = Self { leaves: BTreeMap::new(), order: Vec::new(), root: Value::Null };
-        walk(&mut schema, &root, &root, "", 0);
-        schema.leaves.remove("");
-        schema.order.retain(|path| !path.is_empty());
-        Self { root, ..schema }
+        let mut options = Options::default();
+        walk(&mut options, &root, &root, "", 0);
+        options.leaves.remove("");
+        options.order.retain(|path| !path.is_empty());
+        Self(Arc::new(Options { root, ..options }))
     }
 
     /// Options that are those of several schemas, each in a section.
@@ -94,17 +97,17 @@ impl Schema {
 
     /// The JSON schema.
     pub fn json(&self) -> &Value {
-        &self.root
+        &self.0.root
     }
 
     /// The options and sections, in the order of the source.
     pub fn leaves(&self) -> impl Iterator<Item = &Leaf> {
-        self.order.iter().filter_map(|path| self.leaves.get(path))
+        self.0.order.iter().filter_map(|path| self.0.leaves.get(path))
     }
 
     /// An option or section.
     pub fn leaf(&self, path: &str) -> Option<&Leaf> {
-        self.leaves.get(path)
+        self.0.leaves.get(path)
     }
 }
 
@@ -216,14 +219,14 @@ fn named_variant(variant: &Value) -> Option<&str> {
     (is_only && value.get("const").is_none()).then_some(name)
 }
 
-fn walk(schema: &mut Schema, root: &Value, node: &Value, path: &str, depth: usize) {
+fn walk(options: &mut Options, root: &Value, node: &Value, path: &str, depth: usize) {
     let mut leaf = Leaf { path: path.to_owned(), ..Leaf::default() };
     // The doc of the field is better than that of its type.
     leaf.doc = doc::of(node).or_else(|| doc::of(follow(root, node))).unwrap_or_default();
     leaf.is_secret = node["writeOnly"] == true || follow(root, node)["writeOnly"] == true;
-    if !schema.leaves.contains_key(path) {
-        schema.order.push(path.to_owned());
-        schema.leaves.insert(path.to_owned(), leaf.clone());
+    if !options.leaves.contains_key(path) {
+        options.order.push(path.to_owned());
+        options.leaves.insert(path.to_owned(), leaf.clone());
     }
     for part in parts(root, node) {
         leaf.named_variants.extend(list(part, "oneOf").filter_map(|variant| named_variant(follow(root, variant))).map(String::from));
@@ -237,12 +240,12 @@ fn walk(schema: &mut Schema, root: &Value, node: &Value, path: &str, depth: usiz
             }
             // A type that contains itself has no end.
             if depth < DEEPEST / 4 {
-                walk(schema, root, child, &join(path, name), depth + 1);
+                walk(options, root, child, &join(path, name), depth + 1);
             }
         }
     }
     // The same path in two variants.
-    let known = schema.leaves.entry(path.to_owned()).or_default();
+    let known = options.leaves.entry(path.to_owned()).or_default();
     known.kinds |= leaf.kinds;
     known.is_section |= leaf.is_section;
     known.is_secret |= leaf.is_secret;

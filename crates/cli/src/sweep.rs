@@ -14,14 +14,14 @@ use stormfire_module::Error;
 use stormfire_trainer::for_tuner::SignalWatch;
 use stormfire_tuner::{
     Sweep, SweepResult,
-    for_cli::{ProcessEnd, run_in_processes},
+    for_cli::{ProcessEnd, check_sweep, run_in_processes},
 };
 
 use crate::{
     args::Line,
     assign::{Assignment, last_of_each},
     children::{Job, ROOT, common_words},
-    error::{Error as Mistake, Problem, Result},
+    error::{Problem, Result},
     layers::Layers,
     node::{Node, Tree},
     print::print_config,
@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     sweep: Sweep,
     folder: PathBuf,
     monitor: String,
+    /// The number of trials.
+    pub(crate) trials: usize,
     /// The words that all trials have.
     common: Vec<String>,
     jobs: usize,
@@ -92,14 +94,16 @@ pub(crate) fn with_space(mut config: Node, of_line: Option<&Node>, fixed: &[Assi
     config
 }
 
-/// The plan of a configuration with a complete section `sweep`. `layers` are those of all trials.
-pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str) -> Result<Plan> {
+/// Reads a section of a configuration as a run does.
+pub(crate) type ReadSection<'a> = &'a dyn Fn(&Node, &str) -> Result<()>;
+
+/// The plan of a configuration with a complete section `sweep`, which has no mistake. `layers` are those of all trials.
+pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str, read: ReadSection<'_>) -> Result<Plan> {
     let schema = layers.schema();
     let empty = Node::empty(&Source::default_value());
     let section = config.get([SECTION]).unwrap_or(&empty);
     let options: SweepConfig = typed::read(section, SECTION)?;
     let dimensions = space::dimensions(section.get(["space"]).unwrap_or(&empty), schema)?;
-    check_values(layers, &dimensions)?;
     let root = config.get(ROOT.split('.'));
     let folder = match &options.folder {
         Some(folder) => folder.clone(),
@@ -107,11 +111,11 @@ pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str) ->
     };
     let given = section.get(["folder"]).filter(|_| options.folder.is_some()).or(root);
     let folder = folder_on_disk(&folder, given, "sweep.folder")?.to_owned();
-    if options.trials == Some(0) {
-        let source = section.get(["trials"]).map_or(&section.source, |node| &node.source);
-        return Err(Problem::new(source, "`sweep.trials`: a sweep has at least one trial").into());
-    }
-    let sweep = options.sweep(&dimensions, &folder).map_err(|reason| Problem::new(&section.source, reason))?;
+    let sweep = options.sweep(&dimensions, &folder, &section.source)?;
+    check_values(layers, &dimensions, read)?;
+    let config = without_commands(secret::without(config, schema));
+    check_config(&folder.join(CONFIG), &config)?;
+    let trials = check_sweep(&sweep).map_err(|error| mistake(error, section, given))?;
     let mut words = vec!["fit".to_owned()];
     words.extend(common_words(line));
     let passed = layers.given_flags().iter().filter(|option| option.path != SECTION && !option.path.starts_with("sweep."));
@@ -123,23 +127,13 @@ pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str) ->
         sweep,
         folder,
         monitor: options.monitor().to_owned(),
+        trials,
         common: words,
         jobs: line.jobs.unwrap_or(1),
-        config: without_commands(secret::without(config, schema)),
+        config,
         schema: schema.clone(),
         header: header.to_owned(),
     })
-}
-
-/// The configuration of a run: in its folder, or in that of its logger below.
-fn config_below(folder: &Path, depth: usize) -> Option<PathBuf> {
-    let own = folder.join("config.yaml");
-    if own.is_file() {
-        return Some(own);
-    }
-    let mut folders: Vec<PathBuf> = fs_err::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).collect();
-    folders.sort();
-    folders.iter().filter(|_| depth > 0).find_map(|folder| config_below(folder, depth - 1))
 }
 
 /// A configuration without the sections of commands that do not run now.
@@ -159,29 +153,60 @@ pub(crate) fn folder_on_disk<'a>(folder: &'a Path, given: Option<&Node>, option:
     })
 }
 
-/// Compares each value with the schema, before anything runs.
-fn check_values(layers: &Layers, dimensions: &[Dimension]) -> Result<()> {
-    let with = |layers: Layers, dimension: &Dimension, text: &str| {
-        let source = dimension.source.clone();
-        layers.flags([Assignment { path: dimension.path.clone(), text: Some(text.to_owned()), source }])
-    };
-    let base = dimensions.iter().fold(layers.clone(), |layers, dimension| match dimension.examples.first() {
-        Some(first) => with(layers, dimension, first),
-        None => layers,
-    });
-    base.checked()?;
-    for dimension in dimensions {
-        for text in dimension.examples.iter().skip(1) {
-            with(base.clone(), dimension, text).checked()?;
+/// Checks the values before anything runs, each with the first ones of the other options.
+fn check_values(layers: &Layers, dimensions: &[Dimension], read: ReadSection<'_>) -> Result<()> {
+    for (at, dimension) in dimensions.iter().enumerate() {
+        let section = dimension.path.split('.').next().unwrap_or_default();
+        for example in dimension.examples() {
+            let value = |(index, other): (usize, &Dimension)| if index == at { Some(example.clone()) } else { other.examples().next() };
+            let config = layers.clone().flags(dimensions.iter().enumerate().filter_map(value)).checked()?;
+            read(&config, section)?;
         }
     }
     Ok(())
 }
 
+/// The file with the options of all trials, in the folder of a sweep. Each trial has one, too, with its options.
+const CONFIG: &str = "config.yaml";
+
+/// A sweep that continues has the options with which it was started.
+fn check_config(path: &Path, config: &Node) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let changed = differences(&read::file(path)?, config);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let source = Source::from(Origin::File(path.to_owned()));
+    let message = format!("the sweep in this folder was started with other options: {}", changed.join(", "));
+    Err(Problem::new(&source, message).help("take those, or another folder: `--sweep.folder=FOLDER`".to_owned()).into())
+}
+
+/// The mistake in the section `sweep`, or in the choice of its folder, that an error of the crate `tuner` means.
+fn mistake(error: Error, section: &Node, folder: Option<&Node>) -> Problem {
+    let error = config::named(error);
+    let option = match &error {
+        Error::Config(refused) => refused.option.strip_prefix("sweep.").unwrap_or_default(),
+        _ => "folder",
+    };
+    let given = if option == "folder" { folder } else { section.get([option]) };
+    let problem = match given.filter(|given| !given.source.is_default()) {
+        Some(given) => Problem::new(&given.source, error.to_string()),
+        None => Problem::general(error.to_string()),
+    };
+    problem.help(error.hint())
+}
+
 impl Plan {
     /// Runs the trials that are left. Returns what to print, and whether there is a best trial.
     pub(crate) fn run(&self, program: crate::children::Program<'_>) -> Result<(String, bool), Error> {
-        self.write_config()?;
+        let path = self.folder.join(CONFIG);
+        if !path.exists() {
+            fs_err::create_dir_all(&self.folder)?;
+            let text = self.header.clone() + &print_config(&self.config, &self.schema, false);
+            storage::write_bytes(&path, text.as_bytes())?;
+        }
         let watch = SignalWatch::install(None);
         let result = run_in_processes(&self.sweep, self.jobs, |task| {
             let options = task.params().iter().map(|(path, value)| format!("--{path}={}", flag_text(path, value, &self.schema)));
@@ -192,7 +217,8 @@ impl Plan {
                 return Err(signal.into());
             }
             Ok(if status.success() { ProcessEnd::Good } else { ProcessEnd::Bad(job.ending(status)) })
-        })?;
+        });
+        let result = result.map_err(config::named)?;
         Ok((self.told(&result), result.best().is_some()))
     }
 
@@ -207,28 +233,11 @@ impl Plan {
         let flags: String = best.params.iter().map(flag).collect();
         let number = best.number;
         let mut told = format!("best: trial {number} with {} {score}:{flags}\n", self.monitor);
-        if let Some(config) = config_below(&self.folder.join(format!("trial_{number}")), 3) {
+        let config = self.folder.join(format!("trial_{number}")).join(CONFIG);
+        if config.is_file() {
             let _ = writeln!(told, "all of its options: -c {}", stormfire_loggers::shell_word(&config.display().to_string()));
         }
         told
-    }
-
-    /// A sweep that continues has the options with which it was started.
-    fn write_config(&self) -> Result<(), Error> {
-        let path = self.folder.join("config.yaml");
-        let Ok(before) = read::file(&path) else {
-            fs_err::create_dir_all(&self.folder)?;
-            fs_err::write(path, self.header.clone() + &print_config(&self.config, &self.schema, false))?;
-            return Ok(());
-        };
-        let changed = differences(&before, &self.config);
-        if changed.is_empty() {
-            return Ok(());
-        }
-        let source = Source::from(Origin::File(path));
-        let message = format!("the sweep in this folder was started with other options: {}", changed.join(", "));
-        let help = "take those, or another folder: `--sweep.folder=FOLDER`".to_owned();
-        Err(Mistake::from(Problem::new(&source, message).help(help)).into())
     }
 }
 

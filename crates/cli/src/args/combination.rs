@@ -50,6 +50,10 @@ pub(super) fn is_secret(option: &Assignment, schema: &Schema) -> bool {
 /// Whether the value of an option, or one of several, has a secret in a list or an address.
 fn has_secret(option: &Assignment, schema: &Schema) -> bool {
     let Some(text) = &option.text else { return false };
+    // A list may have thousands of numbers.
+    if schema.leaf(&option.path).is_some_and(|leaf| leaf.kinds.is_plain()) {
+        return false;
+    }
     let several = match values::of(text) {
         Ok(Values::Each(several)) => several,
         _ => Vec::new(),

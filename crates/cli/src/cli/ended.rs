@@ -35,6 +35,17 @@ impl Ended {
         }
     }
 
+    /// For a check that runs nothing.
+    pub(super) fn into_usage(self) -> Error {
+        match self {
+            Self::Usage(error) => error,
+            other => {
+                let error = other.into_error();
+                Problem::general(error.to_string()).help(error.hint()).into()
+            }
+        }
+    }
+
     /// For a function that does not print.
     pub(super) fn into_error(self) -> RunError {
         match self {

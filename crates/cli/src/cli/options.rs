@@ -30,7 +30,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     /// The Trainer with its options, and with what the program adds in code.
     pub(super) fn trainer_of(&mut self, given: &TrainerConfig, merged: &Node, schema: &Schema) -> Result<Trainer<M>, Ended> {
         let before = option_values(given)?;
-        let mut trainer = self.trainer_of_files(given, merged)?;
+        let mut trainer = self.trainer_of_files(given, merged, schema)?;
         for section in std::mem::take(&mut self.sections) {
             let located = |ended| match ended {
                 Ended::Failed(error) => in_source(error, merged, schema, section.name),
@@ -55,7 +55,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     }
 
     /// The Trainer with its options, and with the callbacks and loggers of files.
-    fn trainer_of_files(&self, given: &TrainerConfig, merged: &Node) -> Result<Trainer<M>, Ended> {
+    fn trainer_of_files(&self, given: &TrainerConfig, merged: &Node, schema: &Schema) -> Result<Trainer<M>, Ended> {
         let mut trainer = Trainer::from_config(given.clone());
         for (_, change) in &self.of_batches {
             trainer = change(trainer, given);
@@ -72,16 +72,33 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let schema = layers.schema();
         let (config, given) = checked(layers, has_checkpoint)?;
         let hidden = |ended: Ended| ended.hide(&secret::of(&config, schema));
-        self.trainer_of_files(&given, &config).map_err(hidden)?;
+        self.trainer_of_files(&given, &config, schema).map_err(hidden)?;
         if command == Command::Tune {
             check_tune(&config, schema)?;
         }
-        let redacted = |error| secret::redacted(error, &config, schema);
-        options_of::<DC>(&config, "data").map_err(redacted)?;
+        self.check_section(&config, schema, "data")?;
         if !has_checkpoint {
-            options_of::<MC>(&config, "model").map_err(redacted)?;
+            self.check_section(&config, schema, "model")?;
         }
         Ok(())
+    }
+
+    /// Reads a section of a configuration as a run does, and checks its options. The functions of the program are not
+    /// called.
+    pub(super) fn check_section(&self, config: &Node, schema: &Schema, section: &str) -> Result<()> {
+        let checked = match section {
+            "model" => options_of::<MC>(config, section).map(drop),
+            "data" => options_of::<DC>(config, section).map(drop),
+            "trainer" => self.check_trainer(config, schema).map_err(Ended::into_usage),
+            _ => Ok(()),
+        };
+        checked.map_err(|error| secret::redacted(error, config, schema))
+    }
+
+    fn check_trainer(&self, config: &Node, schema: &Schema) -> Result<(), Ended> {
+        let given = trainer_options(config)?;
+        given.check().map_err(|error| in_source(error, config, schema, "trainer"))?;
+        self.trainer_of_files(&given, config, schema).map(drop)
     }
 }
 

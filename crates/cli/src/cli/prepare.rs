@@ -44,6 +44,8 @@ pub(super) struct Prepared<M: LightningModule> {
     pub(super) saved: Option<Node>,
     /// Comments that say how the run was started.
     pub(super) header: String,
+    /// The number of trials of a sweep.
+    pub(super) trials: Option<usize>,
 }
 
 impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, DC: DeserializeOwned> Cli<M, D, MC, DC> {
@@ -130,14 +132,17 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             }
         }
         let header = header(program, &self.version, &line.shown);
+        let mut trials = None;
         if command == Command::Sweep {
             config = sweep::with_space(config, space.as_ref(), layers.given_flags());
             if line.print.is_none() {
-                let plan = sweep::plan(line, &layers, &config, &header)?;
+                let read = |config: &Node, section: &str| self.check_section(config, &schema, section);
+                let plan = sweep::plan(line, &layers, &config, &header, &read)?;
                 if !line.dry_run {
                     let plan = Plan::Sweep(Box::new(plan));
                     return Err(Ended::Several(Runs { plan, selector: self.selector.clone() }));
                 }
+                trials = Some(plan.trials);
             }
         }
         if let Some(Print::Config { docs }) = line.print {
@@ -156,8 +161,12 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             own_folder,
             is_written: false,
         };
+        if let Some(folder) = saved_config.own_folder.as_ref().filter(|_| self.trial.is_some()) {
+            // Before anything of the trial can fail.
+            saved_config.write_into(folder)?;
+        }
         let trainer = trainer.callback(saved_config);
-        Ok(Prepared { command, dry_run: line.dry_run, trainer, config, schema, secrets, checkpoint, saved, header })
+        Ok(Prepared { command, dry_run: line.dry_run, trainer, config, schema, secrets, checkpoint, saved, header, trials })
     }
 
     /// The output in place of a run that needs no files.

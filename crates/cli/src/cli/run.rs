@@ -125,7 +125,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     }
 
     fn perform_prepared(&mut self, prepared: Prepared<M>) -> Result<Outcome, Ended> {
-        let Prepared { command, dry_run, mut trainer, config, schema, secrets: _, checkpoint, saved, header } = prepared;
+        let Prepared { command, dry_run, mut trainer, config, schema, secrets: _, checkpoint, saved, header, trials } = prepared;
         let options = trainer.config().clone();
         // A machine without the device is not a mistake on the command line.
         let device = options.accelerator.unwrap_or_default().of_this_rank().device().map_err(stormfire_module::Error::from)?;
@@ -150,7 +150,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         if dry_run {
             let from = checkpoint.map_or_else(String::new, |path| format!(" from {}", path.display()));
             let text = print_config(&shown_for(command, config), &schema, false);
-            return Ok(Outcome::Printed(format!("`{}`{from} would run with\n{text}", command.name())));
+            let of_sweep = trials.map_or_else(String::new, |trials| format!(" {trials} {}", if trials == 1 { "trial" } else { "trials" }));
+            return Ok(Outcome::Printed(format!("`{}`{from} would run{of_sweep} with\n{text}", command.name())));
         }
         Ok(outcome)
     }

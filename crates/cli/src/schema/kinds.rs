@@ -76,6 +76,12 @@ impl Kinds {
         self.contains(Self::NULL)
     }
 
+    /// Whether it takes numbers and booleans only, or no value. These have no parts.
+    pub(crate) fn is_plain(self) -> bool {
+        let others = Self::TEXT.0 | Self::LIST.0 | Self::MAP.0;
+        self != Self::default() && self.0 & others == 0
+    }
+
     /// Whether it takes strings only, or no value.
     pub(crate) fn is_text(self) -> bool {
         self.has_text() && self.without_null() == Self::TEXT

@@ -5,10 +5,16 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use stormfire_module::Error;
 use stormfire_tuner::{Pruner, Sweep};
 
 use super::space::{self, Dimension};
-use crate::registry::Better;
+use crate::{
+    error::{Problem, Result},
+    registry::Better,
+    source::Source,
+    values::MOST,
+};
 
 /// the options of the command `sweep`
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -18,7 +24,8 @@ pub(crate) struct SweepConfig {
     /// lists and `tpe` for ranges.
     search: Option<Search>,
     /// The number of trials of `random` and `tpe`. Default: 20.
-    pub(super) trials: Option<usize>,
+    #[schemars(range(min = 1, max = MOST))]
+    trials: Option<usize>,
     /// The metric to be optimized.
     monitor: String,
     /// Whether a lower or a higher value is better.
@@ -62,9 +69,11 @@ enum PrunerConfig {
     Asha {
         /// The validation of the first rung.
         #[serde(default = "one")]
+        #[schemars(range(min = 1))]
         first: usize,
         /// The factor between rungs. It is also the number of trials of which one continues.
         #[serde(default = "three")]
+        #[schemars(range(min = 2))]
         factor: usize,
     },
 }
@@ -101,19 +110,23 @@ impl Default for SweepConfig {
 const TRIALS: usize = 20;
 
 impl SweepConfig {
-    /// The sweep over a space.
-    pub(super) fn sweep(&self, dimensions: &[Dimension], folder: &Path) -> Result<Sweep, String> {
+    /// The sweep over a space. `source`: that of the section.
+    pub(super) fn sweep(&self, dimensions: &[Dimension], folder: &Path, source: &Source) -> Result<Sweep> {
+        let refuse = |message: &str| Err(Problem::new(source, message).into());
         let trials = self.trials.unwrap_or(TRIALS);
         let space = space::of(dimensions);
         let lists_alone = dimensions.iter().all(Dimension::is_list) && self.trials.is_none();
         let sweep = match self.search.unwrap_or(if lists_alone { Search::Grid } else { Search::Tpe }) {
             Search::Grid if self.trials.is_some() => {
-                return Err("a grid has all combinations, and no number of trials".into());
+                return refuse("a grid has all combinations, and no number of trials");
             }
             Search::Grid if !dimensions.iter().all(Dimension::is_finite) => {
-                return Err("a grid needs lists of values, and a range has any number of them".into());
+                return refuse("a grid needs lists of values, and a range has any number of them");
             }
-            Search::Grid => Sweep::grid(space),
+            Search::Grid => {
+                space::check_grid(dimensions)?;
+                Sweep::grid(space)
+            }
             Search::Random => Sweep::random(space, trials),
             Search::Tpe => Sweep::tpe(space, trials),
         };
@@ -128,5 +141,16 @@ impl SweepConfig {
 
     pub(super) fn monitor(&self) -> &str {
         &self.monitor
+    }
+}
+
+/// An error of the crate `tuner` with the names of options in place of those of setters.
+pub(super) fn named(error: Error) -> Error {
+    match error {
+        Error::Config(refused) => {
+            let option = refused.option.replace("Pruner::asha_with", "sweep.pruner").replace("Sweep", "sweep").replace("::", ".");
+            Error::config(option, refused.reason, refused.hint)
+        }
+        other => other,
     }
 }

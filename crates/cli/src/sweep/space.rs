@@ -1,5 +1,7 @@
 //! The space of a sweep over options.
 
+use std::collections::BTreeSet;
+
 use indexmap::IndexMap;
 use serde_json::Value;
 use stormfire_loggers::json;
@@ -15,7 +17,7 @@ use crate::{
     schema::{Schema, join},
     secret,
     source::Source,
-    values::{self, Values},
+    values::{self, MOST, Values},
 };
 
 /// An option with the values that it may have.
@@ -23,8 +25,9 @@ pub(crate) struct Dimension {
     pub(super) path: String,
     pub(super) source: Source,
     values: Among,
-    /// Values as texts of flags: all of a list, and both ends of a range.
-    pub(super) examples: Vec<String>,
+    /// The values that are checked, as texts of flags: both ends of a range, and those of a list. A type refuses a
+    /// number by its kind and its limits, so of the numbers in a list the ends suffice.
+    examples: Vec<String>,
 }
 
 enum Among {
@@ -40,6 +43,38 @@ impl Dimension {
     pub(super) fn is_finite(&self) -> bool {
         self.is_list() || matches!(self.values, Among::Range(Values::Int(..)))
     }
+
+    /// The number of values. A range of floats counts as the largest number.
+    fn count(&self) -> usize {
+        match &self.values {
+            Among::Each(values) => values.len(),
+            Among::Range(Values::Int(low, high)) => usize::try_from(high.abs_diff(*low)).unwrap_or(usize::MAX).saturating_add(1),
+            Among::Range(_) => usize::MAX,
+        }
+    }
+
+    /// The option in each of the values that are checked.
+    pub(super) fn examples(&self) -> impl Iterator<Item = Assignment> {
+        self.examples.iter().map(|text| assignment(&self.path, text, &self.source))
+    }
+}
+
+fn assignment(path: &str, text: &str, source: &Source) -> Assignment {
+    Assignment { path: path.to_owned(), text: Some(text.to_owned()), source: source.clone() }
+}
+
+/// Refuses a grid with too many trials.
+pub(super) fn check_grid(dimensions: &[Dimension]) -> Result<()> {
+    let mut trials = 1_usize;
+    for dimension in dimensions {
+        trials = trials.saturating_mul(dimension.count());
+        if trials > MOST {
+            let message = format!("a grid of these values has more than {MOST} trials");
+            let help = "try some of them: `--sweep.search=random --sweep.trials=100`";
+            return Err(Problem::new(&dimension.source, message).help(help.to_owned()).into());
+        }
+    }
+    Ok(())
 }
 
 /// The values of a section `space`, by the path of the option. Sections in it become paths. Those of a line come last.
@@ -94,38 +129,59 @@ fn dimension(path: &str, node: &Node, schema: &Schema) -> Result<Dimension> {
         let message = format!("`{path}` has one value in a sweep: each trial has its own folder");
         return Err(Problem::new(source, message).into());
     }
-    if schema.leaf(path).is_some_and(|leaf| leaf.is_secret) {
+    // Before a message has a value.
+    if secret::is_at(path, schema) {
         return Err(Problem::of_varied_secret(path, source).into());
     }
-    let texts: Vec<String> = match &node.value {
-        Tree::List(items) => items.iter().map(|item| text_of(path, item, schema)).collect(),
-        Tree::Text(text) => match values::of(text).map_err(|reason| Problem::new(source, reason))? {
-            Values::Each(values) => values,
-            range => {
-                let examples = match &range {
-                    Values::Uniform(low, high) | Values::LogUniform(low, high) => vec![format!("{low:?}"), format!("{high:?}")],
-                    Values::Int(low, high) => vec![low.to_string(), high.to_string()],
-                    Values::Each(_) => Vec::new(),
-                };
-                let dimension = Dimension { path: path.to_owned(), source: source.clone(), values: Among::Range(range), examples };
-                return match of(std::slice::from_ref(&dimension)).check() {
-                    Err(stormfire_module::Error::Config(refused)) => Err(Problem::new(source, refused.reason).into()),
-                    _ => Ok(dimension),
-                };
+    let given = match &node.value {
+        Tree::List(items) => Values::Each(items.iter().map(|item| text_of(path, item, schema)).collect()),
+        Tree::Text(text) => values::of(text).map_err(|reason| Problem::new(source, reason))?,
+        _ => Values::Each(vec![text_of(path, node, schema)]),
+    };
+    let (values, examples) = match given {
+        Values::Each(texts) => {
+            if texts.len() > MOST {
+                let help = "draw them from a range: `int(low, high)` or `uniform(low, high)`".to_owned();
+                return Err(Problem::new(source, format!("`{path}` has more than {MOST} values")).help(help).into());
             }
-        },
-        _ => vec![text_of(path, node, schema)],
-    };
-    let value = |text: &String| {
-        let layer = Assignment { path: path.to_owned(), text: Some(text.clone()), source: source.clone() }.layer(schema)?;
-        if secret::has(&layer, schema) {
-            return Err(Problem::of_varied_secret(path, source).into());
+            let values = texts.iter().map(|text| value_of(path, text, source, schema)).collect::<Result<Vec<_>>>()?;
+            let examples = to_check(texts, &values);
+            (Among::Each(values), examples)
         }
-        let value = layer.get(path.split('.')).unwrap_or(&layer);
-        json::to_value(value).map_err(|error| Error::from(Problem::new(source, error.to_string())))
+        Values::Int(low, high) => (Among::Range(given), vec![low.to_string(), high.to_string()]),
+        Values::Uniform(low, high) | Values::LogUniform(low, high) => (Among::Range(given), vec![format!("{low:?}"), format!("{high:?}")]),
     };
-    let values = texts.iter().map(value).collect::<Result<Vec<_>>>()?;
-    Ok(Dimension { path: path.to_owned(), source: source.clone(), values: Among::Each(values), examples: texts })
+    let dimension = Dimension { path: path.to_owned(), source: source.clone(), values, examples };
+    match of(std::slice::from_ref(&dimension)).check() {
+        Err(stormfire_module::Error::Config(refused)) => Err(Problem::new(source, refused.reason).into()),
+        _ => Ok(dimension),
+    }
+}
+
+/// The value that the text of a flag means.
+fn value_of(path: &str, text: &str, source: &Source, schema: &Schema) -> Result<Value> {
+    let layer = assignment(path, text, source).layer(schema)?;
+    let has_parts = schema.leaf(path).is_none_or(|leaf| !leaf.kinds.is_plain());
+    if has_parts && secret::has(&layer, schema) {
+        return Err(Problem::of_varied_secret(path, source).into());
+    }
+    let value = layer.get(path.split('.')).unwrap_or(&layer);
+    json::to_value(value).map_err(|error| Error::from(Problem::new(source, error.to_string())))
+}
+
+/// The texts that are checked, of all texts of a list.
+fn to_check(texts: Vec<String>, values: &[Value]) -> Vec<String> {
+    let kinds: [fn(&Value) -> bool; 2] = [|value| value.is_i64() || value.is_u64(), Value::is_f64];
+    let mut checked: BTreeSet<usize> = BTreeSet::new();
+    for is_kind in kinds {
+        let number = |(at, value): (usize, &Value)| Some((value.as_f64().filter(|_| is_kind(value))?, at));
+        let numbers = || values.iter().enumerate().filter_map(number);
+        let least = numbers().min_by(|(a, _), (b, _)| a.total_cmp(b));
+        let greatest = numbers().max_by(|(a, _), (b, _)| a.total_cmp(b));
+        checked.extend([least, greatest].into_iter().flatten().map(|(_, at)| at));
+    }
+    checked.extend(values.iter().enumerate().filter(|(_, value)| !value.is_number()).map(|(at, _)| at));
+    texts.into_iter().enumerate().filter(|(at, _)| checked.contains(at)).map(|(_, text)| text).collect()
 }
 
 /// Whether it is a name in a map with any names.
@@ -168,5 +224,19 @@ pub(crate) fn flag_text(path: &str, value: &Value, schema: &Schema) -> String {
     match Node::of_json(value.clone(), &Source::default_value()) {
         Ok(node) => text_of(path, &node, schema),
         Err(_) => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_many_numbers_the_ends_are_checked() {
+        let texts = ["5", "many", "-3", "0.5", "2000", "7", "1e3", "0.75", "null"].map(String::from).to_vec();
+        let values = [json!(5), json!("many"), json!(-3), json!(0.5), json!(2000), json!(7), json!(1e3), json!(0.75), json!(null)];
+        assert_eq!(to_check(texts, &values), ["many", "-3", "0.5", "2000", "1e3", "null"]);
     }
 }

@@ -100,7 +100,7 @@ fn a_mistake_in_a_callback_has_its_place_in_the_file() {
     ");
     assert_snapshot!(told("  - {name: model_checkpoint, save_top_k: 3}\n"), @r"
     a.yaml:3:30: `trainer.callbacks[0].save_top_k`: the best 3 cannot be selected without a metric
-      help: name it with `monitor(..)`, or use `SaveTopK::All`, 1 (the newest) or 0 (none)
+      help: name it with `monitor`, or keep all, 1 (the newest) or 0 (none)
     ");
     assert_snapshot!(told("  - name: model_checkpoint\n    monitor: loss\n    filename: '{loss:.x}'\n  - name: model_checkpoint\n"), @r"
     a.yaml:5:5: `trainer.callbacks[0].filename`: unknown format `.x` of `loss`
@@ -110,6 +110,23 @@ fn a_mistake_in_a_callback_has_its_place_in_the_file() {
     a.yaml:4:5: `trainer.callbacks[1]`: two callbacks save their state as `ModelCheckpoint{monitor: none, mode: min, every: 1 epoch}`
       help: name the entry: `named: mine`
     ");
+    assert_snapshot!(told("  - {name: throughput_monitor, window_size: 0}\n"), @r"
+    a.yaml:3:32: `trainer.callbacks[0].window_size`: a rate needs 2 batches, not 0
+      help: leave it at 100
+    ");
+    assert_snapshot!(told("  - {name: spike_detection, action: warn, rtol: -1}\n"), @r"
+    a.yaml:3:43: `trainer.callbacks[0].rtol`: -1 is not a number from 0 on
+      help: leave it out, or give another one
+    ");
+    assert_snapshot!(told("  - {name: model_pruning, amount: 1.5}\n"), @r"
+    a.yaml:3:5: `trainer.callbacks[0]`: 1.5 is not a share from 0 to 1
+      help: give a number of weights as an integer
+    ");
+    let error = told("  - {name: backbone_finetuning, backbone: layr}\n");
+    assert!(
+        error.starts_with("a.yaml:3:5: `trainer.callbacks[0]`: `layr` matches no parameter\n  help: similar names are `layer`"),
+        "{error}"
+    );
     // Either entry can be meant.
     assert_snapshot!(told("  - {name: model_checkpoint, save_top_k: 3}\n  - {name: model_checkpoint, save_top_k: 3, named: b}\n"), @"`ModelCheckpoint::save_top_k`: the best 3 cannot be selected without a metric (in `setup` of `ModelCheckpoint`)");
 }
@@ -131,6 +148,27 @@ fn a_checkpoint_that_does_not_fit_names_the_options() {
             "{error}"
         );
         assert!(error.contains("help: leave out `model.inputs`"), "{error}");
+    }
+}
+
+/// Setters and types are for those who write a program.
+#[test]
+fn no_cure_of_an_option_names_rust() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines: [&[&str]; 9] = [
+        &["tune", "tune.lr_find.min_lr=2"],
+        &["tune", "tune.lr_find.num_training=5"],
+        &["tune", "tune.lr_find.early_stop_threshold=0.5"],
+        &["sweep", "model.lr=1,2", "sweep.pruner={name: asha, first: 0}"],
+        &["trainer.val_check_interval=0 steps"],
+        &["trainer.on_non_finite=skip:0"],
+        &["trainer.callbacks=[{name: model_checkpoint, save_top_k: 3}]"],
+        &["trainer.callbacks=[{name: model_checkpoint, every: 0 steps}]"],
+        &["trainer.callbacks=[{name: on_exception_checkpoint, dirpath: a, filename: b/c}]"],
+    ];
+    for line in lines {
+        let error = run(program_of(1), folder.path(), line).unwrap_err().to_string();
+        assert!(!error.contains("::") && !error.contains("(..)") && !error.contains("`None`"), "{error}");
     }
 }
 

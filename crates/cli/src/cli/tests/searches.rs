@@ -2,6 +2,8 @@
 //! line.
 #![cfg(unix)]
 
+mod refused;
+
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -220,11 +222,11 @@ fn a_file_describes_a_sweep() {
         assert!((1e-3..1.0).contains(&lr) && config.contains(&format!("  lr: {lr:?}\n  hidden: 3\n")), "{params} {config}");
         assert!(["x", "1"].contains(&params["model.note"].as_str().unwrap()), "{params}");
     }
-    // Loggers of a file have a folder below that of the trial.
+    // Loggers of a file have a folder below that of the trial, which has the file, too.
     let loggers = ["trainer.loggers=[{name: csv}]", "sweep.folder", "data.batch_size=4"];
     let other = format!("{}={}", loggers[1], folder.path().join("other").display());
     let (told, _) = sweep(folder.path(), &["model.lr=0.1,0.2", loggers[0], &other, loggers[2]]).unwrap();
-    let config = folder.path().join("other/trial_0/lightning_logs/version_0/config.yaml");
+    let config = folder.path().join("other/trial_0/config.yaml");
     assert!(told.ends_with(&format!("all of its options: -c {}\n", config.display())), "{told}");
     // The printed options are the same sweep, with those of the line.
     let printed = |words: &[&str]| match ended(&[words, &["sweep", "--print-config=values"]].concat()) {
@@ -390,7 +392,7 @@ fn a_space_that_cannot_be_is_refused_before_anything_is_written() {
         ("model.lr=uniform(2,1)", "model.lr: `model.lr`: 2..1 is not a range"),
         ("model.lr=log_uniform(0,1)", "model.lr: `model.lr`: 0..1 is not a range of positive numbers"),
         ("model.hidden=int(5,1)", "model.hidden: `model.hidden`: 5..=1 is empty"),
-        ("--sweep.trials=0", "--sweep.trials: `sweep.trials`: a sweep has at least one trial"),
+        ("--sweep.trials=0", "--sweep.trials: `sweep.trials`: expected a whole number of at least 1 and at most 10000, not the number `0`"),
     ] {
         let root = format!("--{}={}", crate::children::ROOT, folder.path().display());
         assert_eq!(refusal(&["sweep", &root, "data.batch_size=int(1,2)", word]), expected);
