@@ -53,7 +53,7 @@ pub(crate) fn mpich(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// MPICH ends all ranks as soon as one of them is gone, so the others cannot say which one it was.
+/// MPICH ends all ranks as soon as one of them ends badly, so the others cannot say which one it was.
 const OPEN_MPI_ONLY: [&str; 2] = ["a_killed_rank_is_named_by_the_others", "a_stopped_rank_is_named_by_the_others"];
 
 /// The bindings are compiled for one family, so this has a separate target folder.

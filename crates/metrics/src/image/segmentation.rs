@@ -92,8 +92,8 @@ impl Segmentation {
         self
     }
 
-    /// The mean intersection over union: of all classes of all images together, as torchmetrics' `MeanIoU`. A class that
-    /// is in no pixel of an image does not count there.
+    /// The mean intersection over union: of all classes of all images together, as torchmetrics' `MeanIoU`. A class
+    /// that is in no pixel of an image does not count there.
     pub fn mean_iou(&self) -> SegmentationScore {
         SegmentationScore { pixels: self.clone(), kind: Kind::Iou }
     }
