@@ -208,6 +208,11 @@ impl<M: LightningModule> Registry<M> {
         Ok(trainer)
     }
 
+    /// Whether the entries of this type have the option.
+    pub(crate) fn takes(&self, type_name: &str, option: &str) -> bool {
+        self.entries.iter().any(|entry| entry.type_name == type_name && entry.schema["properties"].get(option).is_some())
+    }
+
     /// The option of a file that an error of a callback or logger means by `Type::setter`, with its path: the value of
     /// the setter, or else the entry. `None` if several entries can be meant.
     pub(crate) fn meant<'a>(&self, option: &str, options: &'a Node) -> Option<(String, &'a Node)> {

@@ -10,6 +10,7 @@ use stormfire_module::{Error, LightningModule, Result};
 use stormfire_trainer::Trainer;
 use stormfire_values::text::{Misread, TextError};
 
+pub use child::is_batch_size_trial;
 pub use growth::BatchSizeSearch;
 
 use attempt::Outcome;

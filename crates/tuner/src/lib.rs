@@ -17,8 +17,9 @@ pub use lr_find::{LrCurve, LrFind, LrPoint, Spacing, Suggestion};
 pub use sweep::{Pruner, Space, Sweep, SweepResult, Trial, TrialRecord, TrialState};
 pub use tuner::Tuner;
 
-/// The parts of a sweep that the command line needs. The crate `stormfire` does not export it.
+/// The parts of searches that the command line needs. The crate `stormfire` does not export it.
 pub mod for_cli {
+    pub use crate::batch_size::is_batch_size_trial;
     pub use crate::jobs::{MOST_JOBS, work_off};
     pub use crate::sweep::{ProcessEnd, TrialTask, check_sweep, run_in_processes};
 }

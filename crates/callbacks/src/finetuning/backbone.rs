@@ -110,6 +110,8 @@ impl<M: LightningModule> Callback<M> for BackboneFinetuning {
         if stage == Stage::Fit {
             require_rate("BackboneFinetuning::initial_ratio", self.initial_ratio)?;
             require_rate("BackboneFinetuning::initial_lr", self.initial_lr.unwrap_or_default())?;
+            // Those of later epochs become known with them.
+            require_rate("BackboneFinetuning::lambda", (self.lambda)(self.epoch + 2))?;
             self.now = Rate::default();
             self.inner.stages = vec![(self.epoch, self.part.clone())];
         }

@@ -54,7 +54,11 @@ fn with_entries<M: LightningModule>(ended: Ended, registry: &Registry<M>, config
     let Error::Config(refused) = inner else { return Ended::Failed(error) };
     let found = config.get(["trainer"]).and_then(|options| registry.meant(&refused.option, options));
     let Some((path, node)) = found.filter(|(_, node)| !node.source.is_default()) else { return Ended::Failed(error) };
-    let help = if refused.option.ends_with("::state_key") { "name the entry: `named: mine`".to_owned() } else { refused.hint.clone() };
+    let help = match refused.option.strip_suffix("::state_key") {
+        Some(type_name) if registry.takes(type_name, "named") => "name the entry: `named: mine`".to_owned(),
+        Some(_) => "leave one of the entries out: nothing tells the saved states of two of them apart".to_owned(),
+        None => refused.hint.clone(),
+    };
     Ended::Usage(Problem::new(&node.source, format!("`{path}`: {}", refused.reason)).help(help).into())
 }
 

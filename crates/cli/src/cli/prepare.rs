@@ -150,6 +150,10 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         }
         if command == Command::Tune {
             check_tune(&config, &schema)?;
+            let in_children = config.get(["tune", "scale_batch_size", "in_child_process"]);
+            if in_children.is_some_and(|given| given.value == Tree::Bool(true)) {
+                check_readable_again(&line.files)?;
+            }
         }
         let own_folder = self.is_child.then(|| trainer.config().default_root_dir.clone());
         let secrets = secret::of(&config, &schema);

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use stormfire_data::DataModule;
 use stormfire_module::{Error, LightningModule};
 use stormfire_trainer::Trainer;
-use stormfire_tuner::{LrCurve, Tuner};
+use stormfire_tuner::{LrCurve, Tuner, for_cli::is_batch_size_trial};
 
 use super::{Cli, ended::Ended, options::options_of};
 use crate::{
@@ -58,6 +58,11 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     ) -> Result<Tuned, Ended> {
         let root = config.get(ROOT.split('.'));
         let root = folder_on_disk(Path::new(root.and_then(Node::text).unwrap_or(".")), root, ROOT)?;
+        if is_batch_size_trial() {
+            // It ends in the search, and its result belongs to the process that has started it.
+            self.search(trainer, module, (config, schema), device)?;
+            return Err(Error::other("the trial of a batch size has not reached its search").into());
+        }
         // Before the search, which may take long.
         let folder = new_folder(root, tune::SECTION)
             .map_err(|error| Error::config("default_root_dir", error.to_string(), "choose a folder that can be written to"))?;

@@ -75,6 +75,11 @@ pub(super) fn call(in_child_process: bool, trial: &mut dyn FnMut(usize) -> Resul
     process::exit(0)
 }
 
+/// Whether this process was started for one trial of a search.
+pub fn is_batch_size_trial() -> bool {
+    env::var_os(VARIABLE).is_some()
+}
+
 fn unreadable(what: &str) -> Error {
     Error::config("ScaleBatchSize::in_child_process", format!("`{what}` cannot be read"), "unset it")
 }

@@ -122,6 +122,14 @@ fn a_mistake_in_a_callback_has_its_place_in_the_file() {
     a.yaml:3:5: `trainer.callbacks[0]`: 1.5 is not a share from 0 to 1
       help: give a number of weights as an integer
     ");
+    assert_snapshot!(told("  - {name: backbone_finetuning, backbone: layer.weight, lambda: -2}\n"), @r"
+    a.yaml:3:57: `trainer.callbacks[0].lambda`: -2 is not a number of at least 0
+      help: use 0.1, for example
+    ");
+    assert_snapshot!(told("  - {name: backbone_finetuning, backbone: layer.weight}\n  - {name: backbone_finetuning, backbone: layer.bias}\n"), @r"
+    a.yaml:4:5: `trainer.callbacks[1]`: two callbacks save their state as `BackboneFinetuning`
+      help: leave one of the entries out: nothing tells the saved states of two of them apart
+    ");
     let error = told("  - {name: backbone_finetuning, backbone: layr}\n");
     assert!(
         error.starts_with("a.yaml:3:5: `trainer.callbacks[0]`: `layr` matches no parameter\n  help: similar names are `layer`"),

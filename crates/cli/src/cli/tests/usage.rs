@@ -131,6 +131,10 @@ fn several_runs_do_not_read_a_pipe_or_a_device() {
         let expected = "it is a pipe or a device, and each of several runs reads the file\n  help: write it to a file, such as `base.yaml`";
         assert_eq!(error, format!("{}: {expected}", words[2]));
     }
+    // Trials of a batch size start the line again.
+    let in_children = "--tune.scale_batch_size.in_child_process=true";
+    let tunes = ["tune", "-c", link, "--tune.lr=null", "--tune.batch_size=data.batches", in_children];
+    assert!(usage(program_of(1), folder.path(), &tunes).contains("it is a pipe or a device"));
     let mut child = program_of(1);
     child.is_child = true;
     assert!(usage(child, folder.path(), &["-c", link]).contains("it is a pipe or a device"));
