@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use stormfire_data::DataModule;
 use stormfire_loggers::Metrics;
 use stormfire_module::{LightningModule, LoadOptions, Result};
-use stormfire_trainer::{CkptPath, Stop, Trainer, for_tuner::ProbeTrainer as _, seed_everything};
+use stormfire_trainer::{CkptPath, Stop, Trainer, for_tuner::ProbeTrainer as _, forget_interrupt, seed_everything};
 
 use super::{
     Cli, Tuned,
@@ -50,7 +50,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     /// This serves the probe of drivers
     /// ([`Accelerator::serve_probe`](stormfire_trainer::Accelerator::serve_probe)) and starts the console first. A
     /// page of help goes to stdout and ends the process with the exit code 0. A mistake on the command line or in a
-    /// file goes to stderr and ends it with 2.
+    /// file goes to stderr and ends it with 2. After a signal, each command ends with the exit code of the signal.
     ///
     /// # Errors
     /// As the runs of a [`Trainer`].
@@ -67,12 +67,13 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             Ok(Outcome::Evaluated(_) | Outcome::Predicted) => Ok(Stop::Complete),
             Ok(Outcome::Tuned(tuned)) => process::printed(&format!("{tuned}\n"), 0),
             Ok(Outcome::Printed(text)) | Err(Ended::Printed(text)) => process::printed(&text, 0),
-            Err(Ended::Several(runs)) => {
-                let (table, is_good) = runs.run(&std::env::current_exe()?)?;
-                process::printed(&table, i32::from(!is_good))
-            }
+            Err(Ended::Several(runs)) => match runs.run(&std::env::current_exe()?) {
+                Ok((table, true)) => process::printed(&table, 0),
+                Ok((table, false)) => process::printed(&table, forget_interrupt().map_or(1, |signal| signal.exit_code().into())),
+                Err(error) => interrupted(error),
+            },
             Err(Ended::Usage(error)) => process::refused(&error),
-            Err(Ended::Failed(error)) => Err(error),
+            Err(Ended::Failed(error)) => interrupted(error),
         }
     }
 
@@ -202,6 +203,18 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let data: DC = options_of(config, "data").map_err(|error| secret::redacted(error, config, schema))?;
         seed(config, device)?;
         self.build.data(data, device).map_err(|error| in_source(error, config, schema, "data"))
+    }
+}
+
+/// A signal gives each command the exit code that it gives a fit. Other errors stay as they are.
+fn interrupted(error: stormfire_module::Error) -> Result<Stop> {
+    let is_interrupt = matches!(error, stormfire_module::Error::Interrupted { .. });
+    match is_interrupt.then(forget_interrupt).flatten() {
+        Some(signal) => {
+            tracing::warn!("{error}");
+            Ok(Stop::Interrupted(signal))
+        }
+        None => Err(error),
     }
 }
 
