@@ -207,7 +207,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
 }
 
 /// A signal gives each command the exit code that it gives a fit. Other errors stay as they are.
-fn interrupted(error: stormfire_module::Error) -> Result<Stop> {
+pub(super) fn interrupted(error: stormfire_module::Error) -> Result<Stop> {
     let is_interrupt = matches!(error, stormfire_module::Error::Interrupted { .. });
     match is_interrupt.then(forget_interrupt).flatten() {
         Some(signal) => {

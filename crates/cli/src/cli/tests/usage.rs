@@ -208,3 +208,33 @@ fn all_mistakes_of_a_line_are_named_at_once() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+/// A signal is that of the whole process.
+#[cfg(unix)]
+#[test]
+#[ignore = "a part of `a_signal_is_the_end_of_each_command`"]
+fn a_signal_arrives() {
+    if std::env::var_os("STORMFIRE_TEST_SIGNAL").is_none() {
+        return;
+    }
+    let watch = stormfire_trainer::for_tuner::SignalWatch::install(None);
+    let other = super::super::run::interrupted(Error::other("a file is missing")).unwrap_err();
+    assert_eq!(other.to_string(), "a file is missing");
+    let status = std::process::Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status().unwrap();
+    assert!(status.success());
+    while watch.received().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let stop = super::super::run::interrupted(watch.received().unwrap().into()).unwrap();
+    assert_eq!(stop.exit_code(), 143);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_is_the_end_of_each_command() {
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "cli::tests::usage::a_signal_arrives", "--ignored"]).env("STORMFIRE_TEST_SIGNAL", "1");
+    let output = child.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
