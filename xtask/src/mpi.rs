@@ -17,13 +17,8 @@ const ALL: [&str; 3] = ["--workspace", "--features", "stormfire-examples/tracker
 const TESTS: [&str; 4] = ["--test", "processes", "--test", "under_mpirun"];
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
-    if !cfg!(target_os = "linux") {
-        return Ok(Verdict::Skipped("MPI is tested on Linux only".to_owned()));
-    }
-    if !(system::has_program("mpicc") && system::has_program("mpirun"))
-        && let Some(command) = system::install(workspace, &DEBIAN)?
-    {
-        return Ok(Verdict::Skipped(format!("no MPI; {command} installs it")));
+    if let Some(skipped) = without(workspace, ["mpicc", "mpirun"], &DEBIAN)? {
+        return Ok(skipped);
     }
     let mut clippy = cargo(workspace, "clippy");
     system::run(clippy.args(["--lib"]).args(TESTS).args(["--", "-D", "warnings"]))?;
@@ -34,15 +29,22 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
+/// The verdict on a machine that lacks a compiler or launcher of MPI, and on which they cannot be installed.
+fn without(workspace: &Workspace, programs: [&str; 2], packages: &[&str]) -> Result<Option<Verdict>> {
+    if !cfg!(target_os = "linux") {
+        return Ok(Some(Verdict::Skipped("MPI is tested on Linux only".to_owned())));
+    }
+    if programs.into_iter().all(system::has_program) {
+        return Ok(None);
+    }
+    let command = system::install(workspace, packages)?;
+    Ok(command.map(|command| Verdict::Skipped(format!("no MPI; {command} installs it"))))
+}
+
 /// The other family of MPI.
 pub(crate) fn mpich(workspace: &Workspace) -> Result<Verdict> {
-    if !cfg!(target_os = "linux") {
-        return Ok(Verdict::Skipped("MPI is tested on Linux only".to_owned()));
-    }
-    if !(system::has_program("mpicc.mpich") && system::has_program("mpirun.mpich"))
-        && let Some(command) = system::install(workspace, &["mpich", "libmpich-dev", "libclang-dev"])?
-    {
-        return Ok(Verdict::Skipped(format!("no MPICH; {command} installs it")));
+    if let Some(skipped) = without(workspace, ["mpicc.mpich", "mpirun.mpich"], &["mpich", "libmpich-dev", "libclang-dev"])? {
+        return Ok(skipped);
     }
     for (package, example, test) in [("stormfire-ranks", "ranks", "processes"), ("stormfire", "ranked", "under_mpirun")] {
         system::run(with_mpich(workspace, "build").args(["--package", package, "--example", example]))?;

@@ -15,7 +15,7 @@ use crate::{
     merge::merge,
     node::{Node, Tree},
     read,
-    schema::Schema,
+    schema::{Schema, is_below},
     secret,
     source::{Origin, Source},
     typed,
@@ -215,8 +215,8 @@ impl Layers {
 /// The options without those that a later one on the line takes away: `--crop=null` those of `crop` before it.
 fn in_force<'a>(assignments: &'a [Assignment], schema: &Schema) -> Vec<&'a Assignment> {
     let takes_away = |later: &Assignment, path: &str| {
-        let is_above = path.strip_prefix(later.path.as_str()).is_some_and(|rest| rest.starts_with('.'));
-        is_above && later.layer(schema).is_ok_and(|layer| layer.get(later.path.split('.')).is_some_and(|node| node.value == Tree::Null))
+        is_below(path, &later.path)
+            && later.layer(schema).is_ok_and(|layer| layer.get(later.path.split('.')).is_some_and(|node| node.value == Tree::Null))
     };
     let is_in_force = |(index, given): &(usize, &Assignment)| !assignments[index + 1..].iter().any(|later| takes_away(later, &given.path));
     assignments.iter().enumerate().filter(is_in_force).map(|(_, given)| given).collect()

@@ -11,7 +11,7 @@ use crate::{
     nearest::{any_of, did_you_mean},
     node::{Node, Tree},
     quote,
-    schema::Schema,
+    schema::{Schema, is_below},
     source::Source,
 };
 
@@ -91,8 +91,7 @@ fn wanted(
         None => Ok(None),
         Some(AUTO) => {
             let is_usual = |path: &&str| {
-                let is_in = path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
-                is_in && path.rsplit('.').next().is_some_and(|last| usual.contains(&last)) && is_number(path)
+                is_below(path, section) && path.rsplit('.').next().is_some_and(|last| usual.contains(&last)) && is_number(path)
             };
             let found: Vec<&str> = schema.leaves().map(|leaf| leaf.path.as_str()).filter(is_usual).collect();
             match found.as_slice() {

@@ -5,7 +5,7 @@ use crate::{
     assign::Assignment,
     error::{Problem, Result},
     quote,
-    schema::Schema,
+    schema::{Schema, is_below},
     secret,
     values::{self, Values},
 };
@@ -64,5 +64,5 @@ fn has_secret(option: &Assignment, schema: &Schema) -> bool {
 
 /// Whether an option is this one, or below it.
 fn is_within(path: &str, of: &str) -> bool {
-    path.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    path == of || is_below(path, of)
 }
