@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use insta::assert_snapshot;
 use stormfire::{loggers::RunDir, prelude::*};
 
 use crate::{
@@ -27,9 +28,9 @@ fn ways(folder: &Path) -> Vec<(&'static str, Trainer<Line>)> {
     ]
 }
 
-#[track_caller]
-fn refused(folder: &Path, reason: &str) {
-    for (option, trainer) in ways(folder) {
+/// The errors for this folder below `root`.
+fn refused(root: &Path, folder: &Path) -> String {
+    let texts = ways(folder).into_iter().map(|(option, trainer)| {
         let trained = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&trained);
         let watch = LambdaCallback::new().on_train_batch_start(move |_, _, _, _| {
@@ -39,10 +40,9 @@ fn refused(folder: &Path, reason: &str) {
         let error = trainer.max_epochs(1).callback(watch).fit(Line::new(), line_data(8, 2)).err();
         let error = error.unwrap_or_else(|| panic!("{option} took `{}`", folder.display()));
         assert!(!trained.load(Ordering::Relaxed), "{option}: {error}");
-        let text = error.to_string();
-        assert!(text.contains(reason) && (text.contains(option) || option.ends_with("Logger")), "{option}: {text}");
-        assert!(error.hint().is_some(), "{option}: {text}");
-    }
+        format!("{option}: {error:?}").replace(&root.display().to_string(), "[folder]")
+    });
+    texts.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_folder_that_cannot_be_created_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    refused(&file.join("runs"), &file.display().to_string());
+    assert_snapshot!(refused(folder.path(), &file.join("runs")), @"");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
 }
 
@@ -59,7 +59,7 @@ fn a_folder_that_cannot_be_created_is_refused() {
 fn a_folder_whose_name_is_not_utf8_is_refused() {
     use std::os::unix::ffi::OsStrExt as _;
     let folder = tempfile::tempdir().unwrap();
-    refused(&folder.path().join(std::ffi::OsStr::from_bytes(b"a\xff")), "is not valid UTF-8");
+    assert_snapshot!(refused(folder.path(), &folder.path().join(std::ffi::OsStr::from_bytes(b"a\xff"))), @"");
 }
 
 #[test]

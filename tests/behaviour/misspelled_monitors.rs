@@ -2,6 +2,7 @@
 //! the cause.
 
 use burn::{optim::SgdConfig, prelude::*};
+use insta::assert_snapshot;
 use stormfire::prelude::*;
 
 use crate::{
@@ -30,16 +31,12 @@ fn ended(trainer: Trainer<Line>) -> (Vec<String>, String) {
 #[test]
 fn the_sanity_check_warns_of_a_misspelled_monitor() {
     let folder = tempfile::tempdir().unwrap();
-    for (owner, trainer) in [
-        ("EarlyStopping", quiet().callback(EarlyStopping::new("val_los"))),
-        ("ModelCheckpoint", saving(&folder).callback(ModelCheckpoint::new().monitor("val_los"))),
-    ] {
+    let trainers = [quiet().callback(EarlyStopping::new("val_los")), saving(&folder).callback(ModelCheckpoint::new().monitor("val_los"))];
+    let ended = trainers.map(|trainer| {
         let (lines, error) = ended(trainer);
-        let expected = format!("WARN `{owner}` monitors `val_los`, which the sanity check has not logged; did you mean `val_loss`?");
-        assert_eq!(lines, [expected]);
-        assert!(error.starts_with("metric `val_los` is not available"), "{error}");
-        assert!(error.contains("hint: did you mean `val_loss`?"), "{error}");
-    }
+        format!("{}\n{error}", lines.join("\n"))
+    });
+    assert_snapshot!(ended.join("\n"), @"");
 }
 
 #[test]
@@ -89,11 +86,11 @@ fn the_sanity_check_warns_of_a_misspelled_metric_of_a_schedule() {
 #[test]
 fn without_a_validation_the_error_says_so() {
     let error = error_text(quiet().max_epochs(1).callback(EarlyStopping::new("val_mae")).fit(Line::new(), line_data(8, 2)));
-    assert!(error.contains("hint: this fit has no validation: if the validation logs it, give `fit` a validation loader"), "{error}");
+    assert_snapshot!(error, @"");
 }
 
 #[test]
 fn a_misspelled_word_for_a_checkpoint_is_named() {
     let error = error_text(quiet().max_epochs(1).ckpt_path("bst").fit(Line::new(), line_data(8, 2)));
-    assert!(error.contains("did you mean `best`?"), "{error}");
+    assert_snapshot!(error, @"");
 }

@@ -6,6 +6,7 @@ use burn::{
     optim::SgdConfig,
     prelude::*,
 };
+use insta::assert_snapshot;
 use stormfire::{data::CombinedLoader, loggers::MemoryLogger, prelude::*};
 
 use super::values;
@@ -108,7 +109,7 @@ fn a_part_may_have_nothing_to_learn_from() {
     );
     assert!((values(&two_parts.unwrap().module)[0] + 0.75).abs() < 1e-6, "half of the mean of the first part");
     let none = fit(Odd::new(|_, batch| batch.inner().mean().into()), &[1.0, 2.0], 2).map(drop).unwrap_err();
-    assert!(none.to_string().contains("does not depend on the module's parameters"), "{none}");
+    assert_snapshot!(none, @"");
 }
 
 #[test]
@@ -174,18 +175,16 @@ fn an_error_of_one_part_is_named() {
     let error =
         |step: fn(&Odd, Tensor<2>) -> StepOutput| fit(Odd::new(step), &[1.0, 2.0, 3.0, 4.0, 5.0], 2).map(drop).unwrap_err().to_string();
     let shape = error(|odd, batch| odd.layer.forward(batch).flatten::<1>(0, 1).into());
-    assert!(shape.contains("it has shape [3] instead of [1]"), "{shape}");
     let negative = error(|odd, batch| {
         let items = batch.dims()[0];
         StepOutput::from(odd.layer.forward(batch).sum()).weight(if items == 3 { -1.0 } else { 4.0 })
     });
-    assert!(negative.contains("-1 is not a number of at least 0"), "{negative}");
     let options = error(|odd, batch| {
         let reduce = if batch.dims()[0] == 3 { ReduceFx::Sum } else { ReduceFx::Mean };
         log("x", 1.0).on_epoch(true).reduce_fx(reduce);
         odd.layer.forward(batch).mean().into()
     });
-    assert!(options.contains("`x`") && options.contains("different"), "{options}");
+    assert_snapshot!([shape, negative, options].join("\n"), @"");
 }
 
 #[test]

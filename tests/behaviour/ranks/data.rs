@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use burn::data::dataset::InMemDataset;
+use insta::assert_snapshot;
 use stormfire::{
     data::{ClassBalancedSampler, LengthSampler, Shards, StratifiedSampler, SubsetSampler, WeightedSampler, augment, random},
     prelude::*,
@@ -125,12 +126,11 @@ fn ranks_refuse_a_stream_of_unknown_length_and_other_weights() {
     let (folder, net) = (shards(ITEMS), Net::new());
     let uncounted = || Loader::stream(Shards::<usize>::json_lines([folder.path().join("a")]), of_items).batch_size(4);
     let ended = stormfire::ranks::threads::run(2, |_| fit(net.of_its_own(), uncounted(), |trainer| trainer));
-    let text = ended[0].as_ref().unwrap_err().to_string();
-    assert!(text.contains("made from shards cannot be shared by several ranks"), "{text}");
+    assert_snapshot!(ended[0].as_ref().unwrap_err(), @"");
     let weighted = |rank: usize| digits(4, 1).sampler(WeightedSampler::new([1.0, 1.0, 1.0, 1.0 + rank as f64]).samples(50));
     let ended = stormfire::ranks::threads::run(2, |rank| fit(net.of_its_own(), weighted(rank), |trainer| trainer));
-    let text = ended.iter().map(|ended| ended.as_ref().unwrap_err().to_string()).collect::<String>();
-    assert!(text.contains("order of loader 0"), "{text}");
+    assert_snapshot!(ended[0].as_ref().unwrap_err(), @"");
+    assert_eq!(ended[1].as_ref().unwrap_err().to_string(), ended[0].as_ref().unwrap_err().to_string());
 }
 
 #[test]
@@ -159,12 +159,7 @@ fn shards_that_have_changed_are_noticed_on_resume() {
     let write = |folder: &Path, name: &str, items: std::ops::Range<usize>| {
         fs::write(folder.join(name), items.map(|item| item.to_string()).collect::<Vec<_>>().join("\n")).unwrap();
     };
-    for (counted, change, expected) in [
-        (true, "more", "it has 27 items, the checkpoint's had 26"),
-        (true, "moved", "records [10, 3, 13]"),
-        (false, "another", "4 shards with records not counted, the checkpoint's had "),
-        (false, "fewer", "cannot start at batch 3: the pass has only 2 batches"),
-    ] {
+    let errors = [(true, "more"), (true, "moved"), (false, "another"), (false, "fewer")].map(|(counted, change)| {
         let folder = shards(ITEMS);
         let path = folder.path().join("stopped.ckpt");
         let data = |names: &[&str]| {
@@ -189,7 +184,7 @@ fn shards_that_have_changed_are_noticed_on_resume() {
             names.push("d");
         }
         let resumed = fit(net.clone(), data(&names), |trainer| trainer.seed(7).ckpt_path(path.as_path()));
-        let text = resumed.unwrap_err().to_string();
-        assert!(text.contains(expected), "{change}: {text}");
-    }
+        resumed.unwrap_err().to_string().replace(&folder.path().display().to_string(), "[folder]")
+    });
+    assert_snapshot!(errors.join("\n"), @"");
 }

@@ -8,6 +8,7 @@ use burn::{
     optim::SgdConfig,
     prelude::*,
 };
+use insta::assert_snapshot;
 use stormfire::{Error, prelude::*, ranks::threads};
 
 use super::{contents, fit, on_ranks};
@@ -86,15 +87,14 @@ fn manual_optimization_steps_with_the_mean_over_the_ranks() {
 #[test]
 fn manual_optimization_needs_a_batch_on_every_rank() {
     let errors: Vec<_> = pairs(14, &Pair::new()).into_iter().map(|ended| ended.unwrap_err().to_string()).collect();
-    assert!(errors[0].contains("1 of 2 ranks have no batch at the end of the epoch"), "{}", errors[0]);
-    assert!(errors[1].contains("rank 0 has failed"), "{}", errors[1]);
+    assert_snapshot!(errors.join("\n"), @"");
 }
 
 #[test]
 fn ranks_that_step_with_different_optimizers_are_refused() {
     let errors = pairs(12, &Pair { differs: true, ..Pair::new() });
     let errors: Vec<_> = errors.into_iter().map(|ended| ended.unwrap_err().to_string()).collect();
-    assert!(errors.iter().any(|error| error.contains("only some ranks step with the optimizer")), "{errors:?}");
+    assert_snapshot!(errors.join("\n"), @"");
 }
 
 /// A line whose loss is not a number in some batch of rank 1.
@@ -149,7 +149,8 @@ fn a_loss_of_one_rank_that_is_not_finite_is_that_of_all() {
     }
     let stopped: Vec<_> = breaking("stop").into_iter().map(Result::unwrap).collect();
     assert_eq!(stopped[0].2, stopped[1].2);
-    assert!(stopped.iter().all(|(_, stop, _)| matches!(stop, Stop::NonFinite(what) if what.contains("not finite"))), "{stopped:?}");
+    assert!(stopped.iter().all(|(_, stop, _)| matches!(stop, Stop::NonFinite(_))), "{stopped:?}");
+    assert_snapshot!(stopped.iter().map(|(_, stop, _)| stop.to_string()).collect::<Vec<_>>().join("\n"), @"");
     let skipped: Vec<_> = breaking("skip:2").into_iter().map(Result::unwrap).collect();
     assert_eq!(skipped[0], skipped[1]);
     assert_eq!(skipped[0].2, 5, "six steps, one of them skipped");
