@@ -100,8 +100,6 @@ fn end_epoch(bench: &mut Bench, bar: &mut ProgressBar) {
     bench.run.place.progress.batch_in_epoch = 0;
 }
 
-const FULL: &str = "━━━━━━━━━━━━━━━━━━━━━━━━━";
-
 #[test]
 fn a_fit_on_a_terminal() {
     let folder = tempfile::tempdir().unwrap();
@@ -162,9 +160,9 @@ fn refreshes_are_limited_by_time() {
     train(&mut bench, &mut bar, 1000, 0.001);
     // At the start, after the first batch, and then ten times a second.
     assert_eq!(*asked.lock().unwrap(), 11);
-    assert!(screen.contents().contains(" 901/1000 "), "{}", screen.contents());
+    assert_snapshot!(screen.contents(), @"");
     end_epoch(&mut bench, &mut bar);
-    assert!(screen.contents().contains(" 1000/1000 0:01 • 0:00 1000 it/s"), "{}", screen.contents());
+    assert_snapshot!(screen.contents(), @"");
 }
 
 #[test]
@@ -174,9 +172,9 @@ fn a_rate_of_0_draws_at_the_ends_only() {
     let mut bench = Bench::new();
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
     train(&mut bench, &mut bar, 10, 5.0);
-    assert!(screen.contents().contains(" 1/10 "), "{}", screen.contents());
+    assert_snapshot!(screen.contents(), @"");
     end_epoch(&mut bench, &mut bar);
-    assert!(screen.contents().contains(" 10/10 "), "{}", screen.contents());
+    assert_snapshot!(screen.contents(), @"");
 }
 
 #[test]
@@ -187,8 +185,7 @@ fn without_a_length_it_is_a_spinner() {
     bench.run.limits.max_epochs = None;
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
     train(&mut bench, &mut bar, 3, 1.0);
-    let text = screen.contents();
-    assert!(text.starts_with("Epoch 0 ") && text.ends_with(" 3 0:03 1.0 it/s"), "{text}");
+    assert_snapshot!(screen.contents(), @"");
 }
 
 #[test]
@@ -200,7 +197,7 @@ fn a_number_of_steps_shortens_the_last_epoch() {
     bench.run.place.accumulate_grad_batches = 2;
     bench.run.place.progress.global_step = 10;
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
-    assert!(screen.contents().contains(" 0/4 "), "{}", screen.contents());
+    assert_snapshot!(screen.contents(), @"");
 }
 
 #[test]
@@ -214,7 +211,7 @@ fn a_resumed_window_counts_the_batches_behind_it() {
     (bench.run.place.progress.global_step, bench.run.place.progress.batch_in_epoch) = (4, 17);
     (bench.run.place.window.batches, bench.run.place.window.size) = (1, 4);
     bench.fire(&mut bar, Event::TrainStart).unwrap();
-    assert!(screen.contents().contains(" 17/20 "), "{}", screen.contents());
+    assert_snapshot!(screen.contents(), @"");
 }
 
 #[test]
@@ -223,7 +220,7 @@ fn a_resumed_epoch_starts_where_it_was() {
     let mut bench = Bench::new();
     (bench.run.place.progress.epoch, bench.run.place.progress.batch_in_epoch) = (2, 5);
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
-    assert!(screen.contents().starts_with("Epoch 2/2 ━━━━━━━━━━━━╸             5/10 "), "{}", screen.contents());
+    assert_snapshot!(screen.contents(), @"");
 }
 
 #[test]
@@ -237,7 +234,7 @@ fn the_metrics_can_be_customized() {
     bench.metric("noise", 1.0).metric("loss\n\u{1b}[2J", 0.00001);
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
     train(&mut bench, &mut bar, 1, 1.0);
-    assert!(screen.contents().ends_with("? it/s step: 1, loss[2J: 1.00e-5"), "{}", screen.contents());
+    assert_snapshot!(screen.contents(), @"");
 }
 
 #[test]
@@ -421,10 +418,10 @@ fn validation_begins_with_all_batches_counted() {
     let mut bench = Bench::new();
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
     train(&mut bench, &mut bar, 10, 0.001);
-    assert!(screen.contents().contains(" 1/10 "), "{}", screen.contents());
+    assert_snapshot!(screen.contents(), @"");
     bench.run.moment.stage = RunningStage::Validate;
     bench.fire(&mut bar, Event::ValidationEpochStart).unwrap();
-    assert!(screen.contents().contains(" 10/10 "), "{}", screen.contents());
+    assert_snapshot!(screen.contents(), @"");
 }
 
 #[test]

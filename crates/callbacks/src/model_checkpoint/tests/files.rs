@@ -84,7 +84,8 @@ fn a_long_name_is_shortened_and_reported_once() {
             done.extend(carry_out(&bench.saves()));
         }
     });
-    assert!(done.len() == 2 && done[0].starts_with("+epoch=0-lossxxx") && done[1].starts_with("+epoch=1-lossxxx"), "{done:?}");
-    assert!(lines.len() == 1 && lines[0].contains("is longer than a disk allows"), "{lines:?}");
+    insta::with_settings!({ filters => [(r"x{9,}", "xxx")] }, {
+        assert_snapshot!([done, lines].concat().join("\n"), @"");
+    });
     assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 2);
 }
