@@ -307,13 +307,16 @@ mod tests {
         write(&path, &long, &tensors).unwrap();
         let summary = inspect(&path).unwrap();
         let (short, all) = (format!("{summary}"), format!("{summary:#}"));
-        assert!(short.ends_with("  layers.19.bias  F32   [1]\n  … and 10 more\n"), "{short}");
+        let shown = |page: &str| {
+            let page = page.replace(&folder.path().display().to_string(), "[folder]").replace(&text::size(summary.size), "[size]");
+            page.replace(&"x".repeat(200), "[200 x]")
+        };
+        assert_snapshot!(shown(&short), @"");
         for (page, width) in [(&short, WIDTH), (&format!("{summary:60}"), 60)] {
             let longest = page.lines().skip(2).map(|line| line.chars().count()).max();
             assert_eq!(longest, Some(width), "{page}");
         }
-        assert!(all.contains("layers.29.bias") && all.contains(&"x".repeat(200)) && all.contains("max_epochs 3"), "{all}");
-        assert!(all.contains("12:00:00.147495436Z") && all.contains("parameters (bias (time 938))"), "{all}");
+        assert_snapshot!(shown(&all), @"");
         assert!(!short.contains("max_epochs"), "{short}");
     }
 

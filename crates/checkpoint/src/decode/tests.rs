@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use burn::tensor::{BoolStore, Bytes, bf16, f16};
+use insta::assert_snapshot;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -14,6 +15,11 @@ use crate::{
 
 fn read(bytes: &[u8]) -> Result<Checkpoint> {
     Checkpoint::from_bytes("a.ckpt", bytes)
+}
+
+/// The message of an error, and below it the hint.
+fn with_hint(error: &Error) -> String {
+    format!("{error}\n  hint: {}", error.hint().unwrap())
 }
 
 fn manifest() -> Manifest {
@@ -110,11 +116,11 @@ fn a_tensor_that_cannot_be_written_is_refused_by_name() {
     let one = TensorData::from([1_u8]);
     let twice = [("a".to_owned(), one.clone()), ("a".to_owned(), one.clone())];
     assert_eq!(message(&twice).unwrap(), "the checkpoint cannot be written: the name `a` is taken");
-    for reserved in ["stormfire/checksum", "__metadata__"] {
-        assert!(message(&[(reserved.to_owned(), one.clone())]).unwrap().contains(reserved));
-    }
+    let [checksum, metadata] =
+        ["stormfire/checksum", "__metadata__"].map(|reserved| message(&[(reserved.to_owned(), one.clone())]).unwrap());
     let quantized = TensorData::quantized(vec![1_i8; 4], [4], burn::tensor::quantization::QuantScheme::default(), &[0.5], None);
-    assert!(message(&[("q".to_owned(), quantized)]).unwrap().starts_with("`q` has the dtype `qfloat`"));
+    let quantized = message(&[("q".to_owned(), quantized)]).unwrap();
+    assert_snapshot!([checksum, metadata, quantized].join("\n"), @"");
 }
 
 #[test]
@@ -164,32 +170,35 @@ fn a_header_that_lies_is_refused_by_what_is_wrong() {
     };
     let a = entry("a", "U8", "4", "0,4");
     assert!(read(&forged(&header(1, &a, 4), &[0; 4])).is_ok(), "the forger's files are good where the header is");
-    for (entries, end, reason) in [
-        (entry("a", "U8", "5", "0,4"), 4, "end at 4"),
-        (entry("a", "F32", "4", "0,4"), 4, "end at 4"),
-        (entry("a", "U8", "4", "4,0"), 4, "begin at 4"),
-        (entry("a", "U8", "4", "-4,0"), 4, "invalid value: integer `-4`"),
-        (entry("a", "U8", "-4", "0,4"), 4, "invalid value: integer `-4`"),
-        (entry("a", "U8", "4.0", "0,4"), 4, "invalid type: floating point"),
-        (entry("a", "U8", &format!("{max}"), &format!("0,{max}")), 4, "instead of 18446744073709551615"),
-        (entry("a", "F64", &format!("{max},{max}"), "0,8"), 8, "too large"),
-        (entry("a", "U8", &format!("0,{max},{max}"), "0,0"), 0, "too large"),
-        (entry("a", "U8", "4", "0,4") + &entry("b", "U8", "2", "3,5"), 5, "`b` begin at 3"),
-        (entry("a", "U8", "4", "0,4") + &entry("b", "U8", "2", "6,8"), 8, "`b` begin at 6"),
-        (entry("b", "U8", "4", "4,8") + &entry("a", "U8", "4", "0,4"), 8, "`b` begin at 4"),
-        (entry("a", "U8", "4", "0,4") + &entry("a", "U8", "4", "4,8"), 8, "`a` appears twice"),
-        (entry("a", "F4", "8", "0,4"), 4, "unknown dtype `F4`"),
-        (r#""__metadata__":{},"#.to_owned(), 0, "`__metadata__` appears twice"),
-        (r#""a":{"dtype":"U8","shape":[4]},"#.to_owned(), 4, "missing field `data_offsets`"),
-        (r#""a":[1,2,3],"#.to_owned(), 4, "invalid"),
-        (format!(r#""a":{}{},"#, "[".repeat(100_000), "]".repeat(100_000)), 4, "its header is not valid"),
-        (entry("stormfire/checksum", "U8", "16", "0,16"), 16, "appears twice"),
-    ] {
+    let cases = [
+        (entry("a", "U8", "5", "0,4"), 4),
+        (entry("a", "F32", "4", "0,4"), 4),
+        (entry("a", "U8", "4", "4,0"), 4),
+        (entry("a", "U8", "4", "-4,0"), 4),
+        (entry("a", "U8", "-4", "0,4"), 4),
+        (entry("a", "U8", "4.0", "0,4"), 4),
+        (entry("a", "U8", &format!("{max}"), &format!("0,{max}")), 4),
+        (entry("a", "F64", &format!("{max},{max}"), "0,8"), 8),
+        (entry("a", "U8", &format!("0,{max},{max}"), "0,0"), 0),
+        (entry("a", "U8", "4", "0,4") + &entry("b", "U8", "2", "3,5"), 5),
+        (entry("a", "U8", "4", "0,4") + &entry("b", "U8", "2", "6,8"), 8),
+        (entry("b", "U8", "4", "4,8") + &entry("a", "U8", "4", "0,4"), 8),
+        (entry("a", "U8", "4", "0,4") + &entry("a", "U8", "4", "4,8"), 8),
+        (entry("a", "F4", "8", "0,4"), 4),
+        (r#""__metadata__":{},"#.to_owned(), 0),
+        (r#""a":{"dtype":"U8","shape":[4]},"#.to_owned(), 4),
+        (r#""a":[1,2,3],"#.to_owned(), 4),
+        (format!(r#""a":{}{},"#, "[".repeat(100_000), "]".repeat(100_000)), 4),
+        (entry("stormfire/checksum", "U8", "16", "0,16"), 16),
+    ];
+    let errors = cases.map(|(entries, end)| {
         let bytes = forged(&header(1, &entries, end), &vec![0; end.min(100)]);
         let error = read(&bytes).unwrap_err();
-        let short: String = entries.chars().take(200).collect();
-        assert!(matches!(&error, Error::Malformed { reason: found, .. } if found.contains(reason)), "{short}: {error}");
-    }
+        let short: String = entries.chars().take(60).collect();
+        assert!(matches!(&error, Error::Malformed { .. }), "{short}: {error}");
+        format!("{short}\n  {error}")
+    });
+    assert_snapshot!(errors.join("\n"), @"");
 }
 
 #[test]
@@ -213,22 +222,21 @@ fn other_faults_of_a_forged_file() {
     let not_utf8 = [&b"{\"\xff\":1"[..], b"}"].concat();
     let mut bytes = (not_utf8.len() as u64).to_le_bytes().to_vec();
     bytes.extend(not_utf8);
-    assert!(read(&bytes).unwrap_err().to_string().contains("its header is not valid"));
+    assert_snapshot!(read(&bytes).unwrap_err(), @"");
     let bools = r#""a":{"dtype":"BOOL","shape":[3],"data_offsets":[0,3]},"#;
     assert!(read(&forged(&header(1, bools, 3), &[0, 1, 1])).is_ok());
-    assert!(read(&forged(&header(1, bools, 3), &[0, 1, 2])).unwrap_err().to_string().contains("neither 0 nor 1"));
-    for (version, hint) in [(0, "with the version of Stormfire that wrote it"), (2, "update Stormfire")] {
-        let error = read(&forged(&header(version, "", 0), &[])).unwrap_err();
-        assert_eq!(error.to_string(), format!("`a.ckpt` has the format version {version}, and this Stormfire reads version 1"));
-        assert!(error.hint().unwrap().contains(hint));
-    }
+    assert_snapshot!(read(&forged(&header(1, bools, 3), &[0, 1, 2])).unwrap_err(), @"");
+    let versions = [0, 2].map(|version| with_hint(&read(&forged(&header(version, "", 0), &[])).unwrap_err()));
+    assert_snapshot!(versions.join("\n"), @"");
     let without_checksum = r#"{"__metadata__":{"stormfire":"{\"format_version\":1,\"weights_only\":true}"},"a":{"dtype":"U8","shape":[16],"data_offsets":[0,16]}}"#;
-    assert!(read(&forged(without_checksum, &[])).unwrap_err().to_string().contains("no checksum"));
-    for metadata in ["", r#""__metadata__":{"format":"pt"},"#] {
+    assert_snapshot!(read(&forged(without_checksum, &[])).unwrap_err(), @"");
+    let foreign = ["", r#""__metadata__":{"format":"pt"},"#].map(|metadata| {
         let header = format!(r#"{{{metadata}"w":{{"dtype":"U8","shape":[16],"data_offsets":[0,16]}}}}"#);
         let error = read(&forged(&header, &[])).unwrap_err();
-        assert!(matches!(error, Error::Foreign { .. }) && error.hint().unwrap().contains("load_weights"), "{error}");
-    }
+        assert!(matches!(error, Error::Foreign { .. }), "{error}");
+        with_hint(&error)
+    });
+    assert_snapshot!(foreign.join("\n"), @"");
 }
 
 /// A manifest with these fields changed, or removed where they are `null`.
@@ -258,18 +266,20 @@ fn a_manifest_that_cannot_be_is_refused_by_name() {
         assert!(read(&changed(&fields)).is_ok(), "{fields}");
     }
     let refused = [
-        (json!({ "progress": { "global_step": most + 1 } }), "`progress.global_step` is 9007199254740993"),
-        (json!({ "progress": { "batches": u64::MAX - 1 } }), "`progress.batches` is 18446744073709551614"),
-        (json!({ "place": { "evaluated": [3, u64::MAX] } }), "`place.evaluated[1]` is 18446744073709551615"),
-        (json!({ "optimizers": [{ "steps": u64::MAX }] }), "`optimizers[0].steps`"),
-        (json!({ "unfinished_epoch": { "progress": { "epoch": u64::MAX } } }), "`unfinished_epoch.progress.epoch`"),
-        (json!({ "progress": "gone", "callbacks": "gone" }), "its manifest is incomplete: it lacks `progress`, `callbacks`"),
-        (json!({ "log": "gone" }), "it lacks `log`"),
+        json!({ "progress": { "global_step": most + 1 } }),
+        json!({ "progress": { "batches": u64::MAX - 1 } }),
+        json!({ "place": { "evaluated": [3, u64::MAX] } }),
+        json!({ "optimizers": [{ "steps": u64::MAX }] }),
+        json!({ "unfinished_epoch": { "progress": { "epoch": u64::MAX } } }),
+        json!({ "progress": "gone", "callbacks": "gone" }),
+        json!({ "log": "gone" }),
     ];
-    for (fields, part) in refused {
+    let errors = refused.map(|fields| {
         let error = read(&changed(&fields)).unwrap_err();
-        assert!(matches!(error, Error::Malformed { .. }) && error.to_string().contains(part), "{error}");
-    }
+        assert!(matches!(error, Error::Malformed { .. }), "{error}");
+        error.to_string()
+    });
+    assert_snapshot!(errors.join("\n"), @"");
     assert!(read(&changed(&json!({ "weights_only": true, "log": "gone", "callbacks": "gone" }))).is_ok());
 }
 
@@ -290,7 +300,8 @@ fn files_of_other_programs_are_named() {
     let page = read(b"<!DOCTYPE html><html><body>404</body></html>").unwrap_err();
     assert_eq!(page.to_string(), "`a.ckpt` is not a checkpoint: it is a web page");
     let zip = read(b"PK\x03\x04\0\0\x08\x08\0\0archive/data.pkl").unwrap_err();
-    assert!(matches!(zip, Error::NotACheckpoint { kind: FileKind::Zip, .. }) && zip.hint().unwrap().contains("pytorch"));
+    assert!(matches!(zip, Error::NotACheckpoint { kind: FileKind::Zip, .. }));
+    assert_snapshot!(with_hint(&zip), @"");
     assert!(matches!(read(&[0; 4096]), Err(Error::NotACheckpoint { kind: FileKind::Zeros, .. })));
     // The length of a header may start with the same bytes as the magic number of another format.
     let long = Manifest { module: "x".repeat(0x80), ..manifest() };
@@ -322,7 +333,8 @@ fn files_are_read_verified_and_listed() {
     let bools = r#""a":{"dtype":"BOOL","shape":[3],"data_offsets":[0,3]},"#;
     fs::write(&path, forged(&header(1, bools, 3), &[0, 1, 2])).unwrap();
     let odd = [verify(&path).err(), crate::inspect(&path).err(), Checkpoint::read(&path).err()];
-    assert!(odd.iter().all(|error| error.as_ref().is_some_and(|e| e.to_string().contains("neither 0 nor 1"))), "{odd:?}");
+    let odd = odd.map(|error| error.unwrap().to_string().replace(&folder.path().display().to_string(), "[folder]"));
+    assert_snapshot!(odd.join("\n"), @"");
 }
 
 /// Larger than one piece, with an odd size.

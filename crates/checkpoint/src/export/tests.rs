@@ -6,6 +6,7 @@ use burn::{
         quantization::{Calibration, QuantScheme},
     },
 };
+use insta::assert_snapshot;
 
 use super::*;
 use crate::{LoadOptions, WeightsFile};
@@ -134,7 +135,7 @@ fn weights_that_cannot_be_exported_are_refused() {
     let refused = |module: &[Linear; 2], options: &ExportOptions| text(&export::<AnyError>(module, &path, options).unwrap_err());
 
     let adapters = refused(&lora(), &ExportOptions::new());
-    assert!(adapters.contains("`1.weight.lora.") && adapters.contains("materialize"), "{adapters}");
+    assert_snapshot!(adapters, @"");
     export::<AnyError>(&lora(), &path, &ExportOptions::new().only("^0")).unwrap();
     // In burn's layout, adapters are parameters like others.
     let (net, own) = (lora(), folder.path().join("adapters.ckpt"));
@@ -147,16 +148,14 @@ fn weights_that_cannot_be_exported_are_refused() {
     export::<AnyError>(&lora().materialize(), &path, &ExportOptions::new()).unwrap();
     let quantized = [layer(), layer()].quantize_weights(&mut Quantizer::new(Calibration::MinMax, QuantScheme::default()));
     let before = fs_err::read(&path).unwrap();
-    for (module, options, part) in [
-        (quantized, ExportOptions::new(), "`0.weight` is quantized"),
-        ([layer(), layer()], ExportOptions::new().rename("^.", "a"), "`0.weight` and `1.weight` are both renamed to `a.weight`"),
-        ([layer(), layer()], ExportOptions::new().only("^2"), "only(`^2`) select none"),
-        ([layer(), layer()], ExportOptions::new().only("("), "is not a regular expression"),
-    ] {
-        let error = refused(&module, &options);
-        assert!(error.contains(part), "{error}");
-    }
+    let errors = [
+        refused(&quantized, &ExportOptions::new()),
+        refused(&[layer(), layer()], &ExportOptions::new().rename("^.", "a")),
+        refused(&[layer(), layer()], &ExportOptions::new().only("^2")),
+        refused(&[layer(), layer()], &ExportOptions::new().only("(")),
+    ];
+    assert_snapshot!(errors.join("\n"), @"");
     assert_eq!(fs_err::read(&path).unwrap(), before, "the old file stays");
     let error = export::<AnyError>(&layer(), folder.path().join("model.pt"), &ExportOptions::new()).unwrap_err().to_string();
-    assert!(error.contains("must end with `.safetensors`"), "{error}");
+    assert_snapshot!(error.replace(&folder.path().display().to_string(), "[folder]"), @"");
 }

@@ -8,6 +8,7 @@ use burn::{
     },
     tensor::{Device, Int, Tensor, Tolerance, activation::relu},
 };
+use insta::assert_snapshot;
 use serde::Deserialize;
 
 use super::*;
@@ -121,27 +122,23 @@ fn a_module_answers_as_in_pytorch() {
 /// With other numbers of bits, which PyTorch wrote.
 #[test]
 fn numbers_of_other_types_are_cast_and_reported() {
-    for (name, dtype) in [("f16.safetensors", "f16"), ("bf16.pt", "bf16"), ("f64.safetensors", "f64")] {
+    let reports = [("f16.safetensors", "f16"), ("bf16.pt", "bf16"), ("f64.safetensors", "f64")].map(|(name, dtype)| {
         let (net, report) = load(Net::new(), file(name), &LoadOptions::new()).unwrap();
-        let text = report.to_string();
-        assert!(text.starts_with(&format!("12 parameters loaded; 12 cast: `embedding.weight` ({dtype} to f32)")), "{text}");
         let exact = weights(&load(Net::new(), file("weights.pt"), &LoadOptions::new()).unwrap().0);
         for ((path, cast), (_, exact)) in weights(&net).into_iter().zip(exact) {
             let tolerance = Tolerance::rel_abs(if dtype == "bf16" { 1e-2 } else { 1e-3 }, 1e-4);
             cast.assert_approx_eq::<f32>(&exact, tolerance);
             assert!(dtype == "f64" || cast != exact || path.contains("bias") || path.contains("norm"), "{path} had more digits");
         }
-    }
+        report.to_string()
+    });
+    assert_snapshot!(reports.join("\n"), @"");
 }
 
 #[test]
 fn names_that_only_start_differently_are_proposed() {
     let error = load(Net::new(), file("lightning.ckpt"), &LoadOptions::new()).unwrap_err();
-    assert!(
-        text(&*error).ends_with(r#"most names fit with `LoadOptions::rename(r"^net\.", "")`, and `strict(false)` loads what fits"#),
-        "{}",
-        text(&*error)
-    );
+    assert_snapshot!(text(&*error), @"");
 }
 
 fn weights(net: &Net) -> Vec<(String, TensorData)> {
@@ -190,18 +187,11 @@ fn mismatches_are_named_in_the_terms_of_the_module() {
     let error = |module: Net, options: &LoadOptions| load(module, file("weights.pt"), options).unwrap_err();
     let renamed = LoadOptions::new().rename("^conv", "convolution");
     let cases = [
-        (Net::new(), renamed, "2 missing: `conv.weight`, `conv.bias`; 2 unexpected: `convolution.bias`, `convolution.weight`"),
-        (
-            Net { norm: BatchNormConfig::new(2).init(&Device::flex()), ..Net::new() },
-            LoadOptions::new(),
-            "`norm.gamma` (f32 [3] in the file, f32 [2] in the module)",
-        ),
-        (Net::new(), LoadOptions::new().renumber(false), "1 missing: `block.Dense.layers.1.weight`; 1 unexpected: `block.layers.2.weight`"),
+        (Net::new(), renamed),
+        (Net { norm: BatchNormConfig::new(2).init(&Device::flex()), ..Net::new() }, LoadOptions::new()),
+        (Net::new(), LoadOptions::new().renumber(false)),
     ];
-    for (module, options, part) in cases {
-        let error = error(module, &options);
-        assert!(text(&*error).contains(part), "{}", text(&*error));
-    }
+    assert_snapshot!(cases.map(|(module, options)| text(&*error(module, &options))).join("\n"), @"");
     let options = LoadOptions::new().only("^block");
     let (net, report) = load(Net::new(), file("weights.pt"), &options).unwrap();
     assert_eq!(report.loaded.len(), 5);
@@ -248,6 +238,6 @@ fn a_file_whose_checksums_do_not_hold_is_refused() {
 fn a_key_that_is_not_there_is_refused_with_those_that_are() {
     let error = |key: &str| load(Net::new(), file("lightning.ckpt"), &LoadOptions::new().key(key)).unwrap_err().to_string();
     assert!(error("model").contains("it has no key `model`; its keys are `callbacks`, `epoch`, `global_step`"), "{}", error("model"));
-    let hparams = error("hyper_parameters");
-    assert!(hparams.contains("`hyper_parameters` contains no named tensors"), "{hparams}");
+    let hparams = error("hyper_parameters").replace(&file("").display().to_string(), "[files]/");
+    assert_snapshot!(hparams, @"");
 }

@@ -45,12 +45,11 @@ fn tensors_and_modules_come_back_with_their_types() {
 #[test]
 fn a_tensor_of_another_rank_or_kind_is_refused_by_name() {
     let saved = Saved::default().with_tensor("mean", &Tensor::<1>::ones([2], &Device::flex()));
-    for saved in [saved.clone(), through_a_file(&saved)] {
-        for error in [saved.clone().take_tensor::<2, Float>("mean").unwrap_err(), saved.clone().take_tensor::<1, Int>("mean").unwrap_err()]
-        {
-            assert!(error.to_string().starts_with("the saved tensor `mean` cannot be restored: "), "{error}");
-        }
-    }
+    let errors = [saved.clone(), through_a_file(&saved)].map(|saved| {
+        let errors = [saved.clone().take_tensor::<2, Float>("mean").unwrap_err(), saved.clone().take_tensor::<1, Int>("mean").unwrap_err()];
+        errors.map(|error| error.to_string()).join("\n")
+    });
+    insta::assert_snapshot!(errors.join("\n\n"), @"");
 }
 
 #[test]

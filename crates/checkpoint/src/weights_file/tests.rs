@@ -3,6 +3,7 @@ use burn::{
     nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig, LinearLayout},
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
+use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 mod memory;
@@ -63,6 +64,11 @@ fn options() -> LoadOptions {
     LoadOptions::new().rename(r"^bert\.", "")
 }
 
+/// A text without the name of the temporary folder.
+fn shown(text: &str, folder: &tempfile::TempDir) -> String {
+    text.replace(&folder.path().display().to_string(), "[folder]")
+}
+
 fn load(path: &Path, options: &LoadOptions) -> Result<(Net, LoadReport), String> {
     let file = WeightsFile::read(path).map_err(|error| error.to_string())?;
     file.restore(Net::new(), options).map_err(|error| format!("{error}; {}", error.hint().unwrap_or_default()))
@@ -75,12 +81,11 @@ fn a_model_of_hugging_face_gets_the_layout_of_burn() {
     fs_err::write(&path, foreign(&json!({ "format": "pt" }), &of_pytorch())).unwrap();
     let (net, report) = load(&path, &options()).unwrap();
     assert_eq!(net.values(), [vec![1., 3., 2., 4.], vec![5., 6.], vec![7., 8.], vec![9., 10.]]);
-    let report = report.to_string();
-    assert!(report.starts_with("4 parameters loaded; 4 cast: `square.weight` (bf16 to f32)"), "{report}");
+    assert_snapshot!(report, @"");
     let (net, _) = load(&path, &options().adopt_dtype(true)).unwrap();
     assert_eq!(net.square.weight.val().dtype(), DType::BF16);
     let strict = load(&path, &LoadOptions::new()).unwrap_err();
-    assert!(strict.contains("4 missing: `square.weight`") && strict.contains("4 unexpected: `bert.norm.bias`"), "{strict}");
+    assert_snapshot!(strict, @"");
 }
 
 #[test]
@@ -110,29 +115,26 @@ fn shards_are_one_model() {
     fs_err::write(folder.path().join("4.safetensors"), foreign(&json!({ "format": "pt" }), &of_pytorch()[..1])).unwrap();
     fs_err::write(folder.path().join("torn.safetensors"), &foreign(&json!({ "format": "pt" }), &of_pytorch())[..200]).unwrap();
     let refused = [
-        (json!({ "a": "../1.safetensors" }), "`../1.safetensors` is not the name of a file in its folder"),
-        (json!({ "a": "/etc/passwd" }), "`/etc/passwd` is not the name of a file in its folder"),
-        (json!({ "a": "1.safetensors/" }), "`1.safetensors/` is not the name of a file in its folder"),
-        (json!({ "a": ".." }), "`..` is not the name of a file in its folder"),
-        (json!({ "a": "" }), "`` is not the name of a file in its folder"),
-        (json!({ "a": "1.safetensors" }), "`a` is not in `1.safetensors`"),
-        (json!({ "a": "3.safetensors" }), "model.safetensors.index.json` is damaged: its folder has no shard `3.safetensors`"),
-        (json!({ "a": "torn.safetensors" }), "torn.safetensors` is cut off"),
-        (Value::Object(swapped), "`bert.norm.bias` is not in `2.safetensors`"),
-        (
-            json!({ "bert.square.weight": "1.safetensors", "a": "4.safetensors" }),
-            "`bert.square.weight` is in two of its shards, `1.safetensors` and `4.safetensors`",
-        ),
-        (json!(["a"]), "it is not an index of model shards"),
+        json!({ "a": "../1.safetensors" }),
+        json!({ "a": "/etc/passwd" }),
+        json!({ "a": "1.safetensors/" }),
+        json!({ "a": ".." }),
+        json!({ "a": "" }),
+        json!({ "a": "1.safetensors" }),
+        json!({ "a": "3.safetensors" }),
+        json!({ "a": "torn.safetensors" }),
+        Value::Object(swapped),
+        json!({ "bert.square.weight": "1.safetensors", "a": "4.safetensors" }),
+        json!(["a"]),
     ];
-    for (map, part) in refused {
+    let errors = refused.map(|map| {
         write_index(&map);
-        let error = load(&index, &options()).unwrap_err();
-        assert!(error.contains(part), "{error}");
-    }
+        load(&index, &options()).unwrap_err()
+    });
+    assert_snapshot!(shown(&errors.join("\n"), &folder), @"");
     let empty = tempfile::tempdir().unwrap();
     let error = WeightsFile::read(empty.path()).unwrap_err();
-    assert!(error.to_string().contains("it is a folder") && error.hint().unwrap().contains("`model.safetensors`"), "{error}");
+    assert_snapshot!(shown(&format!("{error}; {}", error.hint().unwrap()), &empty), @"");
 }
 
 /// As weights in a checkpoint, whose other tensors are not read.
@@ -147,7 +149,7 @@ fn values_are_read_when_the_module_takes_them() {
     bytes.truncate(bytes.len() - 1);
     fs_err::write(&path, &bytes).unwrap();
     let error = file.restore(Net::new(), &options()).unwrap_err();
-    assert!(error.to_string().contains("the values of `norm.beta` cannot be read") && error.hint().is_some(), "{error}");
+    assert_snapshot!(shown(&format!("{error}; {}", error.hint().unwrap()), &folder), @"");
 }
 
 #[test]
@@ -169,13 +171,11 @@ fn numbers_that_do_not_fit_are_an_error() {
     let (scale, count) = load(-3e38, -2_147_483_648).unwrap();
     assert_eq!(scale, TensorData::from([f32::INFINITY, -3e38]));
     assert_eq!(count, TensorData::from([i32::MIN]));
-    for (scale, count, part) in [
-        (1e39, 0, "`scale` contains 1000000000000000000000000000000000000000 in the file (f64), which does not fit into the f32"),
-        (0.0, 1 << 31, "`count` contains 2147483648 in the file (i64), which does not fit into the i32"),
-    ] {
-        let error = load(scale, count).unwrap_err();
-        assert!(error.to_string().contains(part) && error.hint().unwrap().contains("adopt_dtype"), "{error}");
-    }
+    let errors = [load(1e39, 0), load(0.0, 1 << 31)].map(|loaded| {
+        let error = loaded.unwrap_err();
+        format!("{error}; {}", error.hint().unwrap())
+    });
+    assert_snapshot!(errors.join("\n"), @"");
 }
 
 /// The `Conv1D` of GPT-2 has a weight as burn's `Linear`. A square one fits in both forms.
@@ -198,7 +198,7 @@ fn single_weights_may_have_the_layout_of_burn() {
         assert_eq!(load(LoadOptions::new().not_transposed("^c_proj")), [same, transposed].map(TensorData::from));
     }
     let error = restore(Net::new(), [], &LoadOptions::new().layout(WeightLayout::PyTorch).not_transposed("(")).unwrap_err();
-    assert!(error.to_string().contains("is not a regular expression"), "{error}");
+    assert_snapshot!(error, @"");
 }
 
 /// Files of Hugging Face have one name for weights that a model uses twice.
@@ -225,19 +225,18 @@ fn tied_weights_need_one_name() {
         assert_eq!(net[1].weight.val().into_data(), TensorData::from([[1f32, 2.], [3., 4.]]));
         assert_eq!(net[0].weight.id, net[1].weight.id);
     }
-    let error = restore([layer(), layer()], file("0.weight"), &LoadOptions::new()).unwrap_err().to_string();
-    assert!(error.contains("1 missing: `1.weight`"), "{error}");
+    assert_snapshot!(restore([layer(), layer()], file("0.weight"), &LoadOptions::new()).unwrap_err(), @"");
 }
 
 #[test]
 fn a_file_of_unknown_layout_requires_the_option() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
-    for metadata in [Value::Null, json!({ "format": "mlx" })] {
+    let errors = [Value::Null, json!({ "format": "mlx" })].map(|metadata| {
         fs_err::write(&path, foreign(&metadata, &of_pytorch())).unwrap();
-        let error = load(&path, &options()).unwrap_err();
-        assert!(error.contains("does not say") && error.contains("`LoadOptions::layout`"), "{error}");
-    }
+        load(&path, &options()).unwrap_err()
+    });
+    assert_snapshot!(shown(&errors.join("\n"), &folder), @"");
     let as_in_burn = options().layout(WeightLayout::Burn).rename("norm.weight", "norm.gamma").rename("norm.bias", "norm.beta");
     assert_eq!(load(&path, &as_in_burn).unwrap().0.values()[0], [1., 2., 3., 4.]);
     // The metadata that burn's own store writes.
@@ -251,17 +250,12 @@ fn damage_in_a_file_of_another_program_is_noticed() {
     let with = |from: &str, to: &str| String::from_utf8_lossy(&whole).replacen(from, to, 1).into_bytes();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
-    let cases = [
-        (whole[..whole.len() - 1].to_vec(), "is cut off"),
-        ([&whole[..], &[0]].concat(), "1 bytes follow its end"),
-        (foreign(&Value::Null, &[]), "does not say"),
-        (with("BF16", "F8E5"), "has the dtype `F8E5`"),
-    ];
-    for (bytes, part) in cases {
+    let cases = [whole[..whole.len() - 1].to_vec(), [&whole[..], &[0]].concat(), foreign(&Value::Null, &[]), with("BF16", "F8E5")];
+    let errors = cases.map(|bytes| {
         fs_err::write(&path, bytes).unwrap();
-        let error = load(&path, &options()).unwrap_err();
-        assert!(error.contains(part), "{error}");
-    }
+        load(&path, &options()).unwrap_err()
+    });
+    assert_snapshot!(shown(&errors.join("\n"), &folder), @"");
 }
 
 #[test]
