@@ -212,35 +212,23 @@ mod tests {
     #[test]
     fn bad_flags_are_named_with_a_hint() {
         let default = TrainerConfig::default;
-        let cases = [
-            (TrainerConfig { limit_train_batches: Limit::Fraction(1.5), ..default() }, "`limit_train_batches`: 1.5 is not a fraction"),
-            (TrainerConfig { overfit_batches: Limit::Fraction(-0.1), ..default() }, "`overfit_batches`: -0.1"),
-            (TrainerConfig { val_check_interval: Every::Fraction(2.0), ..default() }, "`val_check_interval`"),
-            (TrainerConfig { accumulate_grad_batches: 0, ..default() }, "`accumulate_grad_batches`"),
-            (TrainerConfig { gradient_clip_val: Some(f64::NAN), ..default() }, "`gradient_clip_val`: NaN is not a positive number"),
-            (TrainerConfig { min_epochs: Some(3), max_epochs: Some(2), ..default() }, "`min_epochs`: 3 is more than `max_epochs` = 2"),
-            (TrainerConfig { min_steps: Some(3), max_steps: Some(2), ..default() }, "`min_steps`"),
-            (TrainerConfig { max_time: Some(Duration::ZERO), ..default() }, "`max_time`"),
-            (
-                TrainerConfig { barebones: true, detect_anomaly: true, ..default() },
-                "`detect_anomaly`: it cannot be combined with `barebones`",
-            ),
-            (TrainerConfig { on_non_finite: NonFinite::Skip { max_in_a_row: 0 }, ..default() }, "`on_non_finite`: skipping 0 steps"),
-            (
-                TrainerConfig { detect_anomaly: true, on_non_finite: NonFinite::Skip { max_in_a_row: 1 }, ..default() },
-                "`detect_anomaly`: it ends the run at the first value",
-            ),
-            (
-                TrainerConfig { handle_signals: false, requeue_signal: RequeueSignal::Term, ..default() },
-                "`requeue_signal`: it has no effect",
-            ),
-            (TrainerConfig { fast_dev_run: 1, overfit_batches: Limit::Batches(1), ..default() }, "`overfit_batches`"),
+        let configs = [
+            TrainerConfig { limit_train_batches: Limit::Fraction(1.5), ..default() },
+            TrainerConfig { overfit_batches: Limit::Fraction(-0.1), ..default() },
+            TrainerConfig { val_check_interval: Every::Fraction(2.0), ..default() },
+            TrainerConfig { accumulate_grad_batches: 0, ..default() },
+            TrainerConfig { gradient_clip_val: Some(f64::NAN), ..default() },
+            TrainerConfig { min_epochs: Some(3), max_epochs: Some(2), ..default() },
+            TrainerConfig { min_steps: Some(3), max_steps: Some(2), ..default() },
+            TrainerConfig { max_time: Some(Duration::ZERO), ..default() },
+            TrainerConfig { barebones: true, detect_anomaly: true, ..default() },
+            TrainerConfig { on_non_finite: NonFinite::Skip { max_in_a_row: 0 }, ..default() },
+            TrainerConfig { detect_anomaly: true, on_non_finite: NonFinite::Skip { max_in_a_row: 1 }, ..default() },
+            TrainerConfig { handle_signals: false, requeue_signal: RequeueSignal::Term, ..default() },
+            TrainerConfig { fast_dev_run: 1, overfit_batches: Limit::Batches(1), ..default() },
         ];
-        for (config, text) in cases {
-            let error = config.check().unwrap_err();
-            assert!(error.to_string().starts_with(text), "{error}");
-            assert!(error.hint().is_some());
-        }
+        let errors = configs.map(|config| format!("{:?}", config.check().unwrap_err()));
+        insta::assert_snapshot!(errors.join("\n"), @"");
         assert!(default().check().is_ok());
     }
 }

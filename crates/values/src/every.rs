@@ -250,23 +250,9 @@ mod tests {
 
     #[test]
     fn wrong_text_names_what_is_wrong() {
-        let cases = [
-            ("", "the unit is missing"),
-            ("50", "the unit is missing"),
-            ("steps", "`` is not a number"),
-            ("2.5 steps", "not a whole number"),
-            ("0 epochs", "at least 1"),
-            ("1.5 epochs", "must be in (0, 1]"),
-            ("3 steps per second", "not one of steps"),
-            ("0 s", "longer than zero"),
-        ];
-        for (text, part) in cases {
-            let error = text.parse::<Every>().unwrap_err().to_string();
-            assert!(error.contains(part), "`{text}` gave: {error}");
-        }
-        for number in ["0.5", "5", "-1"] {
-            let error = serde_json::from_str::<Every>(number).unwrap_err().to_string();
-            assert!(error.contains(&format!("cannot read `{number}` as a period")) && error.contains("`0.25 epochs`"), "{error}");
-        }
+        let texts = ["", "50", "steps", "2.5 steps", "0 epochs", "1.5 epochs", "3 steps per second", "0 s"];
+        insta::assert_snapshot!(texts.map(|text| text.parse::<Every>().unwrap_err().to_string()).join("\n"), @"");
+        let numbers = ["0.5", "5", "-1"].map(|number| serde_json::from_str::<Every>(number).unwrap_err().to_string());
+        insta::assert_snapshot!(numbers.join("\n"), @"");
     }
 }

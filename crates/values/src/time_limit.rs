@@ -83,18 +83,8 @@ mod tests {
         assert_eq!(seconds("00:12:00:00"), Ok(43_200));
         assert_eq!(seconds("1:00:01:30"), Ok(86_490));
         assert_eq!(seconds("90 minutes"), Ok(5_400));
-        for (wrong, reason) in [
-            ("12:00:00", "it has 3 parts instead of 4"),
-            ("00:1:00:00", "two digits each"),
-            ("a:00:00:00", "two digits each"),
-            ("-1:00:00:00", "two digits each"),
-            ("00:00:00:00:00", "it has 5 parts"),
-            ("99999999999999999999:00:00:00", "it is too long"),
-            ("5 epochs", "5 epochs is not a time"),
-            ("", "the unit is missing"),
-        ] {
-            let error = seconds(wrong).unwrap_err();
-            assert!(error.to_string().contains(reason) && error.to_string().contains("`10 minutes`"), "{error}");
-        }
+        let wrong =
+            ["12:00:00", "00:1:00:00", "a:00:00:00", "-1:00:00:00", "00:00:00:00:00", "99999999999999999999:00:00:00", "5 epochs", ""];
+        insta::assert_snapshot!(wrong.map(|text| seconds(text).unwrap_err().to_string()).join("\n"), @"");
     }
 }

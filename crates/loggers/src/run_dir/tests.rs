@@ -97,8 +97,8 @@ fn a_file_in_the_way_is_an_error_that_names_it() {
     let file = folder.path().join("file");
     fs_err::write(&file, "").unwrap();
     let error = RunDir::new(&file).version().unwrap_err();
-    assert!(error.to_string().contains(&file.display().to_string()), "{error}");
-    assert!(error.hint().is_some());
+    let text = format!("{error}\n  hint: {}", error.hint().unwrap());
+    insta::assert_snapshot!(text.replace(&folder.path().display().to_string(), "[folder]"), @"");
 }
 
 #[test]

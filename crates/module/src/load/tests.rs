@@ -61,19 +61,12 @@ fn the_module_is_built_from_the_saved_hyperparameters() {
 #[test]
 fn a_file_that_cannot_build_it_is_refused() {
     let refused = |hparams: Value| {
-        let (_folder, file) = checkpoint(&hparams);
-        Line::load_from_checkpoint(&file, |config: LineConfig| Line::new(&config)).unwrap_err()
+        let (folder, file) = checkpoint(&hparams);
+        let error = Line::load_from_checkpoint(&file, |config: LineConfig| Line::new(&config)).unwrap_err();
+        format!("{error:?}").replace(&folder.path().display().to_string(), "[folder]")
     };
-    let cases = [
-        (Value::Null, "it contains no hyperparameters"),
-        (json!({ "width": 2 }), "missing field `inputs`"),
-        (json!({ "inputs": 3 }), "`layer.weight` (f32 [2, 1] in the file, f32 [3, 1] in the module)"),
-    ];
-    for (hparams, part) in cases {
-        let error = refused(hparams);
-        assert!(error.to_string().contains(part), "{error}");
-        assert!(error.hint().is_some());
-    }
+    let errors = [Value::Null, json!({ "width": 2 }), json!({ "inputs": 3 })].map(refused);
+    insta::assert_snapshot!(errors.join("\n"), @"");
     let missing = Line::load_from_checkpoint("no such file", |config: LineConfig| Line::new(&config)).unwrap_err();
     assert!(matches!(missing, Error::CheckpointFile(_)), "{missing}");
 }

@@ -75,17 +75,17 @@ fn a_watching_schedule_checks_once_for_each_passed_period() {
 
 #[test]
 fn an_invalid_schedule_is_refused_at_the_start() {
-    let cases = [
-        (Schedule::new(0.1).every(Every::Batches(3)), "cannot step every 3 batches"),
-        (Schedule::new(ReduceLrOnPlateau::new()), "has no metric to watch"),
-        (Schedule::new(0.1).monitor("val_loss"), "only `ReduceLrOnPlateau` watches"),
-        (Schedule::new(LinearLrSchedulerConfig::new(2.0, 0.1, 10)), "not valid"),
+    let schedules = [
+        Schedule::new(0.1).every(Every::Batches(3)),
+        Schedule::new(ReduceLrOnPlateau::new()),
+        Schedule::new(0.1).monitor("val_loss"),
+        Schedule::new(LinearLrSchedulerConfig::new(2.0, 0.1, 10)),
     ];
-    for (mut schedule, part) in cases {
+    let errors = schedules.map(|mut schedule| {
         let error = schedule.start("Adam", 0.1, &[]).unwrap_err();
-        assert!(error.to_string().contains(part), "{error}");
-        assert!(error.hint().is_some());
-    }
+        format!("{error}\n  hint: {}", error.hint().unwrap())
+    });
+    insta::assert_snapshot!(errors.join("\n"), @"");
 }
 
 #[test]
@@ -135,16 +135,11 @@ fn the_state_of_another_schedule_is_refused() {
     let cosine = || Schedule::new(CosineAnnealingLrSchedulerConfig::new(0.1, 10));
     let linear = || Schedule::new(LinearLrSchedulerConfig::new(0.1, 0.01, 10));
     let plateau = || Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss");
-    let cases = [
-        (cosine(), linear(), "`0.current_iter` instead of `0.remaining_iters`"),
-        (cosine(), plateau(), "a scheduler of burn instead of a `ReduceLrOnPlateau`"),
-        (plateau(), cosine(), "a `ReduceLrOnPlateau` instead of a scheduler of burn"),
-    ];
-    for (mut saved, mut loaded, part) in cases {
+    let errors = [(cosine(), linear()), (cosine(), plateau()), (plateau(), cosine())].map(|(mut saved, mut loaded)| {
         saved.start("Adam", 0.1, &[]).unwrap();
         loaded.start("Adam", 0.1, &[]).unwrap();
         let error = loaded.load_state("Adam", saved.state("Adam").unwrap()).unwrap_err();
-        assert!(error.to_string().contains(part) && error.to_string().contains("`Adam`"), "{error}");
-        assert!(error.hint().is_some());
-    }
+        format!("{error}\n  hint: {}", error.hint().unwrap())
+    });
+    insta::assert_snapshot!(errors.join("\n"), @"");
 }

@@ -24,13 +24,12 @@ fn text_and_json_round_trip() {
 
 #[test]
 fn wrong_names_are_refused_with_the_right_ones() {
-    for text in ["", "gpu", "tpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", " cpu"] {
+    let errors = ["", "gpu", "tpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", " cpu"].map(|text| {
         let error = text.parse::<Accelerator>().unwrap_err();
-        assert!(error.to_string().starts_with(&format!("unknown accelerator `{text}`; write `auto`, `cpu`, `cuda`")), "{error}");
-        assert!(error.hint().is_some(), "{text}");
         assert!(serde_json::from_str::<Accelerator>(&format!("\"{text}\"")).is_err(), "{text}");
-    }
-    assert!("gpu".parse::<Accelerator>().unwrap_err().hint().unwrap().contains("name the kind of GPU"));
+        format!("{error}\n  hint: {}", error.hint().unwrap())
+    });
+    insta::assert_snapshot!(errors.join("\n"), @"");
 }
 
 #[test]

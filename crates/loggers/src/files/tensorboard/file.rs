@@ -214,8 +214,7 @@ mod tests {
                 Err(error) => break error,
             }
         };
-        assert!(error.to_string().starts_with("failed to write `some/events`: "), "{error}");
-        assert!(error.hint().unwrap().contains("free some space"));
+        insta::assert_snapshot!(format!("{error}\n  hint: {}", error.hint().unwrap()), @"");
         let count = |disk: &SmallDisk| read(&disk.bytes.lock().unwrap()).unwrap().len();
         assert_eq!(count(&disk), 1 + written);
         file.flush().unwrap_err();

@@ -1,5 +1,6 @@
 use std::sync::Mutex;
 
+use insta::assert_snapshot;
 use serde_json::json;
 
 use super::*;
@@ -42,19 +43,20 @@ fn a_redirect_keeps_method_and_content_or_is_a_failure() {
         let answer = client.post_json("a", &json!(1)).unwrap();
         assert_eq!(answer, json!({"method": "POST", "token": TOKEN, "body": "1"}), "{status}");
     }
-    for status in [301, 302, 303] {
+    let told = [301, 302, 303].map(|status| {
         let before = server.received().len();
         server.fail([Fault::Redirect(status, "/login?next=secret".to_owned())]);
         let failure = client.post_json("a", &json!(1)).unwrap_err();
         assert!(matches!(failure, Failure::Retry { .. }), "{failure:?}");
-        let told = format!("`{}/login` with status {status}", server.address);
-        assert!(failure.reason().contains(&told) && !failure.reason().contains("next="), "{failure:?}");
+        assert!(!failure.reason().contains("next="), "{failure:?}");
         assert_eq!(server.received().len(), before, "the page was not requested");
         server.fail([Fault::Redirect(status, "/b".to_owned())]);
         assert_eq!(client.get("a").unwrap()["method"], "GET");
-    }
+        failure.reason().replace(&server.address, "[server]")
+    });
+    assert_snapshot!(told.join("\n"), @"");
     server.fail((0..20).map(|_| Fault::Redirect(307, "/a".to_owned())));
-    assert!(client.get("a").unwrap_err().reason().contains("in a circle"));
+    assert_snapshot!(client.get("a").unwrap_err().reason().replace(&server.address, "[server]"), @"");
 }
 
 #[test]
@@ -64,9 +66,9 @@ fn no_secret_goes_to_another_server() {
     let elsewhere = |path: &str| Fault::Redirect(307, format!("{}/{path}", other.address));
     // A request that needs the login is not sent, and the error contains a hint.
     server.fail([elsewhere("a"), elsewhere("a")]);
-    for failure in [client.post_json("a", &json!(1)).unwrap_err(), client.get("a").unwrap_err()] {
-        assert!(failure.reason().contains(&format!("`{}/a`, which does not get the key or login", other.address)), "{failure:?}");
-    }
+    let failures = [client.post_json("a", &json!(1)).unwrap_err(), client.get("a").unwrap_err()];
+    let told = failures.map(|failure| failure.reason().replace(&server.address, "[server]").replace(&other.address, "[other]"));
+    assert_snapshot!(told.join("\n"), @"");
     // A secret in the address or the content.
     let (address, body) = (format!("{}/a?key=token%2F1", server.address), json!({"key": TOKEN}));
     server.fail([elsewhere("a"), elsewhere("a")]);
@@ -103,13 +105,13 @@ fn only_the_service_says_that_something_was_delivered() {
         ("text/plain", "ok"),
         ("", "[1]"),
     ];
-    for (kind, body) in pages {
+    let told = pages.map(|(kind, body)| {
         server.fail([Fault::Page(kind, body)]);
         let failure = client.post_json("a", &json!(1)).unwrap_err();
         assert!(matches!(failure, Failure::Retry { .. }), "{failure:?}");
-        let begins = format!("POST {}/a: the answer is not one of the service", server.address);
-        assert!(failure.reason().starts_with(&begins), "{failure:?}");
-    }
+        failure.reason().replace(&server.address, "[server]")
+    });
+    assert_snapshot!(told.join("\n"), @"");
     // A store confirms only with its status, but does not return a web page.
     for (at, (kind, body)) in pages.into_iter().enumerate() {
         server.fail([Fault::Page(kind, body), Fault::Page(kind, body)]);
@@ -125,14 +127,16 @@ fn a_login_that_is_refused_is_waited_out_by_its_own_server_only() {
     let shown = std::sync::Arc::clone(&status);
     let server = TestServer::start(move |_| (*shown.lock().unwrap(), json!({})));
     let client = client(&server);
-    for refused in [401, 403, 407] {
+    let told = [401, 403, 407].map(|refused| {
         *status.lock().unwrap() = refused;
         let failure = client.post_json("a", &json!(1)).unwrap_err();
-        assert!(matches!(&failure, Failure::Retry { reason, .. } if reason.contains("login right?")), "{failure:?}");
+        assert!(matches!(failure, Failure::Retry { .. }), "{failure:?}");
         // A store may have another reason.
-        let failure = client.get(&format!("{}/a", server.address)).unwrap_err();
-        assert_eq!(failure.status(), Some(refused));
-    }
+        let of_a_store = client.get(&format!("{}/a", server.address)).unwrap_err();
+        assert_eq!(of_a_store.status(), Some(refused));
+        failure.reason().replace(&server.address, "[server]")
+    });
+    assert_snapshot!(told.join("\n"), @"");
 }
 
 #[test]

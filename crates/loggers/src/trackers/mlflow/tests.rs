@@ -126,7 +126,8 @@ fn a_changed_parameter_is_refused_and_the_rest_is_logged() {
     let mut strict = super::tests::logger(&fake, folder.path()).existing_run("run-0").strict(true);
     strict.log_hyperparams(&params(&json!({"lr": 0.3})), &Metrics::new()).unwrap();
     let error = strict.finalize(Status::Success).unwrap_err();
-    assert!(matches!(&error, Error::Undelivered { reason, .. } if reason.contains("Changing param values")), "{error}");
+    let Error::Undelivered { reason, .. } = &error else { panic!("{error}") };
+    insta::assert_snapshot!(reason.replace(&fake.http.address, "[server]"), @"");
 }
 
 #[test]

@@ -204,10 +204,11 @@ mod tests {
         settings.base_url = "http://nowhere.invalid:1".to_owned();
         let error = settings.key().unwrap_err();
         assert_eq!(error.to_string(), "logger `wandb` needs an API key");
-        assert!(error.hint().is_some_and(|hint| hint.contains("https://wandb.ai/authorize")));
+        insta::assert_snapshot!(error.hint().unwrap(), @"");
         settings.api_key = Some("short-secret".into());
         let error = settings.key().unwrap_err();
-        assert!(error.to_string().contains("40 characters") && !format!("{error}{error:?}").contains("short-secret"), "{error}");
+        assert!(!format!("{error}{error:?}").contains("short-secret"), "{error}");
+        insta::assert_snapshot!(error, @"");
         settings.api_key = Some("k".repeat(40).into());
         assert_eq!(settings.key().unwrap().expose().len(), 40);
     }

@@ -99,6 +99,6 @@ mod tests {
     #[test]
     fn an_invalid_svg_is_refused() {
         let error = Figure::svg("<html/>").to_png().unwrap_err();
-        assert!(error.to_string().starts_with("invalid figure: "), "{error}");
+        insta::assert_snapshot!(error, @"");
     }
 }

@@ -156,12 +156,10 @@ fn a_string_is_read_as_the_requested_type() {
 
 #[test]
 fn values_of_another_type_are_refused() {
-    for (value, reason) in [(json!(null), "null"), (json!("high"), "high"), (json!([1.0]), "sequence")] {
-        let error = from_value::<f64>(value).unwrap_err().to_string();
-        assert!(error.contains(reason), "{error}");
-    }
+    let numbers = [json!(null), json!("high"), json!([1.0])].map(|value| from_value::<f64>(value).unwrap_err().to_string());
+    insta::assert_snapshot!(numbers.join("\n"), @"");
     assert!(from_value::<(f64, f64)>(json!([1.0])).is_err());
     assert!(from_value::<(f64,)>(json!([1.0, 2.0])).is_err());
-    assert!(from_value::<Kind>(json!("Other")).unwrap_err().to_string().contains("Other"));
-    assert!(to_value(&BTreeMap::from([(vec![1], 1)])).unwrap_err().to_string().contains("key"));
+    insta::assert_snapshot!(from_value::<Kind>(json!("Other")).unwrap_err(), @"");
+    insta::assert_snapshot!(to_value(&BTreeMap::from([(vec![1], 1)])).unwrap_err(), @"");
 }

@@ -130,33 +130,21 @@ fn other_optimizers_are_refused_by_name() {
     let adam = |name: &str| Optimizer::new(AdamConfig::new(), 0.1).named(name);
     let constant = || 0.1.into_schedule();
     let cosine = || CosineAnnealingLrSchedulerConfig::new(0.1, 10).into_schedule();
-    let cases: [(Optimizers, &str); 7] = [
-        (
-            Optimizers::none(),
-            "optimizer `generator`: the checkpoint has `generator`, `critic`, in this order; `configure_optimizers` returns none",
-        ),
-        (adam("generator").into(), "optimizer `critic`: the checkpoint has"),
-        ([adam("critic"), adam("generator")].into(), "optimizer `critic`: the checkpoint has"),
-        ([adam("generator"), adam("critic")].into(), "optimizer `generator`: the checkpoint has a schedule for it"),
-        (
-            [adam("generator").schedule(constant()), adam("critic")].into(),
-            "optimizer `generator`: the checkpoint has the state of another schedule",
-        ),
-        (
-            [sgd("generator").schedule(cosine()), adam("critic")].into(),
-            "optimizer `generator`: it does not use the saved `generator.weight/momentum.moment_1`",
-        ),
-        (
-            [gan.optimizers().all.remove(0), adam("critic").schedule(constant())].into(),
-            "optimizer `critic`: it has a schedule, but the checkpoint has none",
-        ),
+    let others: [Optimizers; 7] = [
+        Optimizers::none(),
+        adam("generator").into(),
+        [adam("critic"), adam("generator")].into(),
+        [adam("generator"), adam("critic")].into(),
+        [adam("generator").schedule(constant()), adam("critic")].into(),
+        [sgd("generator").schedule(cosine()), adam("critic")].into(),
+        [gan.optimizers().all.remove(0), adam("critic").schedule(constant())].into(),
     ];
-    for (mut optimizers, part) in cases {
+    let errors = others.map(|mut optimizers| {
         optimizers.start(&gan).unwrap_or(());
         let error = optimizers.load(states(&state), tensors.clone(), &ParamPaths::of(&gan)).unwrap_err();
-        assert!(error.to_string().contains(part), "{error}\n{part}");
-        assert!(error.hint().is_some());
-    }
+        format!("{error}\n  hint: {}", error.hint().unwrap())
+    });
+    insta::assert_snapshot!(errors.join("\n"), @"");
 }
 
 #[test]
