@@ -196,7 +196,7 @@ fn a_header_that_lies_is_refused_by_what_is_wrong() {
         let error = read(&bytes).unwrap_err();
         let short: String = entries.chars().take(60).collect();
         assert!(matches!(&error, Error::Malformed { .. }), "{short}: {error}");
-        format!("{short}\n  {error}")
+        format!("{short}: {error}")
     });
     assert_snapshot!(errors.join("\n"), @"");
 }
