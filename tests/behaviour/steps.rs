@@ -132,17 +132,14 @@ fn hooks_see_the_outputs_of_evaluation_steps() {
     let mut trainer = trainer().max_epochs(1).callback(watch);
     let fit = trainer.fit(Strict::new(&seen), (line_data(4, 2), vec![line_data(5, 3), line_data(2, 2)])).unwrap();
     trainer.test(&fit.module, line_data(2, 2)).unwrap();
-    assert_eq!(
-        *seen.0.lock().unwrap(),
-        [
-            "callback val Some(3) Some(false) b0 l0",
-            "module val Some(3) Some(false) b0 l0",
-            "callback val Some(2) Some(false) b1 l0",
-            "module val Some(2) Some(false) b1 l0",
-            "callback val Some(2) Some(false) b0 l1",
-            "module val Some(2) Some(false) b0 l1",
-            "callback test Some(2) Some(false) b0 l0",
-            "module test Some(2) Some(false) b0 l0",
-        ]
-    );
+    assert_snapshot!(seen.0.lock().unwrap().join("\n"), @"
+    callback val Some(3) Some(false) b0 l0
+    module val Some(3) Some(false) b0 l0
+    callback val Some(2) Some(false) b1 l0
+    module val Some(2) Some(false) b1 l0
+    callback val Some(2) Some(false) b0 l1
+    module val Some(2) Some(false) b0 l1
+    callback test Some(2) Some(false) b0 l0
+    module test Some(2) Some(false) b0 l0
+    ");
 }

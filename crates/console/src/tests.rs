@@ -118,12 +118,11 @@ fn the_file_is_in_the_folder_of_the_run() {
         begin(first.path());
         error!(target: "other", "of the first run again");
     });
-    let expected = [
-        "WARN stormfire_loggers::run_dir: before there is a folder",
-        "TRACE other: of the first run",
-        "ERROR other: of the first run again",
-    ];
-    assert_eq!(lines(&first.path().join("training.log")), expected);
+    insta::assert_snapshot!(lines(&first.path().join("training.log")).join("\n"), @"
+    WARN stormfire_loggers::run_dir: before there is a folder
+    TRACE other: of the first run
+    ERROR other: of the first run again
+    ");
     assert_eq!(lines(&second.path().join("training.log")), ["ERROR other: of the second run"]);
 }
 

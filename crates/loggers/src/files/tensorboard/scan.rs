@@ -292,21 +292,18 @@ mod tests {
         let bytes = everything();
         let (all, scanned) = scanned(&bytes);
         assert_eq!(scanned, Scanned { bytes: bytes.len(), ..Scanned::default() });
-        assert_eq!(
-            all,
-            [
-                "Value { step: 0, tag: \"val/loss\", data: Scalar(NaN) }",
-                "Params([(\"lr\", \"0.5\")])",
-                "Value { step: 7, tag: \"loss\", data: Scalar(0.25) }",
-                "Value { step: 7, tag: \"ü/acc\", data: Scalar(inf) }",
-                "8 digit image 2x1 png true",
-                "8 tone audio/wav true",
-                "Value { step: 9, tag: \"note/text_summary\", data: Text(\"**bold**\") }",
-                "Value { step: 10, tag: \"note/text_summary\", data: Text(\"again\") }",
-                "Value { step: 9, tag: \"pr\", data: PrCurve { precision: [0.5, 1.0, 0.0], recall: [1.0, 1.0, 0.0] } }",
-                "End { success: true }",
-            ]
-        );
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        Value { step: 0, tag: "val/loss", data: Scalar(NaN) }
+        Params([("lr", "0.5")])
+        Value { step: 7, tag: "loss", data: Scalar(0.25) }
+        Value { step: 7, tag: "ü/acc", data: Scalar(inf) }
+        8 digit image 2x1 png true
+        8 tone audio/wav true
+        Value { step: 9, tag: "note/text_summary", data: Text("**bold**") }
+        Value { step: 10, tag: "note/text_summary", data: Text("again") }
+        Value { step: 9, tag: "pr", data: PrCurve { precision: [0.5, 1.0, 0.0], recall: [1.0, 1.0, 0.0] } }
+        End { success: true }
+        "#);
     }
 
     #[test]

@@ -230,32 +230,29 @@ fn a_server_gets_the_requests_of_comets_own_client() {
     let received = server.received();
     assert!(received.iter().all(|request| request.header("authorization") == Some(API_KEY)));
     let paths: Vec<&str> = received.iter().map(|request| request.path.split('?').next().unwrap()).collect();
-    let other = "/api/rest/v2/write/experiment/log-other";
-    let (asset, picture) = ("/clientlib/asset/upload", "/clientlib/visualizations/upload");
-    let expected = [
-        "/clientlib/logger/add/run",
-        "/clientlib/status-report/update",
-        "/clientlib/tags/add-tags-to-experiment",
-        other,
-        other,
-        other,
-        "/clientlib/batch/logger/experiment/parameter",
-        "/clientlib/batch/logger/experiment/metric",
-        picture,
-        asset,
-        asset,
-        asset,
-        picture,
-        asset,
-        "/api/rest/v2/write/experiment/graph",
-        asset,
-        asset,
-        other,
-        "/clientlib/rest/v2/write/experiment/output",
-        "/api/rest/v2/write/experiment/update-status",
-        "/clientlib/status-report/update",
-    ];
-    assert_eq!(paths, expected);
+    insta::assert_snapshot!(paths.join("\n"), @"
+    /clientlib/logger/add/run
+    /clientlib/status-report/update
+    /clientlib/tags/add-tags-to-experiment
+    /api/rest/v2/write/experiment/log-other
+    /api/rest/v2/write/experiment/log-other
+    /api/rest/v2/write/experiment/log-other
+    /clientlib/batch/logger/experiment/parameter
+    /clientlib/batch/logger/experiment/metric
+    /clientlib/visualizations/upload
+    /clientlib/asset/upload
+    /clientlib/asset/upload
+    /clientlib/asset/upload
+    /clientlib/visualizations/upload
+    /clientlib/asset/upload
+    /api/rest/v2/write/experiment/graph
+    /clientlib/asset/upload
+    /clientlib/asset/upload
+    /api/rest/v2/write/experiment/log-other
+    /clientlib/rest/v2/write/experiment/output
+    /api/rest/v2/write/experiment/update-status
+    /clientlib/status-report/update
+    ");
     let metrics = body(&received[7]);
     assert_eq!(metrics["experimentKey"], KEY);
     let mut first = metrics["values"][0].clone();

@@ -45,16 +45,13 @@ fn a_run_is_made_and_filled_with_the_requests_of_mlflows_client() {
     let requests = fake.http.received();
     let shown: Vec<String> =
         requests.iter().map(|request| format!("{} {}", request.method, request.path.replace("/api/2.0/mlflow/", ""))).collect();
-    assert_eq!(
-        shown,
-        [
-            "GET experiments/get-by-name?experiment_name=an%20exp",
-            "POST experiments/create",
-            "POST runs/create",
-            "POST runs/log-batch",
-            "POST runs/update",
-        ]
-    );
+    insta::assert_snapshot!(shown.join("\n"), @"
+    GET experiments/get-by-name?experiment_name=an%20exp
+    POST experiments/create
+    POST runs/create
+    POST runs/log-batch
+    POST runs/update
+    ");
     assert_eq!(requests[1].json(), json!({"name": "an exp"}));
     let create = requests[2].json();
     assert_eq!((&create["experiment_id"], &create["run_name"]), (&json!("1"), &json!("run A")));
