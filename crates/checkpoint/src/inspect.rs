@@ -308,7 +308,51 @@ mod tests {
         let summary = inspect(&path).unwrap();
         let (short, all) = (format!("{summary}"), format!("{summary:#}"));
         let page = short.replace(&folder.path().display().to_string(), "[folder]").replace(&text::size(summary.size), "[size]");
-        assert_snapshot!(page, @"");
+        assert_snapshot!(page, @r"
+        [folder]/a.ckpt
+        
+          size          [size]
+          checksum      good
+          contains      a whole run
+          written by    Stormfire 0.1.0, burn 0.22.1, format 1
+          saved at      2026-03-01T12:00:00Z
+          module        Mnist
+          device        flex
+          precision     32
+          seed          42
+          progress      epoch 2, batch_in_epoch 0, batches 938, global_step 938
+          unfinished    epoch 1, batch_in_epoch 469, batches 938
+          stop          Timer: time limit reached
+          metrics       val_acc 0.975
+                        val_loss NaN
+          optimizers    name Adam, steps 938, lr 0.001
+          hparams       text xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+          callbacks     EarlyStopping{val_loss}: best 0.25, wait 1
+                        Timer: seconds 12.5
+          weights       30 tensors, 30 elements, 120 bytes
+        
+          layers.0.bias   F32   [1]
+          layers.1.bias   F32   [1]
+          layers.2.bias   F32   [1]
+          layers.3.bias   F32   [1]
+          layers.4.bias   F32   [1]
+          layers.5.bias   F32   [1]
+          layers.6.bias   F32   [1]
+          layers.7.bias   F32   [1]
+          layers.8.bias   F32   [1]
+          layers.9.bias   F32   [1]
+          layers.10.bias  F32   [1]
+          layers.11.bias  F32   [1]
+          layers.12.bias  F32   [1]
+          layers.13.bias  F32   [1]
+          layers.14.bias  F32   [1]
+          layers.15.bias  F32   [1]
+          layers.16.bias  F32   [1]
+          layers.17.bias  F32   [1]
+          layers.18.bias  F32   [1]
+          layers.19.bias  F32   [1]
+          … and 10 more
+        ");
         for (page, width) in [(&short, WIDTH), (&format!("{summary:60}"), 60)] {
             let longest = page.lines().skip(2).map(|line| line.chars().count()).max();
             assert_eq!(longest, Some(width), "{page}");

@@ -41,6 +41,6 @@ mod tests {
             assert_eq!(back.unwrap().0.to_bits(), value.to_bits(), "{text}");
         }
         let error = serde_json::from_str::<Number>("\"high\"").unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"`high` is not a number");
     }
 }

@@ -84,7 +84,12 @@ mod tests {
     fn a_value_that_is_not_a_number_is_refused_by_name() {
         let values = [json!(null), json!("5"), json!({"int": "many"}), json!([1])];
         let errors = values.map(|value| from_json("time", &value).unwrap_err().to_string());
-        insta::assert_snapshot!(errors.join("\n"), @"");
+        insta::assert_snapshot!(errors.join("\n"), @r#"
+        `time` is null, which is not a number of an optimizer or schedule
+        `time` is "5", which is not a number of an optimizer or schedule
+        `time` is {"int":"many"}, which is not a number of an optimizer or schedule
+        `time` is [1], which is not a number of an optimizer or schedule
+        "#);
     }
 
     #[test]

@@ -209,6 +209,6 @@ fn an_invalid_file_or_filter_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     let blocked = Builder::new().file_at(folder.path().join("file/run.log")).init().unwrap_err();
-    insta::assert_snapshot!(blocked.to_string().replace(&folder.path().display().to_string(), "[folder]"), @"");
-    insta::assert_snapshot!(Builder::new().level("a=b", Level::INFO).init().unwrap_err(), @"");
+    insta::assert_snapshot!(blocked.to_string().replace(&folder.path().display().to_string(), "[folder]"), @"`console`: `[folder]/file/run.log` cannot be opened: File exists (os error 17)");
+    insta::assert_snapshot!(Builder::new().level("a=b", Level::INFO).init().unwrap_err(), @"`console`: `warn,stormfire=info,a=b=info`: invalid filter directive: too many '=' in filter directive, expected 0 or 1");
 }

@@ -40,6 +40,19 @@ mod tests {
             let error = inside("name", path).unwrap_err();
             format!("{error}\n  hint: {}", error.hint().unwrap())
         });
-        insta::assert_snapshot!(errors.join("\n").replace('\0', "[NUL]"), @"");
+        insta::assert_snapshot!(errors.join("\n").replace('\0', "[NUL]"), @r"
+        the name `..` is outside of its folder
+          hint: give a relative path without `..`; the `save_dir` is the folder of all logs
+        the name `../a` is outside of its folder
+          hint: give a relative path without `..`; the `save_dir` is the folder of all logs
+        the name `a/../..` is outside of its folder
+          hint: give a relative path without `..`; the `save_dir` is the folder of all logs
+        the name `a/..` is outside of its folder
+          hint: give a relative path without `..`; the `save_dir` is the folder of all logs
+        the name `/a` is outside of its folder
+          hint: give a relative path without `..`; the `save_dir` is the folder of all logs
+        the name `a[NUL]` is outside of its folder
+          hint: give a relative path without `..`; the `save_dir` is the folder of all logs
+        ");
     }
 }

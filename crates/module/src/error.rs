@@ -304,7 +304,11 @@ mod tests {
         let own = || Tokenizer(std::io::Error::other("the disk is unreachable"));
         let batch = stormfire_data::Error::Source { batch: 3, cause: Box::new(own()) };
         let errors = [Error::other(own()), in_hook(Error::other(own()), Hook::TrainStart, "Timer", Moment::default()), batch.into()];
-        insta::assert_snapshot!(errors.map(|error| format!("{error:?}")).join("\n"), @"");
+        insta::assert_snapshot!(errors.map(|error| format!("{error:?}")).join("\n"), @r"
+        the tokenizer cannot be read: the disk is unreachable
+        the tokenizer cannot be read: the disk is unreachable (in `on_train_start` of `Timer`)
+        loading batch 3 failed: the tokenizer cannot be read: the disk is unreachable
+        ");
     }
 
     #[test]

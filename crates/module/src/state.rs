@@ -80,12 +80,17 @@ mod tests {
     #[test]
     fn a_float_that_became_null_is_refused_with_the_cure() {
         let error = load(&mut vec![0.0], serde_json::json!([f64::INFINITY])).unwrap_err();
-        insta::assert_snapshot!(format!("{error:?}"), @"");
+        insta::assert_snapshot!(format!("{error:?}"), @r"
+        the state of `alloc::vec::Vec<f64>` cannot be converted: invalid type: null, expected f64
+          hint: `json!` makes `null` of an infinite or NaN float: keep such a value with `state::save`, and restore it with `state::load`
+        ");
     }
 
     #[test]
     fn a_foreign_state_is_refused_by_name() {
         let error = load(&mut Counter::default(), serde_json::json!({"checks": "many"})).unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @r#"
+        the state of `stormfire_module::state::tests::Counter` cannot be converted: invalid type: string "many", expected u32
+        "#);
     }
 }

@@ -126,7 +126,12 @@ mod tests {
             let error = check(&pair.train()).unwrap_err();
             format!("{error}\n  hint: {}", error.hint)
         });
-        insta::assert_snapshot!(errors.join("\n"), @"");
+        insta::assert_snapshot!(errors.join("\n"), @r"
+        `module`: `average.weight` and `body.weight` are one parameter to burn: an optimizer would update only the first one, for both, and leave the second one unchanged
+          hint: a `clone` keeps the ids of its parameters: copy with `stormfire::optim::independent_copy`; to tie weights, use one field twice
+        `module`: `average.weight` and `body.weight` are one parameter to burn: an optimizer would update only the first one, for both, and leave the second one unchanged
+          hint: a `clone` keeps the ids of its parameters: copy with `stormfire::optim::independent_copy`; to tie weights, use one field twice
+        ");
     }
 
     #[test]

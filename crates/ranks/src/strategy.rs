@@ -146,7 +146,7 @@ mod tests {
             assert_eq!(strategy.to_string(), word);
             assert_eq!(serde_json::from_str::<Strategy>(&serde_json::to_string(&strategy).unwrap()).unwrap(), strategy);
         }
-        insta::assert_snapshot!("ddp".parse::<Strategy>().unwrap_err(), @"");
+        insta::assert_snapshot!("ddp".parse::<Strategy>().unwrap_err(), @"cannot read `ddp` as a strategy: it is not a known value; write `auto`, `single`, `threads` or `mpi`");
     }
 
     #[test]

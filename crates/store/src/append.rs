@@ -258,7 +258,7 @@ mod tests {
         file.buffer().extend(b"abcdefg\n");
         let error = file.flush(b"u\n").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"failed to write `some/file`: no storage space");
         assert_eq!(text(&disk), "1234567\nt\n");
         *disk.capacity.lock().unwrap() = 100;
         file.flush(b"u\n").unwrap();

@@ -228,7 +228,34 @@ mod tests {
             TrainerConfig { fast_dev_run: 1, overfit_batches: Limit::Batches(1), ..default() },
         ];
         let errors = configs.map(|config| format!("{:?}", config.check().unwrap_err()));
-        insta::assert_snapshot!(errors.join("\n"), @"");
+        insta::assert_snapshot!(errors.join("\n"), @r"
+        `limit_train_batches`: 1.5 is not a fraction between 0 and 1
+          hint: a whole number counts batches: `10`, not `10.0`
+        `overfit_batches`: -0.1 is not a fraction between 0 and 1
+          hint: a whole number counts batches: `10`, not `10.0`
+        `val_check_interval`: the fraction of an epoch must be in (0, 1], not 2
+          hint: use `1 epoch`, or 0 as `limit_val_batches` for no validation
+        `accumulate_grad_batches`: a step needs at least one batch
+          hint: use 1 or more
+        `gradient_clip_val`: NaN is not a positive number
+          hint: leave it out to clip nothing
+        `min_epochs`: 3 is more than `max_epochs` = 2
+          hint: lower one of them
+        `min_steps`: 3 is more than `max_steps` = 2
+          hint: lower one of them
+        `max_time`: the limit is zero
+          hint: leave it out, or give a longer one
+        `detect_anomaly`: it cannot be combined with `barebones`
+          hint: leave `barebones` out
+        `on_non_finite`: skipping 0 steps in a row skips nothing
+          hint: use `error`, or 1 or more
+        `detect_anomaly`: it ends the run at the first value that is not finite, so `on_non_finite` has nothing to skip
+          hint: use one of them
+        `requeue_signal`: it has no effect with `handle_signals(false)`
+          hint: leave one of them out
+        `overfit_batches`: it cannot be combined with `fast_dev_run`
+          hint: use one of them
+        ");
         assert!(default().check().is_ok());
     }
 }

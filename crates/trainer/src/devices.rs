@@ -145,7 +145,11 @@ mod tests {
         assert_eq!("3".parse::<Devices>().unwrap(), count(3));
         assert_eq!("auto".parse::<Devices>().unwrap(), Devices::Auto);
         let errors = ["0", "-1", "all"].map(|text| text.parse::<Devices>().unwrap_err().to_string());
-        insta::assert_snapshot!(errors.join("\n"), @"");
+        insta::assert_snapshot!(errors.join("\n"), @r"
+        cannot read `0` as a number of devices: a run needs at least one; write a number of at least 1, or `auto`
+        cannot read `-1` as a number of devices: it is neither a number nor `auto`; write a number of at least 1, or `auto`
+        cannot read `all` as a number of devices: it is neither a number nor `auto`; write a number of at least 1, or `auto`
+        ");
         for devices in [Devices::Auto, count(4)] {
             let json = serde_json::to_string(&devices).unwrap();
             assert_eq!(serde_json::from_str::<Devices>(&json).unwrap(), devices, "{json}");

@@ -119,6 +119,11 @@ mod tests {
         assert_eq!(of(0.25.into(), Some(10)).unwrap(), Some(2));
         assert_eq!(of(0.into(), None).unwrap(), Some(0));
         let errors = [of(0.05.into(), Some(10)), of(0.5.into(), None)].map(|limit| format!("{:?}", limit.unwrap_err()));
-        insta::assert_snapshot!(errors.join("\n"), @"");
+        insta::assert_snapshot!(errors.join("\n"), @r"
+        `limit_train_batches`: 0.05 of 10 batches is less than one
+          hint: use at least 0.1000, or a number of batches
+        `limit_train_batches`: the data does not know its number of batches, so a fraction of them is unknown
+          hint: give a number of batches
+        ");
     }
 }

@@ -417,7 +417,7 @@ fn another_kind_of_metric_than_in_the_checkpoint_is_refused_by_name() {
     train(&mut store, || drop(log("a", stormfire_metrics::aggregation::Mean::new(1.0, 2.0)).on_epoch(true)));
     let mut store = revived(&mut store);
     let error = record(&mut store, Hook::TrainingStep, ONE, 0, || drop(log("a", 1.0).on_epoch(true))).unwrap_err();
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @"`a` in `training_step` is of another kind than in the checkpoint that the run resumes from");
 }
 
 #[test]

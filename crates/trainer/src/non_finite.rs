@@ -111,6 +111,13 @@ mod tests {
             assert_eq!(serde_json::from_str::<NonFinite>(&serde_json::to_string(&policy).unwrap()).unwrap(), policy);
         }
         let errors = ["", "skip", "skip:", "skip:-1", "Error", "5"].map(|text| text.parse::<NonFinite>().unwrap_err().to_string());
-        insta::assert_snapshot!(errors.join("\n"), @"");
+        insta::assert_snapshot!(errors.join("\n"), @r"
+        cannot read `` as a policy for values that are not finite: it is not a known value; write `error`, `stop`, `off`, or `skip:5` with the number of steps that may be skipped in a row
+        cannot read `skip` as a policy for values that are not finite: it is not a known value; write `error`, `stop`, `off`, or `skip:5` with the number of steps that may be skipped in a row
+        cannot read `skip:` as a policy for values that are not finite: it is not a known value; write `error`, `stop`, `off`, or `skip:5` with the number of steps that may be skipped in a row
+        cannot read `skip:-1` as a policy for values that are not finite: it is not a known value; write `error`, `stop`, `off`, or `skip:5` with the number of steps that may be skipped in a row
+        cannot read `Error` as a policy for values that are not finite: it is not a known value; write `error`, `stop`, `off`, or `skip:5` with the number of steps that may be skipped in a row
+        cannot read `5` as a policy for values that are not finite: it is not a known value; write `error`, `stop`, `off`, or `skip:5` with the number of steps that may be skipped in a row
+        ");
     }
 }

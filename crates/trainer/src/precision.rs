@@ -187,6 +187,13 @@ mod tests {
     fn anything_else_is_refused_with_all_that_there_are() {
         let texts = ["8", "bf32", "transformer-engine", "", "16-True", "16-true"];
         let errors = texts.map(|text| text.parse::<Precision>().unwrap_err().to_string());
-        insta::assert_snapshot!(errors.join("\n"), @"");
+        insta::assert_snapshot!(errors.join("\n"), @r"
+        cannot read `8` as a precision: there is no such precision; write `32-true`, `bf16-mixed`, `16-mixed`, `bf16-true` or `64-true`
+        cannot read `bf32` as a precision: there is no such precision; write `32-true`, `bf16-mixed`, `16-mixed`, `bf16-true` or `64-true`
+        cannot read `transformer-engine` as a precision: there is no such precision; write `32-true`, `bf16-mixed`, `16-mixed`, `bf16-true` or `64-true`
+        cannot read `` as a precision: there is no such precision; write `32-true`, `bf16-mixed`, `16-mixed`, `bf16-true` or `64-true`
+        cannot read `16-True` as a precision: there is no such precision; write `32-true`, `bf16-mixed`, `16-mixed`, `bf16-true` or `64-true`
+        cannot read `16-true` as a precision: parameters in f16 diverge, because Adam divides by squares of gradients that are zero there; write `32-true`, `bf16-mixed`, `16-mixed`, `bf16-true` or `64-true`
+        ");
     }
 }

@@ -254,7 +254,7 @@ mod tests {
         drop(watch);
         let refused = check_not_interrupted().unwrap_err();
         assert_eq!(refused.to_string(), "interrupted by SIGTERM before this run started");
-        insta::assert_snapshot!(refused.hint().unwrap(), @"");
+        insta::assert_snapshot!(refused.hint().unwrap(), @"later runs in this process are also refused; to run them anyway, call `forget_interrupt()` first");
         assert_eq!((forget_interrupt(), forget_interrupt()), (Some(Signal::Terminate), None));
         assert!(check_not_interrupted().is_ok());
     }

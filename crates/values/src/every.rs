@@ -251,8 +251,21 @@ mod tests {
     #[test]
     fn wrong_text_names_what_is_wrong() {
         let texts = ["", "50", "steps", "2.5 steps", "0 epochs", "1.5 epochs", "3 steps per second", "0 s"];
-        insta::assert_snapshot!(texts.map(|text| text.parse::<Every>().unwrap_err().to_string()).join("\n"), @"");
+        insta::assert_snapshot!(texts.map(|text| text.parse::<Every>().unwrap_err().to_string()).join("\n"), @r"
+        cannot read `` as a period: the unit is missing; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
+        cannot read `50` as a period: the unit is missing; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
+        cannot read `steps` as a period: `` is not a number; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
+        cannot read `2.5 steps` as a period: `2.5` is not a whole number; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
+        cannot read `0 epochs` as a period: the number must be at least 1; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
+        cannot read `1.5 epochs` as a period: the fraction of an epoch must be in (0, 1], not 1.5; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
+        cannot read `3 steps per second` as a period: `steps per second` is not one of steps, batches, epochs, seconds, minutes, hours, days; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
+        cannot read `0 s` as a period: the time must be longer than zero; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
+        ");
         let numbers = ["0.5", "5", "-1"].map(|number| serde_json::from_str::<Every>(number).unwrap_err().to_string());
-        insta::assert_snapshot!(numbers.join("\n"), @"");
+        insta::assert_snapshot!(numbers.join("\n"), @r"
+        cannot read `0.5` as a period: the unit is missing; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes` at line 1 column 3
+        cannot read `5` as a period: the unit is missing; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes` at line 1 column 1
+        cannot read `-1` as a period: `` is not a number; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes` at line 1 column 2
+        ");
     }
 }

@@ -305,7 +305,7 @@ mod tests {
         let _distant = DistantCpu::new();
         let guard = ForbidReads::new();
         let error = read(&[on_device(1.0)]).unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"reading 1 values from the device failed: the loop must not read the device here");
         drop(guard);
         assert!(read(&[on_device(1.0)]).is_ok());
     }

@@ -187,7 +187,7 @@ mod tests {
         misread.set("every", &mut every, "2 parsecs");
         misread.set("mode", &mut mode, "up");
         let error = misread.check().unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"`every`: cannot read `2 parsecs` as a period: `parsecs` is not one of steps, batches, epochs, seconds, minutes, hours, days");
         let forms = "write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`";
         assert_eq!(error.hint, forms);
         // The last call wins.

@@ -85,6 +85,15 @@ mod tests {
         assert_eq!(seconds("90 minutes"), Ok(5_400));
         let wrong =
             ["12:00:00", "00:1:00:00", "a:00:00:00", "-1:00:00:00", "00:00:00:00:00", "99999999999999999999:00:00:00", "5 epochs", ""];
-        insta::assert_snapshot!(wrong.map(|text| seconds(text).unwrap_err().to_string()).join("\n"), @"");
+        insta::assert_snapshot!(wrong.map(|text| seconds(text).unwrap_err().to_string()).join("\n"), @r"
+        cannot read `12:00:00` as a time: it has 3 parts instead of 4; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)
+        cannot read `00:1:00:00` as a time: hours, minutes and seconds have two digits each; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)
+        cannot read `a:00:00:00` as a time: hours, minutes and seconds have two digits each; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)
+        cannot read `-1:00:00:00` as a time: hours, minutes and seconds have two digits each; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)
+        cannot read `00:00:00:00:00` as a time: it has 5 parts instead of 4; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)
+        cannot read `99999999999999999999:00:00:00` as a time: it is too long; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)
+        cannot read `5 epochs` as a time: 5 epochs is not a time; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)
+        cannot read `` as a time: the unit is missing; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)
+        ");
     }
 }

@@ -57,7 +57,7 @@ fn nan_stops_or_counts_as_no_improvement() {
     assert_eq!((looks, reason.as_deref()), (2, Some(message)));
     let (looks, reason) = run(&mut EarlyStopping::new("loss").check_finite(false).patience(2), &[f64::NAN; 3]);
     assert_eq!(looks, 2);
-    assert_snapshot!(reason.unwrap(), @"");
+    assert_snapshot!(reason.unwrap(), @"monitored metric `loss` did not improve in the last 2 checks; best score: inf");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_missing_metric_names_what_is_there() {
     bench.epoch(&mut callback).expect("an epoch that ended early was not validated");
     bench.run.place.is_last_batch = true;
     let error = bench.metric("val_loss", 1.0).epoch(&mut callback).unwrap_err();
-    assert_snapshot!(text(&error), @"");
+    assert_snapshot!(text(&error), @"metric `val_los` is not available; available are: `val_loss` | hint: did you mean `val_loss`?");
     bench.epoch(&mut callback.strict(false)).unwrap();
     assert_eq!(bench.stopped(), None);
 }

@@ -225,6 +225,21 @@ mod tests {
             "a/../../b",
         ];
         let reasons = templates.map(|template| format!("{template:?}: {}", Template::parse(template).unwrap_err()));
-        insta::assert_snapshot!(reasons.join("\n"), @"");
+        insta::assert_snapshot!(reasons.join("\n"), @r#"
+        "": `` is not a file name
+        "folder/": `folder/` is not a file name
+        "{epoch": `{epoch` has a `{` without a `}`
+        "{epoch{step}}": `{epoch{step}}` has a `{` without a `}`
+        "epoch}": `epoch}` has a `}` without a `{`
+        "{}": a placeholder in `{}` has no name
+        "{epoch:x}": unknown format `x` of `epoch`
+        "{a:.2}": unknown format `.2` of `a`
+        "{a:.f}": unknown format `.f` of `a`
+        "{a:+3d}": unknown format `+3d` of `a`
+        "{a:999d}": unknown format `999d` of `a`
+        "../{epoch}": `../{epoch}` is outside of the checkpoint folder
+        "/elsewhere/{epoch}": `/elsewhere/{epoch}` is outside of the checkpoint folder
+        "a/../../b": `a/../../b` is outside of the checkpoint folder
+        "#);
     }
 }

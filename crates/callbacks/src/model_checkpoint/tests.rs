@@ -375,7 +375,7 @@ fn a_missing_metric_is_an_error_when_it_is_needed() {
     bench.run.limits.val_batches.clear();
     bench.metric("loss", 1.0).train_batch_end(&mut callback).unwrap();
     let error = text(&bench.fire(&mut callback, Event::TrainEpochEnd).unwrap_err());
-    assert_snapshot!(error, @"");
+    assert_snapshot!(error, @"metric `val_los` is not available; available are: `loss` | hint: this fit has no validation: if the validation logs it, give `fit` a validation loader; else log it with `self.log(..)`, or monitor one of the available metrics");
 }
 
 #[test]
@@ -422,7 +422,7 @@ fn an_epoch_that_was_cut_short_has_no_score_of_an_older_one() {
     bench.run.place.is_last_batch = false;
     let lines = told(|| bench.epoch(&mut callback).unwrap());
     assert_eq!(carry_out(&bench.saves()), [""; 0]);
-    assert_snapshot!(lines.join("\n"), @"");
+    assert_snapshot!(lines.join("\n"), @"WARN no checkpoint for this epoch: metric `loss` has no value, because the epoch ended early or was not validated");
     bench.run.place.is_last_batch = true;
     assert_eq!(epochs(&mut bench, &mut callback, &[2.0]), ["+epoch=2-loss=2.ckpt"]);
 }

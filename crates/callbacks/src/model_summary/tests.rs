@@ -172,7 +172,17 @@ fn it_is_printed_when_a_fit_starts_unless_its_depth_is_0() {
     bench.fire(&mut ModelSummary::new().all().print_to(page.clone()), Event::FitStart).unwrap();
     let expected = format!("{}\n", summarize(&bench.module, usize::MAX));
     assert_eq!(String::from_utf8(page.0.lock().unwrap().clone()).unwrap(), expected);
-    assert_snapshot!(expected, @"");
+    assert_snapshot!(expected, @r"
+    ┌─────────────────────────────┐
+    │     Name    Type     Params │
+    ╞═════════════════════════════╡
+    │ 0   layer   Linear        2 │
+    └─────────────────────────────┘
+    2         Trainable params
+    0         Non-trainable params
+    2         Total params
+    0.000     Total estimated model params size (MB)
+    ");
 }
 
 #[test]
@@ -249,12 +259,42 @@ fn an_example_adds_sizes_and_what_is_unknown_is_a_question_mark() {
     let row = |summary: &Summary, name: &str| summary.rows.iter().find(|row| row.name == name).cloned().unwrap();
     assert_eq!((row(&known, "conv").sizes, row(&known, "conv").flops), (Some((vec![2, 1, 6, 6], vec![2, 8, 4, 4])), Some(2 * 2 * 16 * 72)));
     assert_eq!((row(&known, "norm").sizes, row(&known, "norm").flops), (None, None));
-    assert_snapshot!(known, @"");
+    assert_snapshot!(known, @r"
+    ┌─────────────────────────────────────────────────────────────────────────────┐
+    │     Name           Type        Params   In sizes       Out sizes      FLOPs │
+    ╞═════════════════════════════════════════════════════════════════════════════╡
+    │ 0   conv           Conv2d          80   [2, 1, 6, 6]   [2, 8, 4, 4]   4.6 K │
+    │ 1   norm           BatchNorm       32   ?              ?              ?     │
+    │ 2   dropout        Dropout          0   ?              ?              ?     │
+    │ 3   blocks         Vec          2.2 K   ?              ?              ?     │
+    │     other params   n/a             11                                       │
+    └─────────────────────────────────────────────────────────────────────────────┘
+    2.1 K     Trainable params
+    221       Non-trainable params
+    2.3 K     Total params
+    0.009     Total estimated model params size (MB)
+    4.6 K     FLOPs of a forward pass of the example
+    ");
     trace.unknown("norm", &net.norm, x, BatchNorm::forward);
     trace.layer("blocks.0.layer", &net.blocks[0].layer, Tensor::<2>::zeros([1, 100], &Device::flex().autodiff()), Linear::forward);
     let summary = summarize(&net, 1).with_trace(&trace);
     assert_eq!((row(&summary, "norm").flops, row(&summary, "blocks").flops), (None, Some(2 * 2000)));
-    assert_snapshot!(summary, @"");
+    assert_snapshot!(summary, @r"
+    ┌─────────────────────────────────────────────────────────────────────────────┐
+    │     Name           Type        Params   In sizes       Out sizes      FLOPs │
+    ╞═════════════════════════════════════════════════════════════════════════════╡
+    │ 0   conv           Conv2d          80   [2, 1, 6, 6]   [2, 8, 4, 4]   4.6 K │
+    │ 1   norm           BatchNorm       32   [2, 8, 4, 4]   [2, 8, 4, 4]   ?     │
+    │ 2   dropout        Dropout          0   ?              ?              ?     │
+    │ 3   blocks         Vec          2.2 K   ?              ?              4.0 K │
+    │     other params   n/a             11                                       │
+    └─────────────────────────────────────────────────────────────────────────────┘
+    2.1 K     Trainable params
+    221       Non-trainable params
+    2.3 K     Total params
+    0.009     Total estimated model params size (MB)
+    ?         FLOPs of a forward pass of the example
+    ");
 }
 
 #[test]
@@ -262,7 +302,25 @@ fn layers_without_a_trained_parameter_are_frozen() {
     let summary = summarize(&net(&Device::flex().autodiff()), usize::MAX);
     let frozen: Vec<_> = summary.rows.iter().filter(|row| row.is_frozen).map(|row| row.name.as_str()).collect();
     assert_eq!(frozen, ["blocks.1", "blocks.1.layer"]);
-    assert_snapshot!(summary, @"");
+    assert_snapshot!(summary, @r"
+    ┌──────────────────────────────────────────────────┐
+    │     Name             Type        Params   Mode   │
+    ╞══════════════════════════════════════════════════╡
+    │ 0   conv             Conv2d          80   train  │
+    │ 1   norm             BatchNorm       32   train  │
+    │ 2   dropout          Dropout          0   train  │
+    │ 3   blocks           Vec          2.2 K   train  │
+    │ 4   blocks.0         Block        2.0 K   train  │
+    │ 5   blocks.0.layer   Linear       2.0 K   train  │
+    │ 6   blocks.1         Block          200   frozen │
+    │ 7   blocks.1.layer   Linear         200   frozen │
+    │     other params     n/a             11          │
+    └──────────────────────────────────────────────────┘
+    2.1 K     Trainable params
+    221       Non-trainable params
+    2.3 K     Total params
+    0.009     Total estimated model params size (MB)
+    ");
 }
 
 #[test]
@@ -274,5 +332,16 @@ fn an_example_runs_once_and_of_the_right_module() {
     };
     bench.fire(&mut ModelSummary::new().example(example).print_to(page.clone()), Event::FitStart).unwrap();
     let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
-    assert_snapshot!(text, @"");
+    assert_snapshot!(text, @r"
+    ┌────────────────────────────────────────────────────────────┐
+    │     Name    Type     Params   In sizes   Out sizes   FLOPs │
+    ╞════════════════════════════════════════════════════════════╡
+    │ 0   layer   Linear        2   [5, 1]     [5, 1]      10    │
+    └────────────────────────────────────────────────────────────┘
+    2         Trainable params
+    0         Non-trainable params
+    2         Total params
+    0.000     Total estimated model params size (MB)
+    10        FLOPs of a forward pass of the example
+    ");
 }

@@ -123,7 +123,7 @@ fn another_prediction_starts_from_scratch_with_a_warning() {
     .unwrap();
     let again = killed.join("p.csv");
     let lines = told(|| assert_eq!(predict(&mut csv(&again), "new weights", |_| {}).unwrap(), [0, 1, 2, 3]));
-    assert_snapshot!(shown(&lines.join("\n"), &folder), @"");
+    assert_snapshot!(shown(&lines.join("\n"), &folder), @"WARN `[folder]/b/p.csv.part` is of a prediction with other weights, data or options, or it is damaged: the prediction starts from scratch");
     assert_eq!(fs::read(&again).unwrap(), fs::read(&path).unwrap());
     // A complete file is not continued. It stays until the new one is complete.
     predict(&mut csv(&path), "old weights", |_| assert!(path.exists())).unwrap();
@@ -208,7 +208,12 @@ fn wrong_rows_are_refused_with_the_cure() {
     }));
     let ragged =
         refused(PredictionWriter::csv(&path, |items: &Vec<usize>| Ok(items.iter().map(|&item| vec![1; item + 1]).collect::<Vec<_>>())));
-    assert_snapshot!(shown(&[twice, own, nested, ragged].join("\n"), &folder), @"");
+    assert_snapshot!(shown(&[twice, own, nested, ragged].join("\n"), &folder), @r"
+    `PredictionWriter`: batch 0 has 2 items and 4 rows | hint: give one row for each item, or use `.indices(false)`
+    `PredictionWriter`: a row has a field `index`, which the writer adds itself | hint: rename the field, or use `.indices(false)`
+    `PredictionWriter`: a row cannot be written as CSV: CSV write error: cannot serialize sequence container inside struct when writing headers from structs | hint: give rows whose fields are numbers, texts or options of them, or use `PredictionWriter::json_lines`
+    `PredictionWriter`: the columns were `prediction`, and are now `prediction_0,prediction_1` | hint: give the same fields for every row, or use `PredictionWriter::json_lines`
+    ");
 }
 
 #[test]
@@ -223,11 +228,19 @@ fn a_place_that_cannot_be_written_is_found_before_the_first_batch() {
     let in_a_file = folder.path().join("file/p.csv");
     let errors = [WriteInterval::Batch, WriteInterval::Epoch]
         .map(|interval| [in_a_file.as_path(), folder.path(), Path::new("s3://bucket/p.csv")].map(|path| starts(path, interval)).join("\n"));
-    assert_snapshot!(shown(&errors.join("\n\n"), &folder), @"");
+    assert_snapshot!(shown(&errors.join("\n\n"), &folder), @r"
+    failed to create directory `[folder]/file`: File exists (os error 17) | hint: 
+    `PredictionWriter`: `[folder]` is a folder | hint: give the name of a file
+    `PredictionWriter`: `s3://bucket/p.csv` is a URL, and rows are appended | hint: write to a disk, and copy the file afterwards
+    
+    failed to create directory `[folder]/file`: File exists (os error 17) | hint: 
+    `PredictionWriter`: `[folder]` is a folder | hint: give the name of a file
+    `PredictionWriter`: `s3://bucket/p.csv` is a URL, and rows are appended | hint: write to a disk, and copy the file afterwards
+    ");
     let (identity, path) = (|| Ok("a".to_owned()), folder.path().join("p.csv"));
     let mut first = csv(&path);
     first.start(&PredictionRun::new(1, here().unwrap(), &identity)).unwrap();
-    assert_snapshot!(shown(&starts(&path, WriteInterval::Batch), &folder), @"");
+    assert_snapshot!(shown(&starts(&path, WriteInterval::Batch), &folder), @"`PredictionWriter`: another prediction is writing `[folder]/p.csv.part` | hint: wait for it, or write to another file");
 }
 
 #[expect(clippy::ptr_arg, clippy::unnecessary_wraps, reason = "the signature of a writer of tensors")]
@@ -248,7 +261,7 @@ fn tensors_are_files_of_batches_or_one_file() {
     // It is complete.
     assert_eq!(predict(&mut of_batches(), "a", |_| {}).unwrap(), [0; 0]);
     let error = text(&predict(&mut of_batches(), "b", |_| {}).unwrap_err());
-    assert_snapshot!(shown(&error, &folder), @"");
+    assert_snapshot!(shown(&error, &folder), @"`PredictionWriter`: `[folder]/batches` has files of a prediction with other weights, data or options | hint: remove them, or write to another folder");
     predict(&mut PredictionWriter::safetensors(&whole, tensors).interval(WriteInterval::Epoch), "a", |_| {}).unwrap();
     let all = Checkpoint::read(&whole).unwrap().take("scores").unwrap();
     assert_eq!(

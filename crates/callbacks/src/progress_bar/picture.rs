@@ -100,7 +100,7 @@ mod tests {
         let validation = line(Some("version_1"), "Validation DataLoader 0", 80);
         assert_eq!(validation, "version_1 Validation DataLoader 0 ━━━━━━━╸        5/10 0:45 • 0:10 0.50 it/s\n  loss: 0.5");
         let long = line(Some("an/experiment/of/many/words/version_1"), "Epoch 0/2", 120);
-        insta::assert_snapshot!(long, @"");
+        insta::assert_snapshot!(long, @"…of/many/words/version_1 Epoch 0/2 ━━━━━━━━━━━━╸             5/10 0:45 • 0:10 0.50 it/s loss: 0.5");
     }
 
     #[test]

@@ -160,7 +160,7 @@ fn the_metrics_can_be_customized() {
     bench.metric("noise", 1.0).metric("loss\n\u{1b}[2J", 0.00001);
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
     train(&mut bench, &mut bar, 1, 1.0);
-    assert_snapshot!(screen.contents(), @"");
+    assert_snapshot!(screen.contents(), @"Epoch 0/2 ━━╸                       1/10 0:01 • -:-- ? it/s step: 1, loss[2J: 1.00e-5");
 }
 
 #[test]
@@ -344,10 +344,13 @@ fn validation_begins_with_all_batches_counted() {
     let mut bench = Bench::new();
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
     train(&mut bench, &mut bar, 10, 0.001);
-    assert_snapshot!(screen.contents(), @"");
+    assert_snapshot!(screen.contents(), @"Epoch 0/2 ━━╸                       1/10 0:00 • -:-- ? it/s");
     bench.run.moment.stage = RunningStage::Validate;
     bench.fire(&mut bar, Event::ValidationEpochStart).unwrap();
-    assert_snapshot!(screen.contents(), @"");
+    assert_snapshot!(screen.contents(), @r"
+    Epoch 0/2 ━━━━━━━━━━━━━━━━━━━━━━━━━ 10/10 0:00 • 0:00 1000 it/s
+    Validation DataLoader 0                           0/2 0:00 • -:-- ? it/s
+    ");
 }
 
 #[test]

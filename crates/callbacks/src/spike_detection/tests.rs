@@ -54,7 +54,7 @@ fn a_spike_is_reported_or_skipped() {
             step(&mut bench, &mut warns, &[loss]);
         }
     });
-    assert_snapshot!(lines.join("\n"), @"");
+    assert_snapshot!(lines.join("\n"), @"WARN a spike at step 2 (epoch 0, batch 2): the loss is 50, and the mean before it is 1");
     assert_eq!((bench.stopped(), bench.run.internals.skip_step.take(), warns.spikes()), (None, None, 1));
 
     let (mut bench, mut skips) = (Bench::new(), SpikeDetection::new(SpikeAction::Skip));
@@ -62,7 +62,7 @@ fn a_spike_is_reported_or_skipped() {
     step(&mut bench, &mut skips, &[1.0, 1.0]);
     assert_eq!(bench.run.internals.skip_step.take(), None);
     step(&mut bench, &mut skips, &[1.0, 9.0]);
-    assert_snapshot!(bench.run.internals.skip_step.take().unwrap(), @"");
+    assert_snapshot!(bench.run.internals.skip_step.take().unwrap(), @"a spike at step 3 (epoch 0, batches 2 to 3): the loss is 5, and the mean before it is 1");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_stop_writes_the_list_that_a_resumed_fit_reads() {
     bench.start(&mut stops).unwrap();
     told(|| [[1.0, 1.0], [1.0, 1.0], [70.0, 1.0]].iter().for_each(|losses| step(&mut bench, &mut stops, losses)));
     assert!(bench.run.place.requests.saves_nothing);
-    assert_snapshot!(bench.stopped().unwrap(), @"");
+    assert_snapshot!(bench.stopped().unwrap(), @"a spike at step 5 (epoch 0, batches 4 to 5): the loss is 35.5, and the mean before it is 1");
     let list = folder.path().join(LIST);
     assert_eq!(std::fs::read_to_string(&list).unwrap(), "[[0,4],[0,5]]");
 
@@ -90,7 +90,7 @@ fn a_stop_writes_the_list_that_a_resumed_fit_reads() {
     std::fs::write(&list, "{}").unwrap();
     resumed.run.resumed_from = Some(folder.path().join("checkpoints/last.ckpt"));
     let error = text(&resumed.start(&mut SpikeDetection::new(SpikeAction::Stop)).unwrap_err());
-    assert_snapshot!(error.replace(&folder.path().display().to_string(), "[folder]"), @"");
+    assert_snapshot!(error.replace(&folder.path().display().to_string(), "[folder]"), @"`SpikeDetection`: `[folder]/spikes.json` is not a list of batches: invalid type: map, expected a sequence at line 1 column 0 | hint: write pairs of epoch and batch, such as `[[0, 17], [2, 5]]`, or remove the file");
 }
 
 /// On a device that makes readers wait, losses are read at logging steps. A checkpoint in between contains them.
@@ -125,5 +125,9 @@ fn wrong_options_are_named() {
     let new = || SpikeDetection::new(SpikeAction::Warn);
     let errors = [new().window(0), new().rtol(-1.0), new().atol(f64::NAN)];
     let errors = errors.map(|mut detection| text(&Bench::new().start(&mut detection).unwrap_err()));
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r"
+    `SpikeDetection::window`: a mean needs a window of at least 1 | hint: leave it at 10
+    `SpikeDetection::rtol`: -1 is not a number from 0 on | hint: leave it out, or give another one
+    `SpikeDetection::atol`: NaN is not a number from 0 on | hint: leave it out, or give another one
+    ");
 }

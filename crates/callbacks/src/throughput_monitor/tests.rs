@@ -131,10 +131,10 @@ fn invalid_options_are_refused() {
     let error = text(&bench.train_batch_start(&mut wrong).unwrap_err());
     // The name of a type of burn.
     insta::with_settings!({ filters => [("`burn[^`]*`", "`[type]`")] }, {
-        assert_snapshot!(error, @"");
+        assert_snapshot!(error, @"`ThroughputMonitor::length_fn`: its batch type is not that of this module, `[type]` | hint: write the batch type after the argument: `|batch: &MyBatch| ..`");
     });
     let error = text(&Bench::new().start(&mut ThroughputMonitor::new()).unwrap_err());
-    assert_snapshot!(error, @"");
+    assert_snapshot!(error, @"`ThroughputMonitor`: there is no logger to log to | hint: add one, or leave this callback out");
 }
 
 /// Three epochs of ten batches, with a validation after the second batch.

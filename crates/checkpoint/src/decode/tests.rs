@@ -120,7 +120,11 @@ fn a_tensor_that_cannot_be_written_is_refused_by_name() {
         ["stormfire/checksum", "__metadata__"].map(|reserved| message(&[(reserved.to_owned(), one.clone())]).unwrap());
     let quantized = TensorData::quantized(vec![1_i8; 4], [4], burn::tensor::quantization::QuantScheme::default(), &[0.5], None);
     let quantized = message(&[("q".to_owned(), quantized)]).unwrap();
-    assert_snapshot!([checksum, metadata, quantized].join("\n"), @"");
+    assert_snapshot!([checksum, metadata, quantized].join("\n"), @r"
+    the checkpoint cannot be written: the name `stormfire/checksum` is taken
+    the checkpoint cannot be written: the name `__metadata__` is taken
+    `q` has the dtype `qfloat`, which a checkpoint cannot contain
+    ");
 }
 
 #[test]
@@ -198,7 +202,27 @@ fn a_header_that_lies_is_refused_by_what_is_wrong() {
         assert!(matches!(&error, Error::Malformed { .. }), "{short}: {error}");
         format!("{short}: {error}")
     });
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r#"
+    "a":{"dtype":"U8","shape":[5],"data_offsets":[0,4]},: `a.ckpt` is damaged: the bytes of `a` end at 4, which does not fit the shape [5] of U8
+    "a":{"dtype":"F32","shape":[4],"data_offsets":[0,4]},: `a.ckpt` is damaged: the bytes of `a` end at 4, which does not fit the shape [4] of F32
+    "a":{"dtype":"U8","shape":[4],"data_offsets":[4,0]},: `a.ckpt` is damaged: the bytes of `a` begin at 4 instead of 0
+    "a":{"dtype":"U8","shape":[4],"data_offsets":[-4,0]},: `a.ckpt` is damaged: its header is not valid: invalid value: integer `-4`, expected u64 at line 1 column 125
+    "a":{"dtype":"U8","shape":[-4],"data_offsets":[0,4]},: `a.ckpt` is damaged: its header is not valid: invalid value: integer `-4`, expected usize at line 1 column 106
+    "a":{"dtype":"U8","shape":[4.0],"data_offsets":[0,4]},: `a.ckpt` is damaged: its header is not valid: invalid type: floating point `4.0`, expected usize at line 1 column 107
+    "a":{"dtype":"U8","shape":[18446744073709551615],"data_offse: `a.ckpt` is damaged: the bytes of `stormfire/checksum` begin at 4 instead of 18446744073709551615
+    "a":{"dtype":"F64","shape":[18446744073709551615,18446744073: `a.ckpt` is damaged: the shape of `a` is too large: [18446744073709551615, 18446744073709551615]
+    "a":{"dtype":"U8","shape":[0,18446744073709551615,1844674407: `a.ckpt` is damaged: the shape of `a` is too large: [0, 18446744073709551615, 18446744073709551615]
+    "a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dt: `a.ckpt` is damaged: the bytes of `b` begin at 3 instead of 4
+    "a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dt: `a.ckpt` is damaged: the bytes of `b` begin at 6 instead of 4
+    "b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]},"a":{"dt: `a.ckpt` is damaged: the bytes of `b` begin at 4 instead of 0
+    "a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dt: `a.ckpt` is damaged: its header is not valid: `a` appears twice at line 1 column 132
+    "a":{"dtype":"F4","shape":[8],"data_offsets":[0,4]},: `a.ckpt` is damaged: `a` has the unknown dtype `F4`
+    "__metadata__":{},: `a.ckpt` is damaged: its header is not valid: `__metadata__` appears twice at line 1 column 91
+    "a":{"dtype":"U8","shape":[4]},: `a.ckpt` is damaged: its header is not valid: missing field `data_offsets` at line 1 column 107
+    "a":[1,2,3],: `a.ckpt` is damaged: its header is not valid: invalid type: integer `1`, expected a string at line 1 column 83
+    "a":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[: `a.ckpt` is damaged: its header is not valid: invalid type: sequence, expected a string at line 1 column 82
+    "stormfire/checksum":{"dtype":"U8","shape":[16],"data_offset: `a.ckpt` is damaged: its header is not valid: `stormfire/checksum` appears twice at line 1 column 168
+    "#);
 }
 
 #[test]
@@ -222,21 +246,31 @@ fn other_faults_of_a_forged_file() {
     let not_utf8 = [&b"{\"\xff\":1"[..], b"}"].concat();
     let mut bytes = (not_utf8.len() as u64).to_le_bytes().to_vec();
     bytes.extend(not_utf8);
-    assert_snapshot!(read(&bytes).unwrap_err(), @"");
+    assert_snapshot!(read(&bytes).unwrap_err(), @"`a.ckpt` is damaged: its header is not valid: invalid unicode code point at line 1 column 3");
     let bools = r#""a":{"dtype":"BOOL","shape":[3],"data_offsets":[0,3]},"#;
     assert!(read(&forged(&header(1, bools, 3), &[0, 1, 1])).is_ok());
-    assert_snapshot!(read(&forged(&header(1, bools, 3), &[0, 1, 2])).unwrap_err(), @"");
+    assert_snapshot!(read(&forged(&header(1, bools, 3), &[0, 1, 2])).unwrap_err(), @"`a.ckpt` is damaged: `a` contains a bool that is neither 0 nor 1");
     let versions = [0, 2].map(|version| with_hint(&read(&forged(&header(version, "", 0), &[])).unwrap_err()));
-    assert_snapshot!(versions.join("\n"), @"");
+    assert_snapshot!(versions.join("\n"), @r"
+    `a.ckpt` has the format version 0, and this Stormfire reads version 1
+      hint: read it with the version of Stormfire that wrote it
+    `a.ckpt` has the format version 2, and this Stormfire reads version 1
+      hint: update Stormfire to the version that wrote it
+    ");
     let without_checksum = r#"{"__metadata__":{"stormfire":"{\"format_version\":1,\"weights_only\":true}"},"a":{"dtype":"U8","shape":[16],"data_offsets":[0,16]}}"#;
-    assert_snapshot!(read(&forged(without_checksum, &[])).unwrap_err(), @"");
+    assert_snapshot!(read(&forged(without_checksum, &[])).unwrap_err(), @"`a.ckpt` is damaged: it has no checksum at its end");
     let foreign = ["", r#""__metadata__":{"format":"pt"},"#].map(|metadata| {
         let header = format!(r#"{{{metadata}"w":{{"dtype":"U8","shape":[16],"data_offsets":[0,16]}}}}"#);
         let error = read(&forged(&header, &[])).unwrap_err();
         assert!(matches!(error, Error::Foreign { .. }), "{error}");
         with_hint(&error)
     });
-    assert_snapshot!(foreign.join("\n"), @"");
+    assert_snapshot!(foreign.join("\n"), @r"
+    `a.ckpt` contains only tensors: it was not written by Stormfire
+      hint: load its weights into a module with `load_weights`; there is no run in it to resume
+    `a.ckpt` contains only tensors: it was not written by Stormfire
+      hint: load its weights into a module with `load_weights`; there is no run in it to resume
+    ");
 }
 
 /// A manifest with these fields changed, or removed where they are `null`.
@@ -279,7 +313,15 @@ fn a_manifest_that_cannot_be_is_refused_by_name() {
         assert!(matches!(error, Error::Malformed { .. }), "{error}");
         error.to_string()
     });
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r"
+    `a.ckpt` is damaged: its manifest is not valid: `progress.global_step` is 9007199254740993, which no run can reach
+    `a.ckpt` is damaged: its manifest is not valid: `progress.batches` is 18446744073709551614, which no run can reach
+    `a.ckpt` is damaged: its manifest is not valid: `place.evaluated[1]` is 18446744073709551615, which no run can reach
+    `a.ckpt` is damaged: its manifest is not valid: `optimizers[0].steps` is 18446744073709551615, which no run can reach
+    `a.ckpt` is damaged: its manifest is not valid: `unfinished_epoch.progress.epoch` is 18446744073709551615, which no run can reach
+    `a.ckpt` is damaged: its manifest is incomplete: it lacks `progress`, `callbacks`
+    `a.ckpt` is damaged: its manifest is incomplete: it lacks `log`
+    ");
     assert!(read(&changed(&json!({ "weights_only": true, "log": "gone", "callbacks": "gone" }))).is_ok());
 }
 
@@ -301,7 +343,10 @@ fn files_of_other_programs_are_named() {
     assert_eq!(page.to_string(), "`a.ckpt` is not a checkpoint: it is a web page");
     let zip = read(b"PK\x03\x04\0\0\x08\x08\0\0archive/data.pkl").unwrap_err();
     assert!(matches!(zip, Error::NotACheckpoint { kind: FileKind::Zip, .. }));
-    assert_snapshot!(with_hint(&zip), @"");
+    assert_snapshot!(with_hint(&zip), @r"
+    `a.ckpt` is not a checkpoint: it is a zip archive, as PyTorch writes
+      hint: load the weights of a PyTorch or PyTorch Lightning file on a disk with `load_weights` (cargo feature `pytorch`)
+    ");
     assert!(matches!(read(&[0; 4096]), Err(Error::NotACheckpoint { kind: FileKind::Zeros, .. })));
     // The length of a header may start with the same bytes as the magic number of another format.
     let long = Manifest { module: "x".repeat(0x80), ..manifest() };
@@ -334,7 +379,11 @@ fn files_are_read_verified_and_listed() {
     fs::write(&path, forged(&header(1, bools, 3), &[0, 1, 2])).unwrap();
     let odd = [verify(&path).err(), crate::inspect(&path).err(), Checkpoint::read(&path).err()];
     let odd = odd.map(|error| error.unwrap().to_string().replace(&folder.path().display().to_string(), "[folder]"));
-    assert_snapshot!(odd.join("\n"), @"");
+    assert_snapshot!(odd.join("\n"), @r"
+    `[folder]/a.ckpt` is damaged: `a` contains a bool that is neither 0 nor 1
+    `[folder]/a.ckpt` is damaged: `a` contains a bool that is neither 0 nor 1
+    `[folder]/a.ckpt` is damaged: `a` contains a bool that is neither 0 nor 1
+    ");
 }
 
 /// Larger than one piece, with an odd size.

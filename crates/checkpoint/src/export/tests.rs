@@ -135,7 +135,7 @@ fn weights_that_cannot_be_exported_are_refused() {
     let refused = |module: &[Linear; 2], options: &ExportOptions| text(&export::<AnyError>(module, &path, options).unwrap_err());
 
     let adapters = refused(&lora(), &ExportOptions::new());
-    assert_snapshot!(adapters, @"");
+    assert_snapshot!(adapters, @"`1.weight.lora.a` is a part of an adapter, and other programs know only whole weights; export `module.clone().materialize()`, which adds the adapters to their weights");
     export::<AnyError>(&lora(), &path, &ExportOptions::new().only("^0")).unwrap();
     // In burn's layout, adapters are parameters like others.
     let (net, own) = (lora(), folder.path().join("adapters.ckpt"));
@@ -154,8 +154,16 @@ fn weights_that_cannot_be_exported_are_refused() {
         refused(&[layer(), layer()], &ExportOptions::new().only("^2")),
         refused(&[layer(), layer()], &ExportOptions::new().only("(")),
     ];
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r"
+    parameter `0.weight` is quantized, and a quantized parameter cannot be saved; save before `quantize_weights`, and quantize again after loading
+    `0.weight` and `1.weight` are both renamed to `a.weight`; anchor the pattern with `^`, or rename one of the two first
+    no parameter to load: only(`^2`) select none; the patterns are searched in paths such as `encoder.0.weight`
+    `(` is not a regular expression: regex parse error:
+        (
+        ^
+    error: unclosed group; write a literal dot as `\.`, and see the documentation of the crate `regex`
+    ");
     assert_eq!(fs_err::read(&path).unwrap(), before, "the old file stays");
     let error = export::<AnyError>(&layer(), folder.path().join("model.pt"), &ExportOptions::new()).unwrap_err().to_string();
-    assert_snapshot!(error.replace(&folder.path().display().to_string(), "[folder]"), @"");
+    assert_snapshot!(error.replace(&folder.path().display().to_string(), "[folder]"), @"the checkpoint cannot be written: `[folder]/model.pt` must end with `.safetensors`");
 }

@@ -170,7 +170,26 @@ fn a_state_that_does_not_belong_here_is_refused() {
         edited(|(numbers, _)| drop(numbers.remove("head"))),
         edited(|(numbers, _)| numbers["head"]["momentum.time"] = "soon".into()),
     ];
-    assert_snapshot!([other_algorithms.join("\n"), other_type, other_module, others.join("\n")].join("\n"), @"");
+    assert_snapshot!([other_algorithms.join("\n"), other_type, other_module, others.join("\n")].join("\n"), @r#"
+    optimizer `opt`: it does not use the saved `head/momentum.moment_1`, `head/momentum.moment_2`, `head/momentum.time`, `hidden.bias/momentum.moment_1`, `hidden.bias/momentum.moment_2`, `hidden.bias/momentum.time`, `hidden.weight/momentum.moment_1`, `hidden.weight/momentum.moment_2`, `hidden.weight/momentum.time`, `norm.beta/momentum.moment_1`, `norm.beta/momentum.moment_2`, `norm.beta/momentum.time`, `norm.gamma/momentum.moment_1`, `norm.gamma/momentum.moment_2`, `norm.gamma/momentum.time`
+      hint: configure the algorithm, its options and its parameter groups as they were when the state was saved
+    optimizer `opt`: it does not use the saved `head/momentum.moment_1`, `head/momentum.moment_2`, `head/momentum.time`, `hidden.bias/momentum.moment_1`, `hidden.bias/momentum.moment_2`, `hidden.bias/momentum.time`, `hidden.weight/momentum.moment_1`, `hidden.weight/momentum.moment_2`, `hidden.weight/momentum.time`, `norm.beta/momentum.moment_1`, `norm.beta/momentum.moment_2`, `norm.beta/momentum.time`, `norm.gamma/momentum.moment_1`, `norm.gamma/momentum.moment_2`, `norm.gamma/momentum.time`
+      hint: configure the algorithm, its options and its parameter groups as they were when the state was saved
+    optimizer `opt`: burn would change the number type of `head/momentum.moment_1`, `head/momentum.moment_2`, `hidden.bias/momentum.moment_1`, `hidden.bias/momentum.moment_2`, `hidden.weight/momentum.moment_1`, `hidden.weight/momentum.moment_2`, `norm.beta/momentum.moment_1`, `norm.beta/momentum.moment_2`, `norm.gamma/momentum.moment_1`, `norm.gamma/momentum.moment_2`
+      hint: burn restores states in the default type of the device: set it with `Device::configure` when the program starts
+    optimizer `opt`: the checkpoint has state for parameters that the module does not have: `head`, `hidden.bias`, `hidden.weight`, `norm.beta`, `norm.gamma`
+      hint: build the module as it was when it was saved, or load its weights alone
+    optimizer `opt`: it does not use the saved `head/__rank`, `head/momentum.moment_2`, `head/momentum.time`
+      hint: configure the algorithm, its options and its parameter groups as they were when the state was saved
+    optimizer `opt`: the saved state of `head` has another number of dimensions than the parameter
+      hint: build the module as it was when it was saved, or load its weights alone
+    optimizer `opt`: the saved state of `head` has another number of dimensions than the parameter
+      hint: build the module as it was when it was saved, or load its weights alone
+    optimizer `opt`: the saved state of `head` has another number of dimensions than the parameter
+      hint: build the module as it was when it was saved, or load its weights alone
+    `head/momentum.time` is "soon", which is not a number of an optimizer or schedule
+      hint: the checkpoint is damaged or was edited manually: use another one
+    "#);
 }
 
 /// The states of two equal optimizers after some steps: the first is burn's own, the second is transparent.

@@ -132,13 +132,19 @@ fn numbers_of_other_types_are_cast_and_reported() {
         }
         report.to_string()
     });
-    assert_snapshot!(reports.join("\n"), @"");
+    assert_snapshot!(reports.join("\n"), @r"
+    12 parameters loaded; 12 cast: `embedding.weight` (f16 to f32), `conv.weight` (f16 to f32), `conv.bias` (f16 to f32), `norm.gamma` (f16 to f32), `norm.beta` (f16 to f32), `norm.running_mean` (f16 to f32), `norm.running_var` (f16 to f32), `block.Dense.layers.0.weight` (f16 to f32), `block.Dense.layers.0.bias` (f16 to f32), `block.Dense.layers.1.weight` (f16 to f32) and 2 more
+    12 parameters loaded; 12 cast: `embedding.weight` (bf16 to f32), `conv.weight` (bf16 to f32), `conv.bias` (bf16 to f32), `norm.gamma` (bf16 to f32), `norm.beta` (bf16 to f32), `norm.running_mean` (bf16 to f32), `norm.running_var` (bf16 to f32), `block.Dense.layers.0.weight` (bf16 to f32), `block.Dense.layers.0.bias` (bf16 to f32), `block.Dense.layers.1.weight` (bf16 to f32) and 2 more
+    12 parameters loaded; 12 cast: `embedding.weight` (f64 to f32), `conv.weight` (f64 to f32), `conv.bias` (f64 to f32), `norm.gamma` (f64 to f32), `norm.beta` (f64 to f32), `norm.running_mean` (f64 to f32), `norm.running_var` (f64 to f32), `block.Dense.layers.0.weight` (f64 to f32), `block.Dense.layers.0.bias` (f64 to f32), `block.Dense.layers.1.weight` (f64 to f32) and 2 more
+    ");
 }
 
 #[test]
 fn names_that_only_start_differently_are_proposed() {
     let error = load(Net::new(), file("lightning.ckpt"), &LoadOptions::new()).unwrap_err();
-    assert_snapshot!(text(&*error), @"");
+    assert_snapshot!(text(&*error), @r#"
+    the weights do not fit the module: 0 parameters loaded; 12 missing: `embedding.weight`, `conv.weight`, `conv.bias`, `norm.gamma`, `norm.beta`, `norm.running_mean`, `norm.running_var`, `block.Dense.layers.0.weight`, `block.Dense.layers.0.bias`, `block.Dense.layers.1.weight`, `block.Dense.norm.gamma`, `block.Dense.norm.beta`; 12 unexpected: `net.block.layers.0.bias`, `net.block.layers.0.weight`, `net.block.layers.1.weight`, `net.block.norm.bias`, `net.block.norm.weight`, `net.conv.bias`, `net.conv.weight`, `net.embedding.weight`, `net.norm.bias`, `net.norm.running_mean`, `net.norm.running_var`, `net.norm.weight`; build the module as it was when it was saved; most names fit with `LoadOptions::rename(r"^net\.", "")`, and `strict(false)` loads what fits
+    "#);
 }
 
 fn weights(net: &Net) -> Vec<(String, TensorData)> {
@@ -191,7 +197,11 @@ fn mismatches_are_named_in_the_terms_of_the_module() {
         (Net { norm: BatchNormConfig::new(2).init(&Device::flex()), ..Net::new() }, LoadOptions::new()),
         (Net::new(), LoadOptions::new().renumber(false)),
     ];
-    assert_snapshot!(cases.map(|(module, options)| text(&*error(module, &options))).join("\n"), @"");
+    assert_snapshot!(cases.map(|(module, options)| text(&*error(module, &options))).join("\n"), @r#"
+    the weights do not fit the module: 10 parameters loaded; 2 missing: `conv.weight`, `conv.bias`; 2 unexpected: `convolution.bias`, `convolution.weight`; build the module as it was when it was saved; most names fit with `LoadOptions::rename(r"^convolution\.", "conv.")`, and `strict(false)` loads what fits
+    the weights do not fit the module: 8 parameters loaded; 4 that do not fit: `norm.gamma` (f32 [3] in the file, f32 [2] in the module), `norm.beta` (f32 [3] in the file, f32 [2] in the module), `norm.running_mean` (f32 [3] in the file, f32 [2] in the module), `norm.running_var` (f32 [3] in the file, f32 [2] in the module); build the module as it was when it was saved; `rename` maps other names, `strict(false)` loads what fits
+    the weights do not fit the module: 11 parameters loaded; 1 missing: `block.Dense.layers.1.weight`; 1 unexpected: `block.layers.2.weight`; `block.Dense.layers.1.weight` may be `block.layers.2.weight`; build the module as it was when it was saved; `rename` maps other names, `strict(false)` loads what fits
+    "#);
     let options = LoadOptions::new().only("^block");
     let (net, report) = load(Net::new(), file("weights.pt"), &options).unwrap();
     assert_eq!(report.loaded.len(), 5);
@@ -239,5 +249,5 @@ fn a_key_that_is_not_there_is_refused_with_those_that_are() {
     let error = |key: &str| load(Net::new(), file("lightning.ckpt"), &LoadOptions::new().key(key)).unwrap_err().to_string();
     assert!(error("model").contains("it has no key `model`; its keys are `callbacks`, `epoch`, `global_step`"), "{}", error("model"));
     let hparams = error("hyper_parameters").replace(&file("").display().to_string(), "[files]/");
-    assert_snapshot!(hparams, @"");
+    assert_snapshot!(hparams, @"`[files]/lightning.ckpt`: `hyper_parameters` contains no named tensors; the keys of the file are `callbacks`, `epoch`, `global_step`, `hparams_name`, `hyper_parameters`, `loops`, `lr_schedulers`, `optimizer_states`, `pytorch-lightning_version`, `state_dict`");
 }

@@ -49,7 +49,13 @@ fn a_tensor_of_another_rank_or_kind_is_refused_by_name() {
         let errors = [saved.clone().take_tensor::<2, Float>("mean").unwrap_err(), saved.clone().take_tensor::<1, Int>("mean").unwrap_err()];
         errors.map(|error| error.to_string()).join("\n")
     });
-    insta::assert_snapshot!(errors.join("\n\n"), @"");
+    insta::assert_snapshot!(errors.join("\n\n"), @r"
+    the saved tensor `mean` cannot be restored: it was saved with another rank or kind
+    the saved tensor `mean` cannot be restored: it was saved with another rank or kind
+    
+    the saved tensor `mean` cannot be restored: it has 1 dimensions, and 2 are requested
+    the saved tensor `mean` cannot be restored: it contains F32, and another kind of tensor is requested
+    ");
 }
 
 #[test]

@@ -89,7 +89,10 @@ fn a_quantized_parameter_is_refused_by_name() {
     let layer = LinearConfig::new(4, 4).init(&Device::flex());
     let quantized = layer.quantize_weights(&mut Quantizer::new(Calibration::MinMax, QuantScheme::default()));
     let error = Snapshot::of_module(&quantized).unwrap_err();
-    insta::assert_snapshot!(format!("{error}\n  hint: {}", error.hint().unwrap()), @"");
+    insta::assert_snapshot!(format!("{error}\n  hint: {}", error.hint().unwrap()), @r"
+    parameter `weight` is quantized, and a quantized parameter cannot be saved
+      hint: save before `quantize_weights`, and quantize again after loading
+    ");
 }
 
 /// Tensors with 4, 8 and 1 bytes per element. One of them is on the host.

@@ -150,10 +150,10 @@ fn a_full_disk_has_its_own_error() {
     let source = io::Error::from(io::ErrorKind::StorageFull);
     let error = Error::from(stormfire_store::Error::Write { path: "a.ckpt".into(), needed: 3 << 20, source });
     assert_eq!(error.to_string(), "no space is left for `a.ckpt`, which needs 3.0 MiB");
-    insta::assert_snapshot!(error.hint().unwrap(), @"");
+    insta::assert_snapshot!(error.hint().unwrap(), @"free some space or save into another folder; existing checkpoints are intact");
     let error = Error::while_writing("a.ckpt", 3 << 20, io::ErrorKind::FileTooLarge.into());
     assert_eq!(error.to_string(), "a limit on the size of files refuses `a.ckpt`, which needs 3.0 MiB");
-    insta::assert_snapshot!(error.hint().unwrap(), @"");
+    insta::assert_snapshot!(error.hint().unwrap(), @"raise the limit (`ulimit -f`), or save to another disk; existing checkpoints are intact");
 }
 
 #[test]

@@ -81,11 +81,13 @@ fn a_model_of_hugging_face_gets_the_layout_of_burn() {
     fs_err::write(&path, foreign(&json!({ "format": "pt" }), &of_pytorch())).unwrap();
     let (net, report) = load(&path, &options()).unwrap();
     assert_eq!(net.values(), [vec![1., 3., 2., 4.], vec![5., 6.], vec![7., 8.], vec![9., 10.]]);
-    assert_snapshot!(report, @"");
+    assert_snapshot!(report, @"4 parameters loaded; 4 cast: `square.weight` (bf16 to f32), `square.bias` (bf16 to f32), `norm.gamma` (bf16 to f32), `norm.beta` (bf16 to f32)");
     let (net, _) = load(&path, &options().adopt_dtype(true)).unwrap();
     assert_eq!(net.square.weight.val().dtype(), DType::BF16);
     let strict = load(&path, &LoadOptions::new()).unwrap_err();
-    assert_snapshot!(strict, @"");
+    assert_snapshot!(strict, @r#"
+    the weights do not fit the module: 0 parameters loaded; 4 missing: `square.weight`, `square.bias`, `norm.gamma`, `norm.beta`; 4 unexpected: `bert.norm.bias`, `bert.norm.weight`, `bert.square.bias`, `bert.square.weight`; build the module as it was when it was saved; most names fit with `LoadOptions::rename(r"^bert\.", "")`, and `strict(false)` loads what fits
+    "#);
 }
 
 #[test]
@@ -131,10 +133,22 @@ fn shards_are_one_model() {
         write_index(&map);
         load(&index, &options()).unwrap_err()
     });
-    assert_snapshot!(shown(&errors.join("\n"), &folder), @"");
+    assert_snapshot!(shown(&errors.join("\n"), &folder), @r"
+    `[folder]/model.safetensors.index.json` is damaged: `../1.safetensors` is not the name of a file in its folder
+    `[folder]/model.safetensors.index.json` is damaged: `/etc/passwd` is not the name of a file in its folder
+    `[folder]/model.safetensors.index.json` is damaged: `1.safetensors/` is not the name of a file in its folder
+    `[folder]/model.safetensors.index.json` is damaged: `..` is not the name of a file in its folder
+    `[folder]/model.safetensors.index.json` is damaged: `` is not the name of a file in its folder
+    `[folder]/model.safetensors.index.json` is damaged: `a` is not in `1.safetensors`
+    `[folder]/model.safetensors.index.json` is damaged: its folder has no shard `3.safetensors`
+    `[folder]/torn.safetensors` is cut off: it has 200 bytes and needs at least 323
+    `[folder]/model.safetensors.index.json` is damaged: `bert.norm.bias` is not in `2.safetensors`
+    `[folder]/model.safetensors.index.json` is damaged: `bert.square.weight` is in two of its shards, `1.safetensors` and `4.safetensors`
+    `[folder]/model.safetensors.index.json` is damaged: it is not an index of model shards: invalid type: sequence, expected a map at line 1 column 43
+    ");
     let empty = tempfile::tempdir().unwrap();
     let error = WeightsFile::read(empty.path()).unwrap_err();
-    assert_snapshot!(shown(&format!("{error}; {}", error.hint().unwrap()), &empty), @"");
+    assert_snapshot!(shown(&format!("{error}; {}", error.hint().unwrap()), &empty), @"`[folder]` is not a checkpoint: it is a folder; name a file in it; `load_weights` also takes a folder with `model.safetensors` or its index");
 }
 
 /// As weights in a checkpoint, whose other tensors are not read.
@@ -149,7 +163,7 @@ fn values_are_read_when_the_module_takes_them() {
     bytes.truncate(bytes.len() - 1);
     fs_err::write(&path, &bytes).unwrap();
     let error = file.restore(Net::new(), &options()).unwrap_err();
-    assert_snapshot!(shown(&format!("{error}; {}", error.hint().unwrap()), &folder), @"");
+    assert_snapshot!(shown(&format!("{error}; {}", error.hint().unwrap()), &folder), @"the values of `norm.beta` cannot be read: failed to fill whole buffer; was the file copied completely, or is another program writing it?");
 }
 
 #[test]
@@ -175,7 +189,10 @@ fn numbers_that_do_not_fit_are_an_error() {
         let error = loaded.unwrap_err();
         format!("{error}; {}", error.hint().unwrap())
     });
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r"
+    `scale` contains 1000000000000000000000000000000000000000 in the file (f64), which does not fit into the f32 of the module; load it with `LoadOptions::adopt_dtype(true)`, or leave it out with `except`
+    `count` contains 2147483648 in the file (i64), which does not fit into the i32 of the module; load it with `LoadOptions::adopt_dtype(true)`, or leave it out with `except`
+    ");
 }
 
 /// The `Conv1D` of GPT-2 has a weight as burn's `Linear`. A square one fits in both forms.
@@ -198,7 +215,12 @@ fn single_weights_may_have_the_layout_of_burn() {
         assert_eq!(load(LoadOptions::new().not_transposed("^c_proj")), [same, transposed].map(TensorData::from));
     }
     let error = restore(Net::new(), [], &LoadOptions::new().layout(WeightLayout::PyTorch).not_transposed("(")).unwrap_err();
-    assert_snapshot!(error, @"");
+    assert_snapshot!(error, @r"
+    `(` is not a regular expression: regex parse error:
+        (
+        ^
+    error: unclosed group
+    ");
 }
 
 /// Files of Hugging Face have one name for weights that a model uses twice.
@@ -225,7 +247,7 @@ fn tied_weights_need_one_name() {
         assert_eq!(net[1].weight.val().into_data(), TensorData::from([[1f32, 2.], [3., 4.]]));
         assert_eq!(net[0].weight.id, net[1].weight.id);
     }
-    assert_snapshot!(restore([layer(), layer()], file("0.weight"), &LoadOptions::new()).unwrap_err(), @"");
+    assert_snapshot!(restore([layer(), layer()], file("0.weight"), &LoadOptions::new()).unwrap_err(), @"the weights do not fit the module: 3 parameters loaded; 1 missing: `1.weight`");
 }
 
 #[test]
@@ -236,7 +258,10 @@ fn a_file_of_unknown_layout_requires_the_option() {
         fs_err::write(&path, foreign(&metadata, &of_pytorch())).unwrap();
         load(&path, &options()).unwrap_err()
     });
-    assert_snapshot!(shown(&errors.join("\n"), &folder), @"");
+    assert_snapshot!(shown(&errors.join("\n"), &folder), @r"
+    `[folder]/a.safetensors` does not say whether its weights are laid out as in PyTorch or as in burn; set it with `LoadOptions::layout`: `WeightLayout::PyTorch` for a file from Hugging Face
+    `[folder]/a.safetensors` does not say whether its weights are laid out as in PyTorch or as in burn; set it with `LoadOptions::layout`: `WeightLayout::PyTorch` for a file from Hugging Face
+    ");
     let as_in_burn = options().layout(WeightLayout::Burn).rename("norm.weight", "norm.gamma").rename("norm.bias", "norm.beta");
     assert_eq!(load(&path, &as_in_burn).unwrap().0.values()[0], [1., 2., 3., 4.]);
     // The metadata that burn's own store writes.
@@ -255,7 +280,12 @@ fn damage_in_a_file_of_another_program_is_noticed() {
         fs_err::write(&path, bytes).unwrap();
         load(&path, &options()).unwrap_err()
     });
-    assert_snapshot!(shown(&errors.join("\n"), &folder), @"");
+    assert_snapshot!(shown(&errors.join("\n"), &folder), @r"
+    `[folder]/a.safetensors` is cut off: it has 342 bytes and needs at least 343
+    `[folder]/a.safetensors` is damaged: 1 bytes follow its end
+    `[folder]/a.safetensors` does not say whether its weights are laid out as in PyTorch or as in burn; set it with `LoadOptions::layout`: `WeightLayout::PyTorch` for a file from Hugging Face
+    `bert.norm.bias` has the dtype `F8E5`, which a checkpoint cannot contain
+    ");
 }
 
 #[test]

@@ -98,7 +98,10 @@ fn a_file_in_the_way_is_an_error_that_names_it() {
     fs_err::write(&file, "").unwrap();
     let error = RunDir::new(&file).version().unwrap_err();
     let text = format!("{error}\n  hint: {}", error.hint().unwrap());
-    insta::assert_snapshot!(text.replace(&folder.path().display().to_string(), "[folder]"), @"");
+    insta::assert_snapshot!(text.replace(&folder.path().display().to_string(), "[folder]"), @r"
+    failed to create directory `[folder]/file/lightning_logs`: Not a directory (os error 20)
+      hint: a file is in the way of a log folder; move it or choose another `save_dir`
+    ");
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn the_wrong_type_is_refused() {
     let logger = Background::spawn(Box::new(Probe::default())).unwrap();
     assert!(logger.is::<Probe>() && !logger.is::<MemoryLogger>());
     let error = logger.call(|_: &mut MemoryLogger| Ok(())).unwrap_err();
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @"logger `probe` is not of type `stormfire_loggers::files::memory::MemoryLogger`");
     assert!(matches!(logger.with(|_: &mut MemoryLogger| Ok(())), Err(Error::WrongLogger { .. })));
 }
 
@@ -210,7 +210,12 @@ fn a_missing_position_has_a_reason() {
         logger.flush().unwrap();
         error
     });
-    insta::assert_snapshot!(errors.join("\n"), @"");
+    insta::assert_snapshot!(errors.join("\n"), @r#"
+    no position
+    logger `probe` panicked: assertion `left != right` failed: no position
+      left: Some(String("panic"))
+     right: Some(String("panic"))
+    "#);
     // Errors of other jobs stay for the next report.
     let logger = Background::spawn(Box::new(Probe::default())).unwrap();
     logger.log_metrics(metric("fail"), Some(1)).unwrap();

@@ -66,7 +66,14 @@ fn a_file_that_cannot_build_it_is_refused() {
         format!("{error:?}").replace(&folder.path().display().to_string(), "[folder]")
     };
     let errors = [Value::Null, json!({ "width": 2 }), json!({ "inputs": 3 })].map(refused);
-    insta::assert_snapshot!(errors.join("\n"), @"");
+    insta::assert_snapshot!(errors.join("\n"), @r"
+    checkpoint `[folder]/line.ckpt`: it contains no hyperparameters
+      hint: implement `LightningModule::hparams`, or build the module yourself and call `load_weights`
+    checkpoint `[folder]/line.ckpt`: its hyperparameters do not match: missing field `inputs`
+      hint: read them as the type that `hparams` saved; this one is `stormfire_module::load::tests::LineConfig`
+    the weights do not fit the module: 1 parameter loaded; 1 that do not fit: `layer.weight` (f32 [2, 1] in the file, f32 [3, 1] in the module)
+      hint: build the module as it was when it was saved; `rename` maps other names, `strict(false)` loads what fits
+    ");
     let missing = Line::load_from_checkpoint("no such file", |config: LineConfig| Line::new(&config)).unwrap_err();
     assert!(matches!(missing, Error::CheckpointFile(_)), "{missing}");
 }

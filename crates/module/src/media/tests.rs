@@ -68,7 +68,7 @@ fn a_grid_is_that_of_torchvision() {
     assert_eq!((made.width(), made.height(), made.channels()), (8 * 4 + 2, 2 * 3 + 2, 3));
     assert_eq!(made.pixels()[3 * (34 * 2 + 2)..][..6], [0, 2, 4, 1, 3, 5]);
     assert_eq!(made, Image::grid(&images(tensor, Layout::ChannelsFirst).unwrap(), 8, 2, 0).unwrap());
-    insta::assert_snapshot!(text(grid(Tensor::<4>::zeros([0, 1, 2, 2], &Device::flex()), Layout::ChannelsFirst)), @"");
+    insta::assert_snapshot!(text(grid(Tensor::<4>::zeros([0, 1, 2, 2], &Device::flex()), Layout::ChannelsFirst)), @"invalid image: a tensor of shape [0, 1, 2, 2]: there are no images for a grid");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_sound_is_interleaved() {
     assert_eq!(sound.samples(), [0.0, -0.0, 0.1, -0.1, 0.2, -0.2]);
     assert_eq!(text(audio(Tensor::zeros([1, 0], &Device::flex()), 8000)), "invalid audio: a tensor of shape [1, 0]: there are no samples");
     assert_eq!(text(audio(floats([1, 3]), 0)), "invalid audio: a tensor of shape [1, 3]: the sample rate is 0");
-    insta::assert_snapshot!(text(audio(floats([100_000, 1]), 8000)), @"");
+    insta::assert_snapshot!(text(audio(floats([100_000, 1]), 8000)), @"invalid audio: a tensor of shape [100000, 1]: there are too many channels; is it `[samples, channels]`?");
 }
 
 #[test]

@@ -85,7 +85,16 @@ fn an_invalid_schedule_is_refused_at_the_start() {
         let error = schedule.start("Adam", 0.1, &[]).unwrap_err();
         format!("{error}\n  hint: {}", error.hint().unwrap())
     });
-    insta::assert_snapshot!(errors.join("\n"), @"");
+    insta::assert_snapshot!(errors.join("\n"), @r"
+    optimizer `Adam`: a schedule cannot step every 3 batches
+      hint: use `Every::Steps(n)` or `Every::Epochs(n)`
+    optimizer `Adam`: `ReduceLrOnPlateau` has no metric to watch
+      hint: name one with `Schedule::monitor`
+    optimizer `Adam`: only `ReduceLrOnPlateau` watches a metric
+      hint: remove `monitor`
+    optimizer `Adam`: the schedule is not valid: Initial learning rate must be greater than 0 and at most 1
+      hint: see burn's documentation of this scheduler
+    ");
 }
 
 #[test]
@@ -141,5 +150,12 @@ fn the_state_of_another_schedule_is_refused() {
         let error = loaded.load_state("Adam", saved.state("Adam").unwrap()).unwrap_err();
         format!("{error}\n  hint: {}", error.hint().unwrap())
     });
-    insta::assert_snapshot!(errors.join("\n"), @"");
+    insta::assert_snapshot!(errors.join("\n"), @r"
+    optimizer `Adam`: the checkpoint has the state of another schedule: `0.current_iter` instead of `0.remaining_iters`
+      hint: configure the schedule as it was when the checkpoint was saved, or load the weights alone
+    optimizer `Adam`: the checkpoint has the state of another schedule: a scheduler of burn instead of a `ReduceLrOnPlateau`
+      hint: configure the schedule as it was when the checkpoint was saved, or load the weights alone
+    optimizer `Adam`: the checkpoint has the state of another schedule: a `ReduceLrOnPlateau` instead of a scheduler of burn
+      hint: configure the schedule as it was when the checkpoint was saved, or load the weights alone
+    ");
 }

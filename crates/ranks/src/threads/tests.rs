@@ -146,7 +146,7 @@ fn different_calls_are_an_error_on_every_rank() {
     assert_eq!(error.to_string(), "the ranks are out of step: rank 0 calls `agree`, and rank 2 calls `barrier`");
     assert!(results.iter().all(|result| result.as_ref() == Err(&error)));
     let results = run(2, |rank| here()?.all_reduce(&mut vec![0.0; rank + 1]));
-    insta::assert_snapshot!(results[1].clone().unwrap_err(), @"");
+    insta::assert_snapshot!(results[1].clone().unwrap_err(), @"the ranks are out of step: rank 0 calls `all_reduce of 1 numbers`, and rank 1 calls `all_reduce of 2 numbers`");
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn a_writer_that_fails_takes_its_parts_back() {
         out.write_all(&vec![1; LEN / 2])?;
         Err(io::Error::other("the device is unreachable"))
     });
-    insta::assert_snapshot!(failed.unwrap_err(), @"");
+    insta::assert_snapshot!(failed.unwrap_err(), @"the device is unreachable");
     assert_eq!((aborted.load(Ordering::Relaxed), object(path).exists().unwrap()), (1, false));
 }
 

@@ -29,7 +29,24 @@ fn wrong_names_are_refused_with_the_right_ones() {
         assert!(serde_json::from_str::<Accelerator>(&format!("\"{text}\"")).is_err(), "{text}");
         format!("{error}\n  hint: {}", error.hint().unwrap())
     });
-    insta::assert_snapshot!(errors.join("\n"), @"");
+    insta::assert_snapshot!(errors.join("\n"), @r"
+    unknown accelerator ``; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+      hint: it is not a known kind of hardware
+    unknown accelerator `gpu`; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+      hint: name the kind of GPU, or let `auto` choose
+    unknown accelerator `tpu`; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+      hint: it is not a known kind of hardware
+    unknown accelerator `cuda:`; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+      hint: it is not a known kind of hardware
+    unknown accelerator `cuda:x`; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+      hint: it is not a known kind of hardware
+    unknown accelerator `cuda:-1`; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+      hint: it is not a known kind of hardware
+    unknown accelerator `cpu:0`; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+      hint: it is not a known kind of hardware
+    unknown accelerator ` cpu`; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+      hint: it is not a known kind of hardware
+    ");
 }
 
 #[test]

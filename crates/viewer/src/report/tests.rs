@@ -84,7 +84,13 @@ fn a_page_that_cannot_be_written_is_an_error_with_a_hint() {
     samples::write(folder.path()).unwrap();
     let error = write(&[folder.path().to_owned()], &folder.path().join("version_0/metrics.csv/report.html")).unwrap_err();
     let shown = |text: String| text.replace(&folder.path().display().to_string(), "[folder]");
-    insta::assert_snapshot!(shown(format!("{error}\n  hint: {}", error.hint())), @"");
+    // The end of the text names the temporary file.
+    let text = error.to_string();
+    let text = text.split(" at path").next().unwrap();
+    insta::assert_snapshot!(shown(format!("{text}\n  hint: {}", error.hint())), @r"
+    `[folder]/version_0/metrics.csv/report.html` cannot be written: failed to create a temporary file for `[folder]/version_0/metrics.csv/report.html`: Not a directory (os error 20)
+      hint: name a file in a folder that exists: `-o report.html`
+    ");
     let error = write(&[folder.path().join("nothing")], Path::new("report.html")).unwrap_err();
-    insta::assert_snapshot!(shown(error.to_string()), @"");
+    insta::assert_snapshot!(shown(error.to_string()), @"`[folder]/nothing` does not exist");
 }

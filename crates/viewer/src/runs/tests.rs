@@ -215,7 +215,7 @@ fn a_damaged_event_file_loses_only_what_is_damaged() {
     let mut run = opened(&folder.path().join("run"));
     (0..5).for_each(|_| run.read_all());
     let problems = run.problems().join("\n").replace(&path.display().to_string(), "[file]");
-    insta::assert_snapshot!(problems, @"");
+    insta::assert_snapshot!(problems, @"`[file]` has 1 damaged rows or records, which are left out");
 }
 
 #[test]
@@ -438,7 +438,7 @@ fn words_that_python_writes_for_numbers_are_numbers() {
     let run = opened(folder.path());
     assert!(run.curve("loss").is_some() && run.curve("a \" NaN").is_some());
     let problems = run.problems().join("\n").replace(&folder.path().display().to_string(), "[folder]");
-    insta::assert_snapshot!(problems, @"");
+    insta::assert_snapshot!(problems, @"`[folder]/metrics.jsonl` has 1 damaged rows or records, which are left out");
 }
 
 #[test]

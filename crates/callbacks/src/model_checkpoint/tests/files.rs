@@ -85,7 +85,11 @@ fn a_long_name_is_shortened_and_reported_once() {
         }
     });
     insta::with_settings!({ filters => [(r"x{9,}", "xxx")] }, {
-        assert_snapshot!([done, lines].concat().join("\n"), @"");
+        assert_snapshot!([done, lines].concat().join("\n"), @r"
+        +epoch=0-lossxxx-a59f8778526c.ckpt
+        +epoch=1-lossxxx-ce19b535e713.ckpt
+        WARN the file name `epoch=0-lossxxx=0.5` of a checkpoint is longer than a disk allows; it is shortened to `epoch=0-lossxxx-a59f8778526c`
+        ");
     });
     assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 2);
 }

@@ -14,9 +14,9 @@ fn refreshes_are_limited_by_time() {
     train(&mut bench, &mut bar, 1000, 0.001);
     // At the start, after the first batch, and then ten times a second.
     assert_eq!(*asked.lock().unwrap(), 11);
-    assert_snapshot!(screen.contents(), @"");
+    assert_snapshot!(screen.contents(), @"Epoch 0/2 ━━━━━━━━━━━━━━━━━━━━━━╸   901/1000 0:00 • 0:00 1000 it/s");
     end_epoch(&mut bench, &mut bar);
-    assert_snapshot!(screen.contents(), @"");
+    assert_snapshot!(screen.contents(), @"Epoch 0/2 ━━━━━━━━━━━━━━━━━━━━━━━━━ 1000/1000 0:01 • 0:00 1000 it/s");
 }
 
 #[test]
@@ -26,9 +26,9 @@ fn a_rate_of_0_draws_at_the_ends_only() {
     let mut bench = Bench::new();
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
     train(&mut bench, &mut bar, 10, 5.0);
-    assert_snapshot!(screen.contents(), @"");
+    assert_snapshot!(screen.contents(), @"Epoch 0/2 ━━╸                       1/10 0:05 • -:-- ? it/s");
     end_epoch(&mut bench, &mut bar);
-    assert_snapshot!(screen.contents(), @"");
+    assert_snapshot!(screen.contents(), @"Epoch 0/2 ━━━━━━━━━━━━━━━━━━━━━━━━━ 10/10 0:50 • 0:00 0.20 it/s");
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn without_a_length_it_is_a_spinner() {
     bench.run.limits.max_epochs = None;
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
     train(&mut bench, &mut bar, 3, 1.0);
-    assert_snapshot!(screen.contents(), @"");
+    assert_snapshot!(screen.contents(), @"Epoch 0 ⡀ 3 0:03 1.0 it/s");
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_number_of_steps_shortens_the_last_epoch() {
     bench.run.place.accumulate_grad_batches = 2;
     bench.run.place.progress.global_step = 10;
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
-    assert_snapshot!(screen.contents(), @"");
+    assert_snapshot!(screen.contents(), @"Epoch 0                           0/4 0:00 • -:-- ? it/s");
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_resumed_window_counts_the_batches_behind_it() {
     (bench.run.place.progress.global_step, bench.run.place.progress.batch_in_epoch) = (4, 17);
     (bench.run.place.window.batches, bench.run.place.window.size) = (1, 4);
     bench.fire(&mut bar, Event::TrainStart).unwrap();
-    assert_snapshot!(screen.contents(), @"");
+    assert_snapshot!(screen.contents(), @"Epoch 0 ━━━━━━━━━━━━━━━━━━━━━╸    17/20 0:00 • -:-- ? it/s");
 }
 
 #[test]
@@ -74,5 +74,5 @@ fn a_resumed_epoch_starts_where_it_was() {
     let mut bench = Bench::new();
     (bench.run.place.progress.epoch, bench.run.place.progress.batch_in_epoch) = (2, 5);
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
-    assert_snapshot!(screen.contents(), @"");
+    assert_snapshot!(screen.contents(), @"Epoch 2/2 ━━━━━━━━━━━━╸             5/10 0:00 • -:-- ? it/s");
 }

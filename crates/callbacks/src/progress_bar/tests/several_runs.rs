@@ -25,7 +25,11 @@ fn two_runs_share_one_display_and_say_whose_line_is_whose() {
         a.fire(&mut first, Event::ValidationEpochStart).unwrap();
     }
     let shown: Vec<String> = screen.contents().lines().map(Into::into).collect();
-    assert_snapshot!(shown.join("\n"), @"");
+    assert_snapshot!(shown.join("\n"), @r"
+    a Epoch 0/2 ━━━━━━━━━━━━━━━━━━━━━━━━━ 10/10 0:15 • 0:00 1.0 it/s
+    a Validation DataLoader 0                           0/2 0:00 • -:-- ? it/s
+    b Epoch 0/2 ━━━━━━━━━━━━╸             5/10 0:05 • 0:05 1.0 it/s
+    ");
 
     // A finished run leaves its line above the active ones, and messages go above those.
     b.fire(&mut second, Event::TrainEnd).unwrap();

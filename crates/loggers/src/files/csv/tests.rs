@@ -210,11 +210,11 @@ fn a_folder_that_cannot_be_written_is_an_error_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     fs_err::create_dir_all(folder.path().join("run/metrics.csv")).unwrap();
     let error = logger(folder.path()).open().unwrap_err();
-    insta::assert_snapshot!(error.to_string().replace(&folder.path().display().to_string(), "[folder]"), @"");
+    insta::assert_snapshot!(error.to_string().replace(&folder.path().display().to_string(), "[folder]"), @"failed to open `[folder]/run/metrics.csv`: Is a directory (os error 21)");
     let file = folder.path().join("file");
     fs_err::write(&file, "").unwrap();
     let error = logger(&file).open().unwrap_err();
-    insta::assert_snapshot!(error.hint().unwrap().replace(&folder.path().display().to_string(), "[folder]"), @"");
+    insta::assert_snapshot!(error.hint().unwrap().replace(&folder.path().display().to_string(), "[folder]"), @"a file is in the way of a log folder; move it or choose another `save_dir`");
 }
 
 #[test]

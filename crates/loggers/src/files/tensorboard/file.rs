@@ -214,7 +214,10 @@ mod tests {
                 Err(error) => break error,
             }
         };
-        insta::assert_snapshot!(format!("{error}\n  hint: {}", error.hint().unwrap()), @"");
+        insta::assert_snapshot!(format!("{error}\n  hint: {}", error.hint().unwrap()), @r"
+        failed to write `some/events`: no storage space
+          hint: free some space or log into another folder; existing logs are intact
+        ");
         let count = |disk: &SmallDisk| read(&disk.bytes.lock().unwrap()).unwrap().len();
         assert_eq!(count(&disk), 1 + written);
         file.flush().unwrap_err();

@@ -76,7 +76,7 @@ fn sounds_figures_and_several_images_read_back() {
     };
     assert_eq!([sizes(&found[1].1), sizes(&found[2].1)], [(3, 2, 1), (6, 2, 3)]);
     let error = logger.log_figure("broken", &Figure::png(b"\x89PNG\r\n\x1a\n".to_vec()).unwrap(), None).unwrap_err();
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @"invalid figure: unexpected end of file");
 }
 
 #[test]

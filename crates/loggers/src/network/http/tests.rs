@@ -54,9 +54,13 @@ fn a_redirect_keeps_method_and_content_or_is_a_failure() {
         assert_eq!(client.get("a").unwrap()["method"], "GET");
         failure.reason().replace(&server.address, "[server]")
     });
-    assert_snapshot!(told.join("\n"), @"");
+    assert_snapshot!(told.join("\n"), @r"
+    POST [server]/a: the server redirects to `[server]/login` with status 301, which drops the content of a request: nothing was sent; is the address right, and the login?
+    POST [server]/a: the server redirects to `[server]/login` with status 302, which drops the content of a request: nothing was sent; is the address right, and the login?
+    POST [server]/a: the server redirects to `[server]/login` with status 303, which drops the content of a request: nothing was sent; is the address right, and the login?
+    ");
     server.fail((0..20).map(|_| Fault::Redirect(307, "/a".to_owned())));
-    assert_snapshot!(client.get("a").unwrap_err().reason().replace(&server.address, "[server]"), @"");
+    assert_snapshot!(client.get("a").unwrap_err().reason().replace(&server.address, "[server]"), @"GET [server]/a: the server redirects in a circle");
 }
 
 #[test]
@@ -68,7 +72,10 @@ fn no_secret_goes_to_another_server() {
     server.fail([elsewhere("a"), elsewhere("a")]);
     let failures = [client.post_json("a", &json!(1)).unwrap_err(), client.get("a").unwrap_err()];
     let told = failures.map(|failure| failure.reason().replace(&server.address, "[server]").replace(&other.address, "[other]"));
-    assert_snapshot!(told.join("\n"), @"");
+    assert_snapshot!(told.join("\n"), @r"
+    POST [server]/a: the server redirects to another server, `[other]/a`, which does not get the key or login: if it is the right server, give its address
+    GET [server]/a: the server redirects to another server, `[other]/a`, which does not get the key or login: if it is the right server, give its address
+    ");
     // A secret in the address or the content.
     let (address, body) = (format!("{}/a?key=token%2F1", server.address), json!({"key": TOKEN}));
     server.fail([elsewhere("a"), elsewhere("a")]);
@@ -111,7 +118,15 @@ fn only_the_service_says_that_something_was_delivered() {
         assert!(matches!(failure, Failure::Retry { .. }), "{failure:?}");
         failure.reason().replace(&server.address, "[server]")
     });
-    assert_snapshot!(told.join("\n"), @"");
+    assert_snapshot!(told.join("\n"), @r"
+    POST [server]/a: the answer is not one of the service (it is a web page): it may come from a login page or a proxy; is the address right?
+    POST [server]/a: the answer is not one of the service (it is a web page): it may come from a login page or a proxy; is the address right?
+    POST [server]/a: the answer is not one of the service (it is empty): it may come from a login page or a proxy; is the address right?
+    POST [server]/a: the answer is not one of the service (it is not a JSON object: <?xml version='1.0' encoding='UTF-8'?>): it may come from a login page or a proxy; is the address right?
+    POST [server]/a: the answer is not one of the service (it is empty): it may come from a login page or a proxy; is the address right?
+    POST [server]/a: the answer is not one of the service (it is not a JSON object: ok): it may come from a login page or a proxy; is the address right?
+    POST [server]/a: the answer is not one of the service (it is not a JSON object: [1]): it may come from a login page or a proxy; is the address right?
+    ");
     // A store confirms only with its status, but does not return a web page.
     for (at, (kind, body)) in pages.into_iter().enumerate() {
         server.fail([Fault::Page(kind, body), Fault::Page(kind, body)]);
@@ -136,7 +151,11 @@ fn a_login_that_is_refused_is_waited_out_by_its_own_server_only() {
         assert_eq!(of_a_store.status(), Some(refused));
         failure.reason().replace(&server.address, "[server]")
     });
-    assert_snapshot!(told.join("\n"), @"");
+    assert_snapshot!(told.join("\n"), @r"
+    POST [server]/a: status 401: {}: is the key, token or login right?
+    POST [server]/a: status 403: {}: is the key, token or login right?
+    POST [server]/a: status 407: {}: is the key, token or login right?
+    ");
 }
 
 #[test]

@@ -272,7 +272,7 @@ fn as_much_waits_as_may_and_what_is_left_out_is_counted() {
     drop(outbox);
     let mut strict = Outbox::open(folder.path().join("spool"), server, Sending { limit: 0, strict: true, ..sending() }).unwrap();
     let error = strict.push(&number(1)).unwrap_err();
-    insta::assert_snapshot!(error.to_string().replace(&folder.path().display().to_string(), "[folder]"), @"");
+    insta::assert_snapshot!(error.to_string().replace(&folder.path().display().to_string(), "[folder]"), @"logger `test`: 0 bytes are waiting for the server in `[folder]/spool`, which is the limit (0 delivered, 0 spooled, 1 refused)");
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn missing_and_damaged_records_of_a_spool_are_counted_and_kept() {
     let next = server.of_the_next_process();
     let mut outbox = Outbox::open(&spool, next, Sending { strict: true, ..sending() }).unwrap();
     let error = outbox.settle().unwrap_err().to_string();
-    insta::assert_snapshot!(error.replace(&folder.path().display().to_string(), "[folder]"), @"");
+    insta::assert_snapshot!(error.replace(&folder.path().display().to_string(), "[folder]"), @"logger `test`: 1 lines of the spool are damaged and were not sent; they are kept in `[folder]/spool/damaged.jsonl` (0 delivered, 0 spooled, 0 refused, 1 damaged)");
     drop(outbox);
     fs_err::remove_file(spool.join("damaged.jsonl")).unwrap();
     // A missing file before an existing one.

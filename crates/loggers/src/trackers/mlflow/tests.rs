@@ -124,7 +124,9 @@ fn a_changed_parameter_is_refused_and_the_rest_is_logged() {
     strict.log_hyperparams(&params(&json!({"lr": 0.3})), &Metrics::new()).unwrap();
     let error = strict.finalize(Status::Success).unwrap_err();
     let Error::Undelivered { reason, .. } = &error else { panic!("{error}") };
-    insta::assert_snapshot!(reason.replace(&fake.http.address, "[server]"), @"");
+    insta::assert_snapshot!(reason.replace(&fake.http.address, "[server]"), @r#"
+    POST [server]/api/2.0/mlflow/runs/log-batch: status 400: {"error_code":"INVALID_PARAMETER_VALUE","message":"Changing param values is not allowed. Param with key='lr'"}
+    "#);
 }
 
 #[test]

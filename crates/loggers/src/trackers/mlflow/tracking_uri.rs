@@ -100,7 +100,16 @@ mod tests {
             let error = Place::of(&Address::new(uri), "lightning_logs").unwrap_err();
             format!("{error}\n  hint: {}", error.hint().unwrap())
         });
-        insta::assert_snapshot!(errors.join("\n"), @"");
+        insta::assert_snapshot!(errors.join("\n"), @r"
+        logger `lightning_logs` needs the address of an MLflow server (`http://...`) or a folder (`file:...`) as its tracking URI
+          hint: a database is MLflow's own: start `mlflow server --backend-store-uri sqlite:///mlflow.db` and give its address
+        logger `lightning_logs` needs the address of an MLflow server (`http://...`) or a folder (`file:...`) as its tracking URI
+          hint: a database is MLflow's own: start `mlflow server --backend-store-uri sqlite:///mlflow.db` and give its address
+        logger `lightning_logs` needs the address of an MLflow server (`http://...`) or a folder (`file:...`) as its tracking URI
+          hint: a database is MLflow's own: start `mlflow server --backend-store-uri sqlite:///mlflow.db` and give its address
+        logger `lightning_logs` needs the address of an MLflow server (`http://...`) or a folder (`file:...`) as its tracking URI
+          hint: a database is MLflow's own: start `mlflow server --backend-store-uri sqlite:///mlflow.db` and give its address
+        ");
         assert_eq!(file_uri(Path::new("/a b/c")), "file:///a%20b/c");
     }
 }

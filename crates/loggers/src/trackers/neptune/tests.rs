@@ -141,7 +141,7 @@ fn foreign_operations_are_read_or_counted() {
     let outer = tempfile::tempdir().unwrap();
     assert_eq!(NeptuneRun::find(folder.path()).unwrap(), [folder.path()]);
     let error = NeptuneRun::find(outer.path()).unwrap_err().to_string();
-    insta::assert_snapshot!(error.replace(&outer.path().display().to_string(), "[folder]"), @"");
+    insta::assert_snapshot!(error.replace(&outer.path().display().to_string(), "[folder]"), @"`[folder]` contains no Neptune run: it has no `data-*.log`");
     let inner = outer.path().join(".neptune/offline/run__1");
     fs_err::create_dir_all(&inner).unwrap();
     fs_err::copy(folder.path().join("data-1.log"), inner.join("data-1.log")).unwrap();
@@ -153,5 +153,8 @@ fn foreign_operations_are_read_or_counted() {
     fs_err::write(folder.path().join("data-9.log"), "no JSON\n").unwrap();
     let damaged = NeptuneRun::read(folder.path()).unwrap_err();
     let errors = format!("{missing}\n{damaged}").replace(&folder.path().display().to_string(), "[folder]");
-    insta::assert_snapshot!(errors, @"");
+    insta::assert_snapshot!(errors, @r"
+    failed to read directory `[folder]/nothing`: No such file or directory (os error 2)
+    a line of `[folder]/data-9.log` is not a Neptune operation: expected ident at line 1 column 2
+    ");
 }

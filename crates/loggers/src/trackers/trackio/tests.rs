@@ -310,7 +310,7 @@ fn a_login_in_the_address_is_sent_with_the_token() {
 fn a_server_must_be_named() {
     let error = TrackioLogger::new().open().unwrap_err();
     assert_eq!(error.to_string(), "logger `trackio` needs the address of a server");
-    insta::assert_snapshot!(error.hint().unwrap(), @"");
+    insta::assert_snapshot!(error.hint().unwrap(), @"give a `server_url` or set `TRACKIO_SERVER_URL`; `trackio show` starts a server");
     let space = TrackioLogger::new().space("My.Team/a_space").destination().unwrap();
     assert_eq!(space.server(), "https://my-team-a-space.hf.space");
 }

@@ -204,11 +204,11 @@ mod tests {
         settings.base_url = "http://nowhere.invalid:1".to_owned();
         let error = settings.key().unwrap_err();
         assert_eq!(error.to_string(), "logger `wandb` needs an API key");
-        insta::assert_snapshot!(error.hint().unwrap(), @"");
+        insta::assert_snapshot!(error.hint().unwrap(), @"take the key from https://wandb.ai/authorize and set `WANDB_API_KEY`, call `WandbLogger::api_key`, or put it into `~/.netrc`; or log without an account: `WandbLogger::offline` or `WANDB_MODE=offline`, and `wandb sync` later");
         settings.api_key = Some("short-secret".into());
         let error = settings.key().unwrap_err();
         assert!(!format!("{error}{error:?}").contains("short-secret"), "{error}");
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"logger `wandb` needs an API key of at least 40 characters (the given one is shorter)");
         settings.api_key = Some("k".repeat(40).into());
         assert_eq!(settings.key().unwrap().expose().len(), 40);
     }

@@ -99,6 +99,6 @@ mod tests {
     #[test]
     fn an_invalid_svg_is_refused() {
         let error = Figure::svg("<html/>").to_png().unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"invalid figure: SVG data parsing failed cause the document does not have a root node");
     }
 }

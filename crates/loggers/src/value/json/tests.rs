@@ -157,9 +157,13 @@ fn a_string_is_read_as_the_requested_type() {
 #[test]
 fn values_of_another_type_are_refused() {
     let numbers = [json!(null), json!("high"), json!([1.0])].map(|value| from_value::<f64>(value).unwrap_err().to_string());
-    insta::assert_snapshot!(numbers.join("\n"), @"");
+    insta::assert_snapshot!(numbers.join("\n"), @r#"
+    invalid type: null, expected f64
+    invalid type: string "high", expected f64
+    invalid type: sequence, expected f64
+    "#);
     assert!(from_value::<(f64, f64)>(json!([1.0])).is_err());
     assert!(from_value::<(f64,)>(json!([1.0, 2.0])).is_err());
-    insta::assert_snapshot!(from_value::<Kind>(json!("Other")).unwrap_err(), @"");
-    insta::assert_snapshot!(to_value(&BTreeMap::from([(vec![1], 1)])).unwrap_err(), @"");
+    insta::assert_snapshot!(from_value::<Kind>(json!("Other")).unwrap_err(), @"unknown variant `Other`, expected one of `Unit`, `NaN`, `New`, `Tuple`, `Struct`");
+    insta::assert_snapshot!(to_value(&BTreeMap::from([(vec![1], 1)])).unwrap_err(), @"a key of a map must be a string, a number or a boolean");
 }

@@ -144,7 +144,22 @@ fn other_optimizers_are_refused_by_name() {
         let error = optimizers.load(states(&state), tensors.clone(), &ParamPaths::of(&gan)).unwrap_err();
         format!("{error}\n  hint: {}", error.hint().unwrap())
     });
-    insta::assert_snapshot!(errors.join("\n"), @"");
+    insta::assert_snapshot!(errors.join("\n"), @r"
+    optimizer `generator`: the checkpoint has `generator`, `critic`, in this order; `configure_optimizers` returns none
+      hint: configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone
+    optimizer `critic`: the checkpoint has `generator`, `critic`, in this order; `configure_optimizers` returns `generator`
+      hint: configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone
+    optimizer `critic`: the checkpoint has `generator`, `critic`, in this order; `configure_optimizers` returns `critic`, `generator`
+      hint: configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone
+    optimizer `generator`: the checkpoint has a schedule for it, but none is configured
+      hint: add `Optimizer::schedule` as it was, or load the weights alone
+    optimizer `generator`: the checkpoint has the state of another schedule: `0.current_iter` instead of ``
+      hint: configure the schedule as it was when the checkpoint was saved, or load the weights alone
+    optimizer `generator`: it does not use the saved `generator.weight/momentum.moment_1`, `generator.weight/momentum.moment_2`, `generator.weight/momentum.time`
+      hint: configure the algorithm, its options and its parameter groups as they were when the state was saved
+    optimizer `critic`: it has a schedule, but the checkpoint has none for it
+      hint: remove the schedule to continue, or load the weights alone
+    ");
 }
 
 #[test]

@@ -59,7 +59,9 @@ fn a_refused_key_loses_nothing_and_a_refused_file_only_itself() {
     let error = refused.finalize(Status::Failed).unwrap_err();
     let failure = Carrier::new(&refused.settings, folder.path()).unwrap().deliver(&[row(0)]).unwrap_err();
     assert!(matches!(failure, Failure::Retry { .. }), "{failure:?}");
-    insta::assert_snapshot!(failure.reason().replace(&refusing.address, "[server]"), @"");
+    insta::assert_snapshot!(failure.reason().replace(&refusing.address, "[server]"), @r#"
+    POST [server]/graphql: status 401: {"error":"who is Basic [secret]"}: is the key, token or login right?
+    "#);
     assert_secret(&format!("{error} {error:?} {failure:?} {refused:?}"));
     drop(refused);
 
@@ -98,7 +100,7 @@ fn an_error_of_graphql_is_one() {
     let server = TestServer::start(|_| (200, json!({"data": null, "errors": [{"message": "permission denied"}]})));
     let logger = logger(folder.path()).base_url(&server.address).api_key(KEY);
     let failure = Carrier::new(&logger.settings, folder.path()).unwrap().deliver(&[row(0)]).unwrap_err();
-    insta::assert_snapshot!(failure.reason().replace(&server.address, "[server]"), @"");
+    insta::assert_snapshot!(failure.reason().replace(&server.address, "[server]"), @"UpsertBucket: permission denied");
 }
 
 #[test]
