@@ -23,7 +23,7 @@ pub(crate) struct New {
 enum Template {
     /// A line through points.
     Blank,
-    /// Classes of the rows of a generated table with missing values.
+    /// Classes of the rows of a CSV file with missing values.
     Tabular,
     /// Classes of images.
     Vision,
@@ -48,6 +48,11 @@ impl Template {
             Self::Vision => include_str!("../templates/vision.yaml"),
             Self::Text => include_str!("../templates/text.yaml"),
         }
+    }
+
+    /// The file of data that the program reads. The other programs make theirs.
+    fn data(self) -> Option<(&'static str, String)> {
+        (self == Self::Tabular).then(|| ("customers.csv", include_str!("../templates/customers.csv").to_owned()))
     }
 }
 
@@ -88,7 +93,7 @@ pub(crate) fn create(options: &New) -> Result<String, String> {
     ];
     // The versions with which Stormfire is tested. Cargo removes the crates that the project does not use.
     let lock = lock.ok().map(|text| ("Cargo.lock", text));
-    for (file, text) in files.into_iter().chain(lock) {
+    for (file, text) in files.into_iter().chain(template.data()).chain(lock) {
         write(&path.join(file), &text).map_err(|error| explained(&error, "check the permissions of the folder"))?;
     }
     Ok(format!(
@@ -147,6 +152,8 @@ mod tests {
             assert_eq!(read(".gitignore"), IGNORED);
             assert_eq!(read("Cargo.lock"), include_str!("../../../Cargo.lock"));
             assert!(read("config.yaml").contains("  lr: "));
+            let table = fs::read_to_string(path.join("customers.csv"));
+            assert_eq!(table.is_ok_and(|table| table.starts_with("age,income,visits,months,returned\n")), *template == Template::Tabular);
         }
         assert_snapshot!(reports.join("\n"), @"");
     }

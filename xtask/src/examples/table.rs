@@ -225,7 +225,13 @@ pub(super) const RUNS: &[Run] = &[
     },
     Run {
         example: "new_tabular",
-        arguments: &["-c", "crates/stormfire/templates/tabular.yaml", "--root", "{root}"],
+        arguments: &[
+            "-c",
+            "crates/stormfire/templates/tabular.yaml",
+            "data.file=crates/stormfire/templates/customers.csv",
+            "--root",
+            "{root}",
+        ],
         leaves: &[METRICS, "lightning_logs/version_0/training.log", "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[(METRICS, "val_acc", 0.85..=1.0)],
         picture: Picture::None,
