@@ -121,6 +121,31 @@ fn last_words(folder: &std::path::Path, trainer: Trainer<Talking>) -> String {
 }
 
 #[test]
+fn all_messages_of_a_fit_name_its_folder_from_the_current_one() {
+    let folder = tempfile::tempdir_in(".").unwrap();
+    let (name, path) = (folder.path().file_name().unwrap().to_str().unwrap(), folder.path().join("said.log"));
+    let levels = Builder::new().no_screen().file_at(&path).level("behaviour", Level::OFF);
+    let _second = Dispatch::new(levels.clone().subscriber().unwrap());
+    with_default(levels.subscriber().unwrap(), || {
+        let fit = |epochs| {
+            let mut trainer = trainer(std::path::Path::new(name)).max_epochs(epochs).ckpt_path("last");
+            assert!(trainer.fit(Talking { line: Line::new() }, line_data(8, 4)).is_ok());
+        };
+        fit(1);
+        fit(2);
+    });
+    let said = std::fs::read_to_string(&path).unwrap();
+    let messages =
+        ["starts device", "the run is in", "to see it", "to view its logs", "(\"last\")` is `", "continues from", "the newest checkpoint"];
+    for message in messages {
+        assert!(said.lines().any(|line| line.contains(message) && line.contains(name)), "{message}: {said}");
+    }
+    // The warning that there is no checkpoint yet lists absolute folders.
+    let paths = said.lines().filter(|line| !line.contains("searched")).flat_map(|line| line.split([' ', '=', '`']));
+    assert!(paths.filter(|word| word.contains(name)).all(|word| word.starts_with(name)), "{said}");
+}
+
+#[test]
 fn a_fit_reports_where_its_files_are() {
     let folder = tempfile::tempdir().unwrap();
     let said = |trainer| last_words(folder.path(), trainer);

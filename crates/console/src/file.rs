@@ -230,7 +230,8 @@ impl<S: Subscriber> Layer<S> for Follow {
         let mut folder = Folder(None);
         event.record(&mut folder);
         if let Some(folder) = folder.0 {
-            self.0.begin_in(&folder);
+            // The program may change its current folder later.
+            self.0.begin_in(&std::path::absolute(&folder).unwrap_or(folder));
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What a training loop and the command line need of this crate, beyond the interface of loggers: versions that loggers
-//! share, the positions of running logs, the step of a run, logins in addresses.
+//! share, the positions of running logs, the step of a run, logins in addresses, paths in messages.
 //!
 //! The crate `stormfire` does not export it, and any release may change it.
+
+pub use stormfire_store::folder::from_here;
 
 pub use crate::{
     logger::share_versions,

@@ -18,6 +18,13 @@ pub fn absolute(folder: &Path) -> io::Result<PathBuf> {
     std::path::absolute(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
 }
 
+/// A path as a user writes it in the current folder: relative if it is below that folder.
+pub fn from_here(path: &Path) -> &Path {
+    let path = path.strip_prefix(".").ok().filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(path);
+    let below = std::env::current_dir().ok().and_then(|here| path.strip_prefix(here).ok());
+    below.filter(|below| !below.as_os_str().is_empty()).unwrap_or(path)
+}
+
 /// Recreates a folder that was removed during the run. Logs a warning once per folder.
 pub fn recreate(folder: &Path) -> io::Result<()> {
     static SAID: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
@@ -50,4 +57,25 @@ pub(crate) fn sync(folder: &Path) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = folder;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_below_the_current_folder_is_relative() {
+        let here = std::env::current_dir().unwrap();
+        for (path, shown) in [
+            (here.join("runs/a"), PathBuf::from("runs/a")),
+            ("./runs".into(), "runs".into()),
+            ("runs".into(), "runs".into()),
+            (".".into(), ".".into()),
+            (here.clone(), here.clone()),
+            (here.with_file_name("other"), here.with_file_name("other")),
+            ("s3://bucket/runs".into(), "s3://bucket/runs".into()),
+        ] {
+            assert_eq!(from_here(&path), shown, "{}", path.display());
+        }
+    }
 }

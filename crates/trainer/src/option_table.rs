@@ -106,7 +106,7 @@ macro_rules! options {
             ///
             /// It may be the URL of a store (`s3://bucket/run`, `gs://..`, `az://..`, with the cargo feature `remote`),
             /// a different one for each run. Then checkpoints are written to the folder `checkpoints` there, and the
-            /// logs, which need a disk, to the current folder.
+            /// logs to `lightning_logs/version_N`: `docs/remote-folders.md`.
             default_root_dir: PathBuf = PathBuf::from("."), set(folder: impl Into<PathBuf> => folder.into());
             /// Whether to save checkpoints. If no `ModelCheckpoint` is given, a default one is added. Default: yes.
             enable_checkpointing: bool = true, set(on: bool => on);

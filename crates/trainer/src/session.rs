@@ -16,7 +16,7 @@ use std::{
 use stormfire_data::{DataModule, Loader, Loaders, Stage, for_trainer::DriveLoader as _};
 use stormfire_loggers::{
     Background, DEFAULT_NAME, Loggers, Status,
-    for_trainer::{DriveBackground as _, DriveLoggers as _},
+    for_trainer::{DriveBackground as _, DriveLoggers as _, from_here},
 };
 use stormfire_module::{
     Callback, Error, Event, Hook, LightningModule, Result,
@@ -176,7 +176,7 @@ impl<M: LightningModule> Session<M> {
                 let path = resume.path().to_path_buf();
                 resume.run(engine, module, training)?;
                 let Progress { epoch, global_step, .. } = engine.run.place.progress;
-                tracing::info!("`Trainer.fit` continues from `{}`: epoch {epoch}, step {global_step}", path.display());
+                tracing::info!("`Trainer.fit` continues from `{}`: epoch {epoch}, step {global_step}", from_here(&path).display());
             }
             engine.precision.start_loss_scale(&mut engine.run.place);
             adopt(module, &engine.frame)?;
@@ -238,8 +238,8 @@ impl<M: LightningModule> Session<M> {
         let engine = &mut self.engine;
         let entered = scope::enter_run(engine.run.loggers.clone());
         let _span = run_span(stage).entered();
-        // Code that stores messages next to the logs reads the folder from this field.
-        let log_dir = self.log_dir.as_ref().map(|folder| tracing::field::display(folder.display()));
+        // Code that stores messages next to the logs reads the folder from this field, at once.
+        let log_dir = self.log_dir.as_deref().map(|folder| tracing::field::display(from_here(folder).display()));
         tracing::info!(device = accelerator::describe(&engine.frame.device), log_dir, "`Trainer.{stage}` starts");
         engine.begin(stage);
         engine.frame.signals = engine.frame.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));

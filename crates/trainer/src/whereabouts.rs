@@ -1,9 +1,9 @@
 //! Reports the location of a fit's files, at its end.
 
-use std::{env, path::Path};
+use std::path::Path;
 
 use stormfire_callbacks::ModelCheckpoint;
-use stormfire_loggers::shell_word;
+use stormfire_loggers::{for_trainer::from_here, shell_word};
 use stormfire_module::{Callback, LightningModule, run::Run};
 use stormfire_values::number_text;
 
@@ -35,10 +35,4 @@ pub(crate) fn tell<M: LightningModule>(config: &TrainerConfig, run: &Run, log_di
             tracing::info!("the newest checkpoint is `{}`", path.display());
         }
     }
-}
-
-/// The path as a user of the current folder would write it.
-fn from_here(path: &Path) -> &Path {
-    let below = env::current_dir().ok().and_then(|here| path.strip_prefix(here).ok());
-    below.filter(|below| !below.as_os_str().is_empty()).unwrap_or(path)
 }

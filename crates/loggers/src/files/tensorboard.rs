@@ -35,7 +35,7 @@ pub use projector::Embedding;
 use projector::Entry;
 use run_files::Run;
 use serde::{Deserialize, Serialize};
-use stormfire_store::replacement;
+use stormfire_store::{folder::from_here, replacement};
 
 use crate::logger::LONGEST_CALL;
 use crate::names::{inside, shell_word};
@@ -214,8 +214,8 @@ impl Logger for TensorBoardLogger {
     }
 
     fn shown_by(&self) -> Option<String> {
-        let root = self.dir.root_dir().display().to_string();
-        Some(format!("tensorboard --logdir {}", shell_word(&root)))
+        let root = self.dir.root_dir();
+        Some(format!("tensorboard --logdir {}", shell_word(&from_here(&root).display().to_string())))
     }
 
     fn run_dir_mut(&mut self) -> Option<&mut RunDir> {

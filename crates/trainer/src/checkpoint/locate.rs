@@ -11,6 +11,7 @@ use stormfire_checkpoint::{
     storage::{self, identity},
     verify,
 };
+use stormfire_loggers::for_trainer::from_here;
 use stormfire_module::{Callback, Error, LightningModule, Result};
 
 /// A checkpoint to resume or load from.
@@ -67,7 +68,7 @@ impl SearchFolders {
             CkptPath::Last => {
                 let found = self.newest()?.map(|(path, _)| path);
                 if let Some(path) = &found {
-                    tracing::info!("`ckpt_path(\"last\")` is `{}`", path.display());
+                    tracing::info!("`ckpt_path(\"last\")` is `{}`", from_here(path).display());
                 } else {
                     let folders = self.0.iter().map(|(folder, _)| format!("`{}`", folder.display())).collect::<Vec<_>>().join(", ");
                     tracing::warn!("`ckpt_path(\"last\")`: there is no checkpoint yet, so this run starts without one; searched {folders}");
@@ -81,7 +82,7 @@ impl SearchFolders {
                     best = self.newest()?.and_then(|(_, manifest)| best_of(&manifest, &keys));
                 }
                 if let Some((path, is_monitored)) = &best {
-                    tracing::info!("`ckpt_path(\"best\")` is `{}`", path.display());
+                    tracing::info!("`ckpt_path(\"best\")` is `{}`", from_here(path).display());
                     if !is_monitored {
                         tracing::warn!("`ckpt_path(\"best\")`: no `ModelCheckpoint` monitors a metric, so this is the newest checkpoint");
                     }
