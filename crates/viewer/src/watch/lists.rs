@@ -8,18 +8,22 @@ use ratatui_core::style::Style;
 
 use super::theme::{Theme, letter};
 use super::view::{Page, View};
-use crate::runs::{Run, number, plain};
+use crate::runs::{Run, Saved, number, plain};
+
+/// The folder of a run with its checkpoints.
+const FOLDER: &str = "checkpoints";
 
 /// A line of a list.
 type Line = (String, Style);
 
 pub(super) fn draw(view: &View, runs: &[Run], now: SystemTime, area: Rect, buffer: &mut Buffer) {
+    let width = usize::from(area.width);
     let (head, lines) = match view.page {
         Page::Runs => self::runs(view, runs, now),
-        Page::Checkpoints => checkpoints(view, runs),
-        Page::Settings => settings(view, runs),
-        Page::Media => media(view, runs),
-        Page::Log | Page::Curves | Page::Machine => (None, log(view, runs, usize::from(area.height))),
+        Page::Checkpoints => checkpoints(view, runs, width),
+        Page::Settings => settings(view, runs, width),
+        Page::Media => media(view, runs, width),
+        Page::Log | Page::Curves | Page::Machine => (None, log(view, runs, (width, usize::from(area.height)))),
     };
     let mut y = area.y;
     if let Some(head) = head {
@@ -39,12 +43,24 @@ pub(super) fn draw(view: &View, runs: &[Run], now: SystemTime, area: Rect, buffe
     }
     if first + rows < lines.len() && rows > 0 {
         let text = format!(" … and {} more ", lines.len() - first - rows);
-        buffer.set_stringn(area.x, y - 1, format!("{text:<width$}", width = usize::from(area.width)), area.width.into(), view.theme.dim());
+        buffer.set_stringn(area.x, y - 1, format!("{text:<width$}"), width, view.theme.dim());
     }
 }
 
-fn nothing(view: &View, text: &str) -> Vec<Line> {
-    vec![(text.to_owned(), view.theme.dim())]
+fn nothing(view: &View, text: &str, width: usize) -> Vec<Line> {
+    wrapped(text, width).into_iter().map(|line| (line, view.theme.dim())).collect()
+}
+
+/// The text in lines of at most `width` characters, divided after spaces if possible.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let (mut rest, mut lines) = (text.chars().collect::<Vec<_>>(), Vec::new());
+    while rest.len() > width {
+        let end = rest[..width].iter().rposition(|c| *c == ' ').map_or(width, |space| space + 1);
+        lines.push(rest.drain(..end).collect());
+    }
+    lines.push(rest.into_iter().collect());
+    lines
 }
 
 fn runs(view: &View, runs: &[Run], now: SystemTime) -> (Option<String>, Vec<Line>) {
@@ -70,37 +86,51 @@ fn runs(view: &View, runs: &[Run], now: SystemTime) -> (Option<String>, Vec<Line
     (Some(head), runs.iter().enumerate().map(line).collect())
 }
 
-fn checkpoints(view: &View, runs: &[Run]) -> (Option<String>, Vec<Line>) {
-    let mut lines = Vec::new();
-    for (at, run) in view.shown(runs) {
-        for saved in run.checkpoints() {
-            let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
-            let score = saved.score.as_ref().map(|(name, score)| format!("{} {}", plain(name), number(*score))).unwrap_or_default();
-            let text = format!(
-                "{} {} {:>8} {:>5} {:>9}  {score:<24} {}{}",
-                letter(at),
-                if saved.is_best { '*' } else { ' ' },
-                count(saved.global_step),
-                count(saved.epoch),
-                size(saved.bytes as f64),
-                plain(&saved.path.display().to_string()),
-                if saved.weights_only { " (weights only)" } else { "" },
-            );
-            lines.push((text, if saved.is_best { view.theme.run(at).patch(view.theme.bold()) } else { view.theme.run(at) }));
-        }
+fn checkpoints(view: &View, runs: &[Run], width: usize) -> (Option<String>, Vec<Line>) {
+    let all: Vec<(usize, &Saved, String)> = view
+        .shown(runs)
+        .into_iter()
+        .flat_map(|(at, run)| run.checkpoints().iter().map(move |saved| (at, saved, score_of(saved))))
+        .collect();
+    if all.is_empty() {
+        return (None, nothing(view, "no checkpoint in the folders `checkpoints` of the runs", width));
     }
-    if lines.is_empty() {
-        return (None, nothing(view, "no checkpoint in the folders `checkpoints` of the runs"));
-    }
-    (Some(format!("{:>12} {:>5} {:>9}  {:<24} file (* is the best)", "step", "epoch", "size", "score")), lines)
+    // Without scores, there is no column for them.
+    let widest = all.iter().map(|(_, _, score)| score.chars().count()).max().filter(|widest| *widest > 0);
+    let scores = widest.map_or(0, |widest| widest.max("score".len()) + 2);
+    let line = |(at, saved, score): &(usize, &Saved, String)| {
+        let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
+        let start = format!(
+            "{} {} {:>8} {:>6} {:>9}  {score:<scores$}",
+            letter(*at),
+            if saved.is_best { '*' } else { ' ' },
+            count(saved.global_step),
+            count(saved.epoch),
+            size(saved.bytes as f64),
+        );
+        let end = if saved.weights_only { " (weights only)" } else { "" };
+        let room = width.saturating_sub(start.chars().count() + end.len());
+        let path = saved.path.strip_prefix(FOLDER).unwrap_or(&saved.path);
+        let path = short(&plain(&path.display().to_string()), room);
+        let style = if saved.is_best { view.theme.run(*at).patch(view.theme.bold()) } else { view.theme.run(*at) };
+        (format!("{start}{path}{end}"), style)
+    };
+    let score = if scores > 0 { "score" } else { "" };
+    let head = format!("{:>12} {:>6} {:>9}  {score:<scores$}file (* is the best)", "step", "epochs", "size");
+    (Some(head), all.iter().map(line).collect())
+}
+
+/// The score of a checkpoint with its metric. Empty without one.
+fn score_of(saved: &Saved) -> String {
+    saved.score.as_ref().map(|(name, score)| format!("{} {}", plain(name), number(*score))).unwrap_or_default()
 }
 
 /// The settings of all runs. Those that differ come first.
-fn settings(view: &View, runs: &[Run]) -> (Option<String>, Vec<Line>) {
+fn settings(view: &View, runs: &[Run], width: usize) -> (Option<String>, Vec<Line>) {
     let shown = view.shown(runs);
     let table = crate::compare::settings(&shown.iter().map(|(_, run)| *run).collect::<Vec<_>>());
     if table.is_empty() {
-        return (None, nothing(view, "no `hparams.yaml` and no `trainer.yaml`"));
+        return (None, nothing(view, "no `hparams.yaml` and no `trainer.yaml`", width));
     }
     let width = table.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).clamp(8, 32);
     let lines = table.iter().map(|row| {
@@ -118,7 +148,7 @@ fn settings(view: &View, runs: &[Run]) -> (Option<String>, Vec<Line>) {
     (head, lines.collect())
 }
 
-fn media(view: &View, runs: &[Run]) -> (Option<String>, Vec<Line>) {
+fn media(view: &View, runs: &[Run], width: usize) -> (Option<String>, Vec<Line>) {
     let mut lines = Vec::new();
     for (at, run) in view.shown(runs) {
         for (name, tag) in run.media() {
@@ -127,35 +157,54 @@ fn media(view: &View, runs: &[Run]) -> (Option<String>, Vec<Line>) {
         }
     }
     if lines.is_empty() {
-        return (None, nothing(view, "no images, sounds, texts or histograms in the event files"));
+        return (None, nothing(view, "no images, sounds, texts or histograms in the event files", width));
     }
     (Some(format!("  {:<9} {:>6} {:>9}  tag (`stormfire report` shows them)", "kind", "values", "last step")), lines)
 }
 
-/// The log lines of all runs that are shown, newest at the bottom.
-fn log(view: &View, runs: &[Run], rows: usize) -> Vec<Line> {
+/// The log lines of all runs that are shown, newest at the bottom. A long line continues below.
+fn log(view: &View, runs: &[Run], (width, rows): (usize, usize)) -> Vec<Line> {
     let shown = view.shown(runs);
-    let mut lines: Vec<(&str, usize, Style)> = Vec::new();
+    let mut messages: Vec<(&str, usize, Style)> = Vec::new();
     for (at, run) in &shown {
-        lines.extend(run.messages().map(|message| (message.text.as_str(), *at, view.theme.level(message.level))));
+        messages.extend(run.messages().map(|message| (message.text.as_str(), *at, view.theme.level(message.level))));
     }
-    if lines.is_empty() {
-        return nothing(view, "no log lines: `console::Builder::file` writes them to `training.log`");
+    if messages.is_empty() {
+        return nothing(view, "no log lines: `console::Builder::file` writes them to `training.log`", width);
     }
     // Each line starts with its time in UTC.
-    lines.sort_by(|a, b| a.0.get(..27).cmp(&b.0.get(..27)));
-    let end = lines.len() - view.scroll.min(lines.len().saturating_sub(rows));
-    let start = end.saturating_sub(rows);
+    messages.sort_by(|a, b| a.0.get(..27).cmp(&b.0.get(..27)));
     let name = |at: usize| if shown.len() > 1 { format!("{} ", letter(at)) } else { String::new() };
-    lines[start..end].iter().map(|(text, at, style)| (format!("{}{}", name(*at), without_date(text)), *style)).collect()
+    let mut lines: Vec<Line> = Vec::new();
+    for (text, at, style) in messages {
+        let parts = wrapped(&format!("{}{}", name(at), short_line(text)), width.saturating_sub(2));
+        lines.extend(parts.into_iter().enumerate().map(|(row, part)| (if row == 0 { part } else { format!("  {part}") }, style)));
+    }
+    let end = lines.len() - view.scroll.min(lines.len().saturating_sub(rows));
+    lines.truncate(end);
+    lines.split_off(end.saturating_sub(rows))
 }
 
-/// The text of a line without the date and the fractions of a second.
-pub(super) fn without_date(text: &str) -> String {
+/// The text of a line without the date, the fractions of a second, and the module of a crate of Stormfire.
+pub(super) fn short_line(text: &str) -> String {
     let bytes = text.as_bytes();
     let is_time = bytes.len() > 20 && bytes[10] == b'T' && bytes[13] == b':' && bytes[16] == b':';
     match text.split_once(' ') {
-        Some((time, rest)) if is_time => format!("{} {}", &time[11..19], rest.trim_start()),
+        Some((time, rest)) if is_time => without_module(&format!("{} {}", &time[11..19], rest.trim_start())),
+        _ => text.to_owned(),
+    }
+}
+
+/// `fit: stormfire_trainer::session: epoch 4` becomes `fit: stormfire_trainer: epoch 4`.
+fn without_module(text: &str) -> String {
+    const CRATES: &str = " stormfire_";
+    let is_target = |target: &str| target.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':');
+    let found = text.split_once(CRATES).and_then(|(before, rest)| Some((before, rest.split_once(": ")?)));
+    match found {
+        Some((before, (target, message))) if is_target(target) => {
+            let name = target.split(':').next().unwrap_or(target);
+            format!("{before}{CRATES}{name}: {message}")
+        }
         _ => text.to_owned(),
     }
 }

@@ -21,7 +21,7 @@ const CHART: (u16, u16) = (38, 7);
 /// Draws the screen as it is at a time.
 pub fn draw(view: &View, title: &str, runs: &Runs, now: SystemTime, area: Rect, buffer: &mut Buffer) {
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
-        let text = format!("the terminal is smaller than {}x{}", SMALLEST.0, SMALLEST.1);
+        let text = format!("too small: {}x{} is needed", SMALLEST.0, SMALLEST.1);
         buffer.set_stringn(area.x, area.y, text, area.width.into(), Style::new());
         return;
     }
@@ -72,16 +72,18 @@ impl Screen<'_> {
             buffer.set_stringn(x + 2, area.y, format!("+{others}"), room(x + 2), theme.dim());
         }
         let mut x = area.x;
-        let width: usize = Page::ALL.iter().map(|page| page.name().len() + 3).sum();
+        let state = self.reading();
+        let width = Page::ALL.iter().map(|page| page.name().len() + 3).sum::<usize>() + state.chars().count();
         for (number, page) in (1..).zip(Page::ALL) {
             let name = if width > usize::from(area.width) { &page.name()[..4.min(page.name().len())] } else { page.name() };
             let style = if page == self.view.page { theme.chosen() } else { Style::new() };
             (x, _) = buffer.set_stringn(x, area.y + 1, format!("{number} {name}"), room(x), style);
             x += 1;
         }
-        let state = self.reading();
+        // Its end says more than its start: what is typed, and how much was read.
+        let state = lists::short(&state, room(x));
         let at = right.saturating_sub(state.chars().count() as u16);
-        if at > x {
+        if at < right {
             buffer.set_stringn(at, area.y + 1, state, room(at), theme.bold());
         }
     }
@@ -116,7 +118,9 @@ impl Screen<'_> {
         let curves = |name: &str| -> Vec<_> { shown.iter().filter_map(|(at, run)| Some((*at, run.curve(name)?))).collect() };
         if names.is_empty() {
             let text = if view.filter.is_empty() { self.nothing() } else { "no name contains the filter; Esc clears it" };
-            buffer.set_stringn(area.x + 1, area.y + 1, text, usize::from(area.width - 1), view.theme.dim());
+            for (y, line) in (area.y + 1..area.y + area.height).zip(lists::wrapped(text, usize::from(area.width - 2))) {
+                buffer.set_stringn(area.x + 1, y, line, usize::from(area.width - 1), view.theme.dim());
+            }
             return;
         }
         let chosen = view.chosen(names.len());
@@ -130,13 +134,15 @@ impl Screen<'_> {
         let rows = (area.height / CHART.1).max(1).min((names.len() as u16).div_ceil(columns));
         let per_page = usize::from(columns * rows);
         let first = chosen / per_page * per_page;
-        let (width, height) = (area.width / columns, area.height / rows);
+        // The last row is that of the number of the chart, if there are more.
+        let has_more = names.len() > per_page;
+        let (width, height) = (area.width / columns, (area.height - u16::from(has_more)) / rows);
         for (at, name) in names.iter().enumerate().skip(first).take(per_page) {
             let place = (at - first) as u16;
             let cell = Rect { x: area.x + place % columns * width, y: area.y + place / columns * height, width: width - 1, height };
             chart::draw(cell, name, &curves(name), at == chosen, look, buffer);
         }
-        if names.len() > per_page {
+        if has_more {
             let text = format!("{}/{}", chosen + 1, names.len());
             let (x, y) = (area.x + area.width - text.len() as u16, area.y + area.height - 1);
             buffer.set_string(x, y, text, view.theme.dim());
@@ -178,6 +184,7 @@ impl Screen<'_> {
         let theme = self.view.theme;
         let keys_at = area.y + area.height - 1;
         let keys = match self.view.page {
+            _ if self.view.shows_help => "any key closes this list",
             _ if self.view.is_typing => "type a part of a name  Enter keep  Esc clear",
             Page::Curves | Page::Machine => "q quit  1-7 page  ←→ chart  Enter zoom  s smooth  l log  / find  ? keys",
             Page::Runs => "q quit  1-7 page  ↑↓ run  space show or hide  a all or one  ? keys",
@@ -197,7 +204,7 @@ impl Screen<'_> {
         buffer.set_stringn(area.x, area.y + 1, best(run), area.width.into(), Style::new());
         let newest: Vec<_> = run.messages().rev().take(2).collect();
         for (row, message) in newest.iter().rev().enumerate() {
-            let text = lists::without_date(&message.text);
+            let text = lists::short_line(&message.text);
             buffer.set_stringn(area.x, area.y + 2 + row as u16, text, area.width.into(), theme.level(message.level));
         }
         if newest.is_empty() {

@@ -62,6 +62,52 @@ fn a_screen_of_any_size_is_drawn() {
 }
 
 #[test]
+fn the_settings_of_the_charts_are_shown_at_any_width() {
+    let folder = tempdir().unwrap();
+    samples::write(folder.path()).unwrap();
+    let pages = |width| screen(folder.path(), (width, 24), &typed("ssssl/acc\n")).lines().nth(1).unwrap().to_owned();
+    for (width, names, settings) in
+        [(120, "4 Checkpoints", "smooth 0.97 · log · /acc"), (80, "4 Chec ", "smooth 0.97 · log · /acc"), (60, "4 Chec ", "… log · /acc")]
+    {
+        let pages = pages(width);
+        assert!(pages.contains(names) && pages.ends_with(&format!("{settings}\"")), "{pages}");
+    }
+}
+
+#[test]
+fn the_number_of_a_chart_covers_no_axis() {
+    let folder = tempdir().unwrap();
+    samples::write(folder.path()).unwrap();
+    let small = screen(folder.path(), (60, 15), &[]);
+    assert!(small.contains(" 2999 ") && small.contains(" 1/3\""), "{small}");
+}
+
+#[test]
+fn long_texts_are_divided_after_spaces() {
+    assert_eq!(lists::wrapped("no learning rates and no machine", 14), ["no learning ", "rates and no ", "machine"]);
+    assert_eq!(lists::wrapped("0123456789", 4), ["0123", "4567", "89"]);
+    assert_eq!(lists::wrapped("", 0), [""]);
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("a");
+    std::fs::create_dir(&run).unwrap();
+    std::fs::write(run.join("metrics.csv"), "step,loss\n0,1\n").unwrap();
+    let machine = screen(folder.path(), (50, 24), &typed("2"));
+    assert!(machine.contains("`DeviceStatsMonitor`"), "{machine}");
+}
+
+#[test]
+fn log_lines_have_the_crate_and_not_its_module() {
+    let start = "2026-11-29T13:12:58.102311Z  INFO fit:epoch{epoch=2}: ";
+    assert_eq!(
+        lists::short_line(&format!("{start}stormfire_trainer::session: a: b")),
+        "13:12:58 INFO fit:epoch{epoch=2}: stormfire_trainer: a: b"
+    );
+    let own = "my_program: see stormfire_x y: z";
+    assert_eq!(lists::short_line(&format!("{start}{own}")), format!("13:12:58 INFO fit:epoch{{epoch=2}}: {own}"));
+    assert_eq!(lists::short_line("a panic"), "a panic");
+}
+
+#[test]
 fn a_picture_has_the_colours_and_escapes_its_text() {
     let folder = tempdir().unwrap();
     std::fs::create_dir(folder.path().join("a")).unwrap();
