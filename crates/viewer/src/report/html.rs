@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+/// Number of rows of a logged table that are shown.
+const ROWS: usize = 100;
+
 /// The text as content or as the value of an attribute in double quotes.
 pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -42,6 +45,15 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     html
 }
 
+/// A table without the columns that have no value.
+pub(super) fn filled_table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let is_filled = |at: &usize| rows.iter().any(|row| !row[*at].is_empty());
+    let columns: Vec<usize> = (0..head.len()).filter(is_filled).collect();
+    let head: Vec<&str> = columns.iter().map(|at| head[*at]).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| columns.iter().map(|at| row[*at].clone()).collect()).collect();
+    table(&head, &rows)
+}
+
 /// A section with a heading. Nothing without content.
 pub(super) fn section(id: &str, heading: &str, content: &str) -> String {
     if content.is_empty() { String::new() } else { format!("<section id=\"{id}\"><h2>{heading}</h2>\n{content}</section>\n") }
@@ -60,8 +72,10 @@ pub(super) fn markdown(text: &str) -> String {
         inner.replace("\\|", "\u{1}").split('|').map(|cell| cell.trim().replace('\u{1}', "|")).collect()
     };
     let head = cells(lines[0]);
-    let rows: Vec<Vec<String>> = lines[2..].iter().map(|line| cells(line)).collect();
-    table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows)
+    let rows: Vec<Vec<String>> = lines[2..].iter().take(ROWS).map(|line| cells(line)).collect();
+    let more = (lines.len() - 2).saturating_sub(ROWS);
+    let more = if more > 0 { format!("<p class=\"dim\">… and {more} more rows</p>") } else { String::new() };
+    table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows) + &more
 }
 
 #[cfg(test)]
@@ -75,5 +89,17 @@ mod tests {
         let text = markdown("| <a> | b\\|c |\n|---|--:|\n| 1 | <i>2</i> |");
         assert!(text.contains("<th>&lt;a&gt;</th><th>b|c</th>") && text.contains("<th>1</th><td>&lt;i&gt;2&lt;/i&gt;</td>"), "{text}");
         assert_eq!(markdown("# <b>\n"), "<pre># &lt;b&gt;</pre>");
+    }
+
+    #[test]
+    fn long_tables_are_cut_and_columns_without_a_value_left_out() {
+        let long: String = (0..150).map(|row| format!("| {row} |\n")).collect();
+        let table_of = markdown(&format!("| a |\n|---|\n{long}"));
+        assert!(
+            table_of.contains("<th>99</th>") && !table_of.contains("<th>100</th>") && table_of.contains("… and 50 more rows"),
+            "{table_of}"
+        );
+        let row = |cells: &[&str]| vec![cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()];
+        assert_eq!(filled_table(&["run", "", "step"], &row(&["a", "", "3"])), table(&["run", "step"], &row(&["a", "3"])));
     }
 }

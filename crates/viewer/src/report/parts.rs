@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::figure;
-use super::html::{escaped, markdown, section, table};
+use super::html::{escaped, filled_table, markdown, section, table};
 use crate::compare;
 use crate::metric_names::{is_of_machine, rank};
 use crate::runs::{Content, Curve, Level, MediaKind, Run, Tag, number};
@@ -22,23 +22,29 @@ const SMALL: u32 = 128;
 
 /// The runs with their state, and the switches that hide them.
 pub(super) fn runs(runs: &[Run], now: SystemTime) -> String {
-    let mut html = String::from("<div class=\"wide\"><table><thead><tr><th>run</th><th>state</th><th>step</th><th>epoch</th>");
-    html.push_str("<th>best checkpoint</th><th>device</th><th>folder</th></tr></thead><tbody>");
-    for (at, run) in runs.iter().enumerate() {
+    let head = ["state", "step", "epoch", "best checkpoint", "device", "folder"];
+    let cells = |run: &Run| {
         let best = run.checkpoints().iter().find(|saved| saved.is_best).and_then(|saved| saved.score.clone());
-        let fact = |name: &str| run.about().facts.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone());
-        let name = escaped(&run.name);
-        let state = run.state(now);
-        let _ =
-            write!(html, "<tr><th data-name=\"{name}\"><label for=\"run{at}\">{}{name}</label></th><td>{}</td>", swatch(at), state.name());
-        let cells = [
+        let device = run.about().facts.iter().find(|(found, _)| found == "device").map(|(_, value)| value.clone());
+        [
+            run.state(now).name().to_owned(),
             run.step().map(number).unwrap_or_default(),
             run.last("epoch").map(number).unwrap_or_default(),
             best.map(|(metric, score)| format!("{metric} {}", number(score))).unwrap_or_default(),
-            fact("device").unwrap_or_default(),
+            device.unwrap_or_default(),
             run.folder().display().to_string(),
-        ];
-        html.extend(cells.iter().map(|cell| format!("<td>{}</td>", escaped(cell))));
+        ]
+    };
+    let rows: Vec<_> = runs.iter().map(cells).collect();
+    let is_filled = |at: &usize| rows.iter().any(|row| !row[*at].is_empty());
+    let columns: Vec<usize> = (0..head.len()).filter(is_filled).collect();
+    let mut html = String::from("<div class=\"wide\"><table><thead><tr><th>run</th>");
+    html.extend(columns.iter().map(|at| format!("<th>{}</th>", head[*at])));
+    html.push_str("</tr></thead><tbody>");
+    for ((at, run), cells) in runs.iter().enumerate().zip(&rows) {
+        let name = escaped(&run.name);
+        let _ = write!(html, "<tr><th data-name=\"{name}\"><label for=\"run{at}\">{}{name}</label></th>", swatch(at));
+        html.extend(columns.iter().map(|at| format!("<td>{}</td>", escaped(&cells[*at]))));
         html.push_str("</tr>");
     }
     html.push_str("</tbody></table></div>");
@@ -56,17 +62,43 @@ fn swatch(at: usize) -> String {
     format!("<svg class=\"swatch c{at}\" viewBox=\"0 0 26 8\"><line x1=\"0\" x2=\"26\" y1=\"4\" y2=\"4\"/></svg>")
 }
 
-/// A chart for each metric.
+/// A chart for each metric, and a table of the metrics that have one value.
 pub(super) fn curves(runs: &[Run]) -> String {
     let names: BTreeSet<&str> = runs.iter().flat_map(Run::names).filter(|name| *name != "epoch").collect();
     let mut names: Vec<&str> = names.into_iter().collect();
     names.sort_by_key(|name| rank(name));
     let (machine, metrics): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| is_of_machine(name));
-    let figures = |names: &[&str]| {
-        let figures: String = names.iter().map(|name| curve(name, runs)).collect();
-        if figures.is_empty() { figures } else { format!("<div class=\"grid2\">{figures}</div>") }
+    let figures = |names: Vec<&str>| {
+        let has_one = |name: &&str| runs.iter().filter_map(|run| run.curve(name)).all(|curve| curve.len() == 1);
+        let (single, several): (Vec<&str>, Vec<&str>) = names.into_iter().partition(has_one);
+        let figures: String = several.iter().map(|name| curve(name, runs)).collect();
+        let figures = if figures.is_empty() { figures } else { format!("<div class=\"grid2\">{figures}</div>") };
+        figures + &single_values(&single, runs)
     };
-    section("curves", "Curves", &figures(&metrics)) + &section("machine", "Learning rates, speed and machine", &figures(&machine))
+    section("curves", "Curves", &figures(metrics)) + &section("machine", "Learning rates, speed and machine", &figures(machine))
+}
+
+fn single_values(names: &[&str], runs: &[Run]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let mut html = String::from("<div class=\"wide\"><table class=\"single\"><thead><tr><th>single values</th>");
+    for (at, run) in runs.iter().enumerate() {
+        let _ = write!(html, "<th class=\"run{at}\">{}{}</th>", swatch(at), escaped(&run.name));
+    }
+    html.push_str("</tr></thead><tbody>");
+    for name in names {
+        let _ = write!(html, "<tr><th>{}</th>", escaped(name));
+        for (at, run) in runs.iter().enumerate() {
+            let value = match run.curve(name).and_then(Curve::last) {
+                None => "–".to_owned(),
+                Some((step, value)) => format!("{} <span class=\"dim\">at {}</span>", number(value), number(step)),
+            };
+            let _ = write!(html, "<td class=\"run{at}\">{value}</td>");
+        }
+        html.push_str("</tr>");
+    }
+    html + "</tbody></table></div>"
 }
 
 fn curve(name: &str, runs: &[Run]) -> String {
@@ -128,7 +160,7 @@ pub(super) fn checkpoints(runs: &[Run]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    section("checkpoints", "Checkpoints", &table(&["run", "", "metric", "score", "step", "epoch", "file", "saved at"], &rows))
+    section("checkpoints", "Checkpoints", &filled_table(&["run", "", "metric", "score", "step", "epochs", "file", "saved at"], &rows))
 }
 
 /// The settings that differ, then the common ones.

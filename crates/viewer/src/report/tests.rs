@@ -43,6 +43,22 @@ fn a_page_has_everything_and_requests_nothing() {
 }
 
 #[test]
+fn a_metric_with_one_value_is_a_number_and_no_chart() {
+    let folder = tempdir().unwrap();
+    for (run, table) in [("a", "step,loss,test_acc,odd\n0,1,,\n1,2,,\n2,,0.5,nan\n"), ("b", "step,loss\n0,1\n1,3\n")] {
+        create_dir(folder.path().join(run)).unwrap();
+        write_file(folder.path().join(run).join("metrics.csv"), table).unwrap();
+    }
+    let html = page_of(&[folder.path().to_owned()]);
+    let cells = |first: &str| format!("<td class=\"run0\">{first}</td><td class=\"run1\">–</td></tr>");
+    assert!(html.contains(&format!("<th>test_acc</th>{}", cells("0.5 <span class=\"dim\">at 2</span>"))), "{html}");
+    assert!(html.contains(&format!("<th>odd</th>{}", cells("NaN <span class=\"dim\">at 2</span>"))), "{html}");
+    assert!(html.contains("aria-label=\"loss\"") && !html.contains("aria-label=\"test_acc\""));
+    // Neither run has a checkpoint.
+    assert!(!html.contains("best checkpoint"));
+}
+
+#[test]
 fn titles_and_times_are_short() {
     let folder = tempdir().unwrap();
     let runs = samples::write(folder.path()).unwrap();
