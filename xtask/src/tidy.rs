@@ -5,6 +5,7 @@ mod commits;
 mod floors;
 mod manifest;
 mod module_uses;
+mod programs;
 mod quoted;
 mod rooms;
 mod source;
@@ -70,6 +71,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     }
     findings.extend(rooms::check(&files, &test_modules));
     findings.extend(quoted::check(&files));
+    findings.extend(programs::check(&files));
     findings.extend(tours::check(&files));
     let report = floors::check(&files, &test_modules);
     findings.extend(report.findings);

@@ -211,7 +211,7 @@ pub mod prelude {
     pub use stormfire_module::log::log;
 }
 
-/// Compiles the programs of the book as doctests.
+/// Compiles the programs of the README and of the book as doctests.
 #[cfg(doctest)]
 mod pages {
     #[doc = include_str!("../../../docs/accelerators.md")]
@@ -262,6 +262,9 @@ mod pages {
     struct Prediction;
     #[doc = include_str!("../../../docs/ranks.md")]
     struct Ranks;
+    #[cfg(feature = "console")]
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
     #[doc = include_str!("../../../docs/remote-folders.md")]
     struct RemoteFolders;
     #[doc = include_str!("../../../docs/reproducibility.md")]

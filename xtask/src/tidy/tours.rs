@@ -7,10 +7,10 @@ type Tour = (&'static str, &'static str, &'static [&'static str]);
 
 /// Those of the front page of the crate `stormfire`. A fit has fields and no methods.
 const TOURS: [Tour; 11] = [
-    ("LightningModule", "crates/module/docs/lightning_module.md", &["crates/module/src/module.rs"]),
+    ("LightningModule", "crates/module/docs/lightning_module.md", &["crates/module/src/module.rs", "crates/module/src/hook_table.rs"]),
     ("StepOutput", "crates/module/docs/step_output.md", &["crates/module/src/step_output.rs"]),
     ("Stepper", "crates/module/docs/stepper.md", &["crates/module/src/stepper.rs", "crates/module/src/stepper/automatic.rs"]),
-    ("Callback", "crates/module/docs/callback.md", &["crates/module/src/callback.rs"]),
+    ("Callback", "crates/module/docs/callback.md", &["crates/module/src/callback.rs", "crates/module/src/hook_table.rs"]),
     ("Context", "crates/module/docs/context.md", &["crates/module/src/context.rs"]),
     (
         "Trainer",
@@ -30,6 +30,8 @@ const TOURS: [Tour; 11] = [
 
 /// The list of the Trainer's options, which makes setters.
 const OPTIONS: &str = "option_table.rs";
+/// The list of the hooks, which makes methods of both traits.
+const HOOKS: &str = "hook_table.rs";
 
 pub(super) fn check(files: &[(&str, String)]) -> Vec<Finding> {
     let text_of = |path: &str| files.iter().find(|(own, _)| *own == path).map_or("", |(_, text)| text.as_str());
@@ -37,7 +39,7 @@ pub(super) fn check(files: &[(&str, String)]) -> Vec<Finding> {
     for (name, page, sources) in TOURS {
         for source in sources {
             let text = text_of(source);
-            let examples = format!("{}{}", text_of(page), documented(text));
+            let examples = format!("{}{}", code(text_of(page)), code(&documented(text)));
             for (line, method) in methods(source, text, name) {
                 if !has_name(&examples, &method) {
                     findings.push(Finding::at(source, line, format!("no example of `{name}::{method}`: `{page}` is the place for it")));
@@ -56,6 +58,9 @@ fn methods(path: &str, text: &str, of: &str) -> Vec<(usize, String)> {
     let lines = (1..).zip(code.lines().map(str::trim));
     if path.ends_with(OPTIONS) {
         return lines.filter_map(|(number, line)| Some((number, option(line)?.to_owned()))).collect();
+    }
+    if path.ends_with(HOOKS) {
+        return lines.filter_map(|(number, line)| Some((number, hook(line)?.to_owned()))).collect();
     }
     let (mut found, mut depth, mut header, mut inside) = (Vec::new(), 0_usize, String::new(), None);
     for (number, line) in lines {
@@ -86,6 +91,11 @@ fn option(line: &str) -> Option<&str> {
     (rest.contains(" = ") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')).then_some(name)
 }
 
+/// The name in a row of the table of hooks that are methods: `event on_fit_end => FitEnd, NONE;`.
+fn hook(line: &str) -> Option<&str> {
+    line.strip_prefix("event ")?.split(" =>").next()
+}
+
 /// How a public method begins in the item with this header. `None` for another item.
 fn begin_of_methods(header: &str, of: &str) -> Option<&'static str> {
     let is_of = has_name(header, of);
@@ -107,9 +117,23 @@ fn method<'a>(line: &'a str, begin: &str) -> Option<&'a str> {
     rest.strip_prefix("fn ")?.split(['(', '<']).next()
 }
 
-/// The lines of doc comments.
+/// The doc comments, as Markdown.
 fn documented(text: &str) -> String {
-    text.lines().filter(|line| line.trim_start().starts_with("/// ")).collect::<Vec<_>>().join("\n")
+    text.lines().filter_map(|line| line.trim_start().strip_prefix("///")).collect::<Vec<_>>().join("\n")
+}
+
+/// The blocks of code of a page. Text around them is not an example.
+fn code(page: &str) -> String {
+    let mut in_code = false;
+    let mut lines = Vec::new();
+    for line in page.lines() {
+        if line.trim_start().starts_with("```") {
+            in_code = !in_code;
+        } else if in_code {
+            lines.push(line);
+        }
+    }
+    lines.join("\n")
 }
 
 /// Whether the text contains the name as a whole word.
@@ -130,7 +154,7 @@ mod tests {
         let source = "/// ```\n/// output.weight(3.0);\n/// ```\npub struct StepOutput;\n\nimpl StepOutput {\n    pub fn none() -> Self {\n    }\n    \
             fn own(&self) {}\n    pub fn with<T>(self) {}\n    pub fn weight(self) {}\n}\n\nimpl Default for StepOutput {\n    fn default() {}\n}\n";
         let files = [
-            ("crates/module/docs/step_output.md", "StepOutput::none()".to_owned()),
+            ("crates/module/docs/step_output.md", "`with` is not in an example:\n```\nStepOutput::none()\n```\n".to_owned()),
             ("crates/module/src/step_output.rs", source.to_owned()),
         ];
         let found: Vec<String> = check(&files).iter().map(ToString::to_string).collect();
@@ -145,6 +169,9 @@ mod tests {
         let table =
             "    $name! {\n        /// The seed: any. Default: = none.\n        seed: Option<u64> = None, set(seed: u64 => Some(seed));\n";
         assert_eq!(methods("option_table.rs", table, "Trainer"), [(3, "seed".to_owned())]);
+        let hooks = "        /// The fit ends.\n        event on_fit_end => FitEnd, NONE;\n        call test_step => TestStep, NONE;\n        \
+            event on_before_step =>\n            BeforeStep { optimizer: &$a str }, STEP;\n";
+        assert_eq!(methods("hook_table.rs", hooks, "Callback"), [(2, "on_fit_end".to_owned()), (4, "on_before_step".to_owned())]);
     }
 
     #[test]
