@@ -1,8 +1,8 @@
 //! `cargo xtask gpu`: one file for a machine with a GPU and without a network. Its script checks the results of the
 //! GPU, then measures.
 //!
-//! The program is linked with the stubs of `cargo xtask cuda` in place of LLVM. On the GPU machine, burn compiles its
-//! kernels from CUDA C++, with NVRTC and the headers of a CUDA toolkit or of PyTorch.
+//! The program is linked with the stubs of `cargo xtask test --only cuda` in place of LLVM. On the GPU machine, burn
+//! compiles its kernels from CUDA C++, with NVRTC and the headers of a CUDA toolkit or of PyTorch.
 
 use anyhow::{Result, ensure};
 

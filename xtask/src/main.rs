@@ -87,3 +87,45 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Docs(options) => docs::build(&workspace, &options).map(|_| ExitCode::SUCCESS),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// The README, the pages for contributors, and those of the book.
+    fn pages() -> Vec<PathBuf> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let folders = [root.clone(), root.join("docs")];
+        let files = folders.iter().flat_map(|folder| fs_err::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
+    }
+
+    /// The words after `cargo xtask` in a page, up to the end of the code.
+    fn commands(page: &str) -> Vec<Vec<&str>> {
+        let lines = page.match_indices("cargo xtask ").map(|(at, found)| &page[at + found.len()..]);
+        lines.filter_map(|rest| Some(rest.split(['`', '\n', '#']).next()?.split_whitespace().collect())).collect()
+    }
+
+    #[test]
+    fn the_pages_name_only_commands_that_exist() {
+        let steps: Vec<&str> = steps::STEPS.iter().chain(steps::FULL_STEPS).map(|step| step.name).collect();
+        let mut count = 0;
+        for page in pages() {
+            let text = fs_err::read_to_string(&page).unwrap();
+            for words in commands(&text) {
+                let line = std::iter::once("cargo xtask").chain(words.iter().copied());
+                let parsed = Arguments::command().try_get_matches_from(line);
+                assert!(parsed.is_ok(), "{}: `cargo xtask {}`: {}", page.display(), words.join(" "), parsed.unwrap_err());
+                if let ["test", .., "--only", step] = words[..] {
+                    assert!(steps.contains(&step), "{}: there is no step `{step}`", page.display());
+                }
+                count += 1;
+            }
+        }
+        assert!(count > 30, "{count} commands");
+    }
+}

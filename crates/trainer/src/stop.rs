@@ -12,10 +12,11 @@ use crate::signals::Signal;
 /// ```
 /// use stormfire_trainer::{Fit, Stop};
 ///
-/// /// The report that a program prints at its end.
-/// fn report<M>(fit: &Fit<M>) -> String {
+/// /// The report that a program prints at its end, and the module, to be used.
+/// fn report<M>(fit: Fit<M>) -> (String, M) {
 ///     let loss = fit.metrics.get("val_loss").unwrap_or(f64::NAN);
-///     format!("{} epochs, {} steps, val_loss {loss:.3}: {}", fit.progress.epoch, fit.progress.global_step, fit.stop)
+///     let progress = fit.progress;
+///     (format!("{} epochs, {} steps, val_loss {loss:.3}: {}", progress.epoch, progress.global_step, fit.stop), fit.module)
 /// }
 ///
 /// assert_eq!(Stop::MaxEpochs(3).to_string(), "`max_epochs = 3` reached");
