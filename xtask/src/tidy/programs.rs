@@ -32,11 +32,12 @@ fn blocks(page: &str) -> Vec<(usize, &str)> {
     let mut in_code = false;
     let mut found = Vec::new();
     for (number, line) in (1..).zip(page.lines()) {
-        if let Some(language) = line.trim_start().strip_prefix("```") {
-            if !in_code {
-                found.push((number, language.trim()));
-            }
-            in_code = !in_code;
+        let Some(language) = line.trim_start().strip_prefix("```").map(str::trim) else { continue };
+        if !in_code {
+            found.push((number, language));
+            in_code = true;
+        } else if language.is_empty() {
+            in_code = false;
         }
     }
     found
