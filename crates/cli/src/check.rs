@@ -114,7 +114,9 @@ impl<'a> Checker<'a> {
                 let missing: Vec<&str> = allowed.required.iter().copied().filter(|name| is_missing(name)).collect();
                 for name in missing {
                     let message = format!("the option `{}` is missing", quote::name(&join(path, name)));
-                    self.problems.push(Problem::new(&node.source, message));
+                    let words = allowed.known.get(name).copied().and_then(|option| self.words(option));
+                    let help = words.map(|words| format!("it is {}", any_of(words)));
+                    self.problems.push(Problem::new(&node.source, message).help(help));
                 }
             }
             value => {
@@ -294,33 +296,32 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// The words that an option takes, if it takes no other string. A word of a variant with options is not one of them.
+    fn words(&self, schema: &'a Value) -> Option<Vec<&'a str>> {
+        let texts: Vec<&'a Value> = parts(self.schema.json(), schema).into_iter().filter(|part| Kinds::of(part).has_text()).collect();
+        let are_given = !texts.is_empty() && texts.iter().all(|part| part.get("enum").or_else(|| part.get("const")).is_some());
+        let words = texts.into_iter().flat_map(|part| {
+            part.get("enum").and_then(Value::as_array).into_iter().flatten().chain(part.get("const")).filter_map(Value::as_str)
+        });
+        are_given.then(|| words.collect())
+    }
+
     fn scalar(&mut self, node: &Node, schema: &'a Value, path: &str, is_secret: bool) {
-        let root = self.schema.json();
-        let parts = parts(root, schema);
-        // The possible values, if nothing else of this kind is possible.
         if let Tree::Text(text) = &node.value {
-            let texts: Vec<&&Value> = parts.iter().filter(|part| Kinds::of(part).has(&node.value)).collect();
-            let given = |part: &&&'a Value| part.get("enum").or_else(|| part.get("const")).is_some();
-            if !texts.is_empty() && texts.iter().all(given) {
-                let values = texts.iter().flat_map(|part| {
-                    part.get("enum").and_then(Value::as_array).into_iter().flatten().chain(part.get("const")).filter_map(Value::as_str)
-                });
-                let values: Vec<&str> = values.collect();
-                if !values.contains(&text.as_str()) {
-                    let found = if is_secret { "another value".into() } else { node.value.described() };
-                    let message = format!("{}: expected {}, not {found}", option(path), any_of(values.iter().copied()));
-                    let help = if self.is_variant(path, text) {
-                        Some(format!("`{text}` has options: write `{}: {{{text}: …}}`", quote::name(path)))
-                    } else {
-                        did_you_mean(text, values.into_iter().chain(self.named_variants(path).iter().map(String::as_str)))
-                    };
-                    self.problems.push(Problem::new(&node.source, message).help(help));
-                }
-            }
+            let Some(words) = self.words(schema).filter(|words| !words.contains(&text.as_str())) else { return };
+            let found = if is_secret { "another value".into() } else { node.value.described() };
+            let message = format!("{}: expected {}, not {found}", option(path), any_of(words.iter().copied()));
+            let help = if self.is_variant(path, text) {
+                Some(format!("`{text}` has options: write `{}: {{{text}: …}}`", quote::name(path)))
+            } else {
+                did_you_mean(text, words.into_iter().chain(self.named_variants(path).iter().map(String::as_str)))
+            };
+            self.problems.push(Problem::new(&node.source, message).help(help));
             return;
         }
         // A number that may be another kind of number fits one of them.
         let Some(number) = number(&node.value) else { return };
+        let parts = parts(self.schema.json(), schema);
         let bounded: Vec<&&Value> =
             parts.iter().filter(|part| Kinds::of(part).has(&node.value) && variants(part).next().is_none()).collect();
         let fits = |part: &&&'a Value| {

@@ -50,7 +50,10 @@ fn a_form_that_an_option_does_not_have_is_named() {
     trainer.callbacks: `trainer.callbacks[0].action`: expected `warn`, `skip` or `stop`, not the string `stp`
       help: did you mean `stop`?
     ");
-    assert_snapshot!(told("{name: spike_detection}"), @"trainer.callbacks: the option `trainer.callbacks[0].action` is missing");
+    assert_snapshot!(told("{name: spike_detection}"), @r"
+    trainer.callbacks: the option `trainer.callbacks[0].action` is missing
+      help: it is `warn`, `skip` or `stop`
+    ");
 }
 
 /// The functions that make callbacks and loggers find them.
