@@ -9,10 +9,12 @@ use crate::{
 ///
 /// A layer that chooses another variant of an enum replaces the whole section, because a variant has its own options.
 pub(crate) fn merge(into: &mut Node, from: Node, path: &str, schema: &Schema) {
-    let is_other_variant = schema.leaf(path).is_some_and(|leaf| {
+    let leaf = schema.leaf(path);
+    let is_other_variant = leaf.is_some_and(|leaf| {
         let chooses = |node: &Node| variant(node, leaf);
         chooses(&from).is_some_and(|new| chooses(into).as_ref() != Some(&new))
     });
+    let is_no_section = leaf.is_some_and(|leaf| leaf.is_section && !leaf.kinds.has(&into.value));
     match (&mut into.value, from) {
         // Otherwise no layer could take the names of a map away.
         (Tree::Map(_), from) if is_empty(&from) && is_map(path, schema) => *into = from,
@@ -30,6 +32,8 @@ pub(crate) fn merge(into: &mut Node, from: Node, path: &str, schema: &Schema) {
         }
         // A section of a file whose options are all commented out.
         (Tree::Map(_), Node { value: Tree::Null, source }) if source.position().is_some() && is_section(path, schema) => {}
+        // An option of the section would hide the mistake, and the options that it has replaced.
+        (_, Node { value: Tree::Map(_), .. }) if is_no_section => {}
         (_, from) => *into = from,
     }
 }

@@ -40,6 +40,22 @@ fn a_section_with_all_options_commented_out_changes_nothing() {
     assert!(file_error("model: {hidden: null}", "a.yaml").contains("model.hidden"));
 }
 
+/// The options of the section that it replaces would be lost without a word.
+#[test]
+fn a_value_in_place_of_a_section_is_refused_also_below_its_options() {
+    let told = |assignments: &[(&str, &str)]| flags(assignments).unwrap_err().to_string();
+    assert_eq!(told(&[("model", "1"), ("model.lr", "0.5")]), "model: `model`: expected a section, not the number `1`");
+    assert_eq!(
+        told(&[("model.optim.name", "sgd"), ("model.optim", "adam")]),
+        "model.optim: `model.optim`: expected a section, not the string `adam`"
+    );
+    let (_folder, path) = file("model: [1]\n", "a.yaml");
+    let error = layers().file(&path).unwrap().flag("model.lr", "0.5").resolve::<Config>().unwrap_err().to_string();
+    assert!(error.contains("a.yaml:1:") && error.ends_with(": `model`: expected a section, not a list of 1"), "{error}");
+    // A section that may be missing is one again.
+    assert_eq!(flags(&[("model.crop", "null"), ("model.crop.size", "3")]).unwrap().model.crop, Some(Crop { size: 3, pad: 0 }));
+}
+
 #[test]
 fn a_name_with_a_point_in_a_file_is_explained() {
     assert_snapshot!(file_error("model.crop.size: 3", "a.yaml"), @"
