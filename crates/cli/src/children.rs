@@ -4,6 +4,7 @@
 //! killed, the child ends as after SIGTERM: with its checkpoints and logs.
 
 use std::{
+    fmt,
     io::{self, Read as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -12,6 +13,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use stormfire_module::Error;
 use stormfire_trainer::for_tuner::SignalWatch;
 use stormfire_tuner::for_cli::TrialTask;
 
@@ -133,13 +135,18 @@ fn is_parent(_id: u32) -> bool {
     true
 }
 
+/// The error of an option whose folder cannot be written to.
+pub(crate) fn unwritable(option: &str, error: &impl fmt::Display) -> Error {
+    Error::config(option, error.to_string(), "choose a folder that can be written to")
+}
+
 /// The next free `NAME_K` in a folder. Only one process creates it.
 pub(crate) fn new_folder(root: &Path, name: &str) -> io::Result<PathBuf> {
     fs_err::create_dir_all(root)?;
     let mut number = 0;
     loop {
         let folder = root.join(format!("{name}_{number}"));
-        match std::fs::create_dir(&folder) {
+        match fs_err::create_dir(&folder) {
             Ok(()) => return Ok(folder),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
             Err(error) => return Err(error),

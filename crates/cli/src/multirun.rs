@@ -12,7 +12,7 @@ use stormfire_tuner::for_cli::work_off;
 use crate::{
     args::Line,
     assign::{Assignment, last_of_each},
-    children::{Job, Program, ROOT, common_words, new_folder},
+    children::{Job, Program, ROOT, common_words, new_folder, unwritable},
     error::{Problem, Result},
     nearest::any_of,
     quote,
@@ -87,15 +87,19 @@ impl Plan {
 
     /// Runs them in child processes. Returns a table, and whether all have ended well.
     pub(crate) fn run(&self, program: Program<'_>) -> Result<(String, bool), stormfire_module::Error> {
+        let folder = if self.is_dry {
+            self.root.join("multirun_K")
+        } else {
+            new_folder(&self.root, "multirun").map_err(|error| unwritable(ROOT, &error))?
+        };
         let watch = SignalWatch::install(None);
-        let folder = if self.is_dry { self.root.join("multirun_K") } else { new_folder(&self.root, "multirun")? };
+        let folder_of = |number: usize| folder.join(format!("job_{number}"));
         let left = Mutex::new(0..self.runs.len());
         let ends = Mutex::new(vec!["not started".to_owned(); self.runs.len()]);
         let next = || Ok(left.lock().unwrap_or_else(PoisonError::into_inner).next().filter(|_| watch.received().is_none()));
         let work = |number: usize| {
             let words = self.common.iter().chain(&self.runs[number]).cloned().collect();
-            let folder = folder.join(format!("job_{number}"));
-            let job = Job { program, words, folder, is_quiet: self.jobs > 1, is_dry: self.is_dry, trial: None };
+            let job = Job { program, words, folder: folder_of(number), is_quiet: self.jobs > 1, is_dry: self.is_dry, trial: None };
             let end = match job.run(&watch)?.code() {
                 Some(0) => GOOD.to_owned(),
                 Some(code) => format!("exit code {code}"),
@@ -105,6 +109,10 @@ impl Plan {
             Ok(())
         };
         work_off(self.jobs.min(self.runs.len()), next, work)?;
+        if !self.is_dry {
+            // This succeeds only for empty folders, which belong to runs that failed to start.
+            (0..self.runs.len()).map(folder_of).chain([folder.clone()]).for_each(|unused| drop(std::fs::remove_dir(unused)));
+        }
         let ends = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
         let verb = if self.is_dry { " would be" } else { "" };
         let mut table = format!("{} runs{verb} in {}\n", self.runs.len(), folder.display());

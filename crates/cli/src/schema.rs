@@ -139,6 +139,11 @@ pub(crate) fn is_below(path: &str, section: &str) -> bool {
     path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
 }
 
+/// Whether an option is this one, or below it.
+pub(crate) fn is_within(path: &str, of: &str) -> bool {
+    path == of || is_below(path, of)
+}
+
 /// The schema behind references.
 pub(crate) fn follow<'a>(root: &'a Value, mut schema: &'a Value) -> &'a Value {
     for _ in 0..DEEPEST {

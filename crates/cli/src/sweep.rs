@@ -20,17 +20,17 @@ use stormfire_tuner::{
 use crate::{
     args::Line,
     assign::{Assignment, last_of_each},
-    children::{Job, ROOT, common_words},
+    children::{Job, ROOT, common_words, unwritable},
     error::{Problem, Result},
     layers::Layers,
     node::{Node, Tree},
     print::print_config,
     read,
     saved_config::differences,
-    schema::Schema,
+    schema::{Schema, is_within},
     secret,
     source::{Origin, Source},
-    typed,
+    tune, typed,
     values::{self, Values},
 };
 
@@ -40,10 +40,15 @@ pub(crate) use space::{Dimension, flag_text};
 /// The name of the section.
 pub(crate) const SECTION: &str = "sweep";
 
+/// The option with the folder of a sweep.
+pub(crate) const FOLDER: &str = "sweep.folder";
+
 /// A sweep over the options of the program.
 pub(crate) struct Plan {
     sweep: Sweep,
     folder: PathBuf,
+    /// That of the folder.
+    pub(crate) source: Source,
     monitor: String,
     /// The number of trials.
     pub(crate) trials: usize,
@@ -62,7 +67,7 @@ pub(crate) struct Plan {
 pub(crate) fn divide(options: &[Assignment]) -> Result<(Vec<Assignment>, Option<Node>)> {
     let (mut plain, mut layer) = (Vec::new(), None);
     for option in last_of_each(options) {
-        let is_own = option.path == SECTION || option.path.starts_with("sweep.") || option.path.starts_with("tune.");
+        let is_own = [SECTION, tune::SECTION].iter().any(|section| is_within(&option.path, section));
         let Some(text) = option.text.as_ref().filter(|_| !is_own) else {
             plain.push(option.clone());
             continue;
@@ -105,12 +110,16 @@ pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str, re
     let options: SweepConfig = typed::read(section, SECTION)?;
     let dimensions = space::dimensions(section.get(["space"]).unwrap_or(&empty), schema)?;
     let root = config.get(ROOT.split('.'));
+    let given = section.get(["folder"]).filter(|_| options.folder.is_some()).or(root);
     let folder = match &options.folder {
+        Some(folder) if folder.as_os_str().is_empty() => {
+            let problem = Problem::new(&source_of(given), format!("`{FOLDER}`: the name of the folder is empty"));
+            return Err(problem.help("leave it out, or name a folder".to_owned()).into());
+        }
         Some(folder) => folder.clone(),
         None => Path::new(root.and_then(Node::text).unwrap_or(".")).join(SECTION),
     };
-    let given = section.get(["folder"]).filter(|_| options.folder.is_some()).or(root);
-    let folder = folder_on_disk(&folder, given, "sweep.folder")?.to_owned();
+    let folder = folder_on_disk(&folder, given, FOLDER)?.to_owned();
     let sweep = options.sweep(&dimensions, &folder, &section.source)?;
     check_values(layers, &dimensions, read)?;
     let config = without_commands(secret::without(config, schema));
@@ -118,7 +127,7 @@ pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str, re
     let trials = check_sweep(&sweep).map_err(|error| mistake(error, section, given))?;
     let mut words = vec!["fit".to_owned()];
     words.extend(common_words(line));
-    let passed = layers.given_flags().iter().filter(|option| option.path != SECTION && !option.path.starts_with("sweep."));
+    let passed = layers.given_flags().iter().filter(|option| !is_within(&option.path, SECTION));
     words.extend(passed.map(|option| match &option.text {
         Some(text) => format!("--{}={text}", option.path),
         None => format!("--{}", option.path),
@@ -126,6 +135,7 @@ pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str, re
     Ok(Plan {
         sweep,
         folder,
+        source: source_of(given),
         monitor: options.monitor().to_owned(),
         trials,
         common: words,
@@ -139,7 +149,7 @@ pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str, re
 /// A configuration without the sections of commands that do not run now.
 pub(crate) fn without_commands(mut config: Node) -> Node {
     if let Some(fields) = config.fields_mut() {
-        fields.retain(|name, _| name != SECTION && name != "tune");
+        fields.retain(|name, _| name != SECTION && name != tune::SECTION);
     }
     config
 }
@@ -147,10 +157,14 @@ pub(crate) fn without_commands(mut config: Node) -> Node {
 /// The path of a folder for the files of several runs, which is on a disk. It may be given as a `file://` URL.
 pub(crate) fn folder_on_disk<'a>(folder: &'a Path, given: Option<&Node>, option: &str) -> Result<&'a Path> {
     storage::on_disk(folder).ok_or_else(|| {
-        let source = given.map_or_else(Source::default_value, |node| node.source.clone());
         let message = format!("the folder `{}` is not on a disk", folder.display());
-        Problem::new(&source, message).help(format!("choose one on a disk: `--{option}=FOLDER`")).into()
+        Problem::new(&source_of(given), message).help(format!("choose one on a disk: `--{option}=FOLDER`")).into()
     })
+}
+
+/// The source of an option's value.
+pub(crate) fn source_of(given: Option<&Node>) -> Source {
+    given.map_or_else(Source::default_value, |node| node.source.clone())
 }
 
 /// Checks the values before anything runs, each with the first ones of the other options.
@@ -201,12 +215,7 @@ fn mistake(error: Error, section: &Node, folder: Option<&Node>) -> Problem {
 impl Plan {
     /// Runs the trials that are left. Returns what to print, and whether there is a best trial.
     pub(crate) fn run(&self, program: crate::children::Program<'_>) -> Result<(String, bool), Error> {
-        let path = self.folder.join(CONFIG);
-        if !path.exists() {
-            fs_err::create_dir_all(&self.folder)?;
-            let text = self.header.clone() + &print_config(&self.config, &self.schema, false);
-            storage::write_bytes(&path, text.as_bytes())?;
-        }
+        self.write_config().map_err(|error| unwritable(FOLDER, &error))?;
         let watch = SignalWatch::install(None);
         let result = run_in_processes(&self.sweep, self.jobs, |task| {
             let options = task.params().iter().map(|(path, value)| format!("--{path}={}", flag_text(path, value, &self.schema)));
@@ -220,6 +229,17 @@ impl Plan {
         });
         let result = result.map_err(config::named)?;
         Ok((self.told(&result), result.best().is_some()))
+    }
+
+    /// Writes the options of all trials, unless the sweep continues.
+    fn write_config(&self) -> Result<(), Error> {
+        let path = self.folder.join(CONFIG);
+        if path.exists() {
+            return Ok(());
+        }
+        fs_err::create_dir_all(&self.folder)?;
+        let text = self.header.clone() + &print_config(&self.config, &self.schema, false);
+        Ok(storage::write_bytes(&path, text.as_bytes())?)
     }
 
     /// The best trial, and how to use it.

@@ -5,7 +5,7 @@ use crate::{
     assign::Assignment,
     error::{Problem, Result},
     quote,
-    schema::{Schema, is_below},
+    schema::{Schema, is_within},
     secret,
     values::{self, Values},
 };
@@ -60,9 +60,4 @@ fn has_secret(option: &Assignment, schema: &Schema) -> bool {
     };
     let of_text = |text: &String| Assignment { text: Some(text.clone()), ..option.clone() };
     [text].into_iter().chain(&several).any(|text| of_text(text).layer(schema).is_ok_and(|layer| secret::has(&layer, schema)))
-}
-
-/// Whether an option is this one, or below it.
-fn is_within(path: &str, of: &str) -> bool {
-    path == of || is_below(path, of)
 }

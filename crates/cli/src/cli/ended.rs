@@ -6,12 +6,14 @@ use stormfire_module::{Error as RunError, secrets::Secrets};
 use stormfire_values::ConfigError;
 
 use crate::{
-    children::Program,
+    children::{Program, ROOT},
     error::{Error, Problem},
     multirun,
     node::Node,
     schema::{Schema, join},
-    secret, sweep,
+    secret,
+    source::Source,
+    sweep,
 };
 
 /// Why a program ends before its run.
@@ -78,6 +80,8 @@ impl Problem {
 /// Several runs of the program.
 pub(super) struct Runs {
     pub(super) plan: Plan,
+    /// The source of their folder.
+    pub(super) folder: Source,
     /// The words that select the program in a file with several.
     pub(super) selector: Vec<String>,
 }
@@ -90,17 +94,24 @@ pub(super) enum Plan {
 
 impl Runs {
     /// Runs them with this file of the program. Returns what to print, and whether all is well.
-    pub(super) fn run(&self, file: &Path) -> Result<(String, bool), RunError> {
-        let world = stormfire_ranks::here()?.world();
+    pub(super) fn run(&self, file: &Path) -> Result<(String, bool), Ended> {
+        let world = stormfire_ranks::here().map_err(RunError::from)?.world();
         if world > 1 {
             let reason = format!("{world} ranks would each start all of them");
-            return Err(RunError::config("several runs", reason, "start them in one process, without a launcher"));
+            return Err(RunError::config("several runs", reason, "start them in one process, without a launcher").into());
         }
         let program = Program { file, selector: &self.selector };
-        match &self.plan {
-            Plan::Multirun(plan) => plan.run(program),
-            Plan::Sweep(plan) => plan.run(program),
-        }
+        let (option, ended) = match &self.plan {
+            Plan::Multirun(plan) => (ROOT, plan.run(program)),
+            Plan::Sweep(plan) => (sweep::FOLDER, plan.run(program)),
+        };
+        ended.map_err(|error| match error {
+            // A default is not a mistake of the user.
+            RunError::Config(refused) if refused.option == option && !self.folder.is_default() => {
+                Problem::new(&self.folder, format!("`{option}`: {}", refused.reason)).help(refused.hint).into_ended()
+            }
+            other => Ended::Failed(other),
+        })
     }
 }
 

@@ -139,8 +139,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
                 let read = |config: &Node, section: &str| self.check_section(config, &schema, section);
                 let plan = sweep::plan(line, &layers, &config, &header, &read)?;
                 if !line.dry_run {
-                    let plan = Plan::Sweep(Box::new(plan));
-                    return Err(Ended::Several(Runs { plan, selector: self.selector.clone() }));
+                    let folder = plan.source.clone();
+                    return Err(Ended::Several(Runs { plan: Plan::Sweep(Box::new(plan)), folder, selector: self.selector.clone() }));
                 }
                 trials = Some(plan.trials);
             }

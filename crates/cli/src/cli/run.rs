@@ -70,10 +70,9 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             Err(Ended::Several(runs)) => match runs.run(&std::env::current_exe()?) {
                 Ok((table, true)) => process::printed(&table, 0),
                 Ok((table, false)) => process::printed(&table, forget_interrupt().map_or(1, |signal| signal.exit_code().into())),
-                Err(error) => interrupted(error),
+                Err(ended) => unsuccessful(ended),
             },
-            Err(Ended::Usage(error)) => process::refused(&error),
-            Err(Ended::Failed(error)) => interrupted(error),
+            Err(ended) => unsuccessful(ended),
         }
     }
 
@@ -203,6 +202,13 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let data: DC = options_of(config, "data").map_err(|error| secret::redacted(error, config, schema))?;
         seed(config, device)?;
         self.build.data(data, device).map_err(|error| in_source(error, config, schema, "data"))
+    }
+}
+
+fn unsuccessful(ended: Ended) -> Result<Stop> {
+    match ended {
+        Ended::Usage(error) => process::refused(&error),
+        other => interrupted(other.into_error()),
     }
 }
 

@@ -11,7 +11,17 @@ use super::{
     ended::{Ended, Plan, Runs},
     options::{found, trainer_options},
 };
-use crate::{args::Line, assign, children::ROOT, layers::Layers, multirun, node::Node, secret, sweep::folder_on_disk, values};
+use crate::{
+    args::Line,
+    assign,
+    children::ROOT,
+    layers::Layers,
+    multirun,
+    node::Node,
+    secret,
+    sweep::{folder_on_disk, source_of},
+    values,
+};
 
 impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, DC: DeserializeOwned> Cli<M, D, MC, DC> {
     /// The runs of a line, whose options are checked before the first one starts. The layers are those below the flags.
@@ -19,6 +29,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         // Its own value, unless a flag has another one.
         let root = layers.clone().flags(line.options.iter().filter(|option| option.path == ROOT).cloned()).merged()?;
         let given = root.get(ROOT.split('.'));
+        let folder = source_of(given);
         let root = Path::new(given.and_then(Node::text).unwrap_or("."));
         let root = folder_on_disk(root, given, ROOT)?.to_owned();
         let mut plan = multirun::plan(&line, root.clone())?;
@@ -31,7 +42,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             line.ckpt_path = self.checkpoint_of_runs(&line, layers)?.map(|path| path.display().to_string());
             plan = multirun::plan(&line, root)?;
         }
-        Ok(Runs { plan: Plan::Multirun(plan), selector: self.selector.clone() })
+        Ok(Runs { plan: Plan::Multirun(plan), folder, selector: self.selector.clone() })
     }
 
     /// The checkpoint from which all runs of a line start. Each of them has a folder in which there is none.

@@ -14,7 +14,7 @@ use stormfire_tuner::{LrCurve, Tuner, for_cli::is_batch_size_trial};
 
 use super::{Cli, ended::Ended, options::options_of};
 use crate::{
-    children::{ROOT, new_folder},
+    children::{ROOT, new_folder, unwritable},
     node::{Node, Tree},
     print::print_config,
     schema::Schema,
@@ -64,8 +64,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             return Err(Error::other("the trial of a batch size has not reached its search").into());
         }
         // Before the search, which may take long.
-        let folder = new_folder(root, tune::SECTION)
-            .map_err(|error| Error::config("default_root_dir", error.to_string(), "choose a folder that can be written to"))?;
+        let folder = new_folder(root, tune::SECTION).map_err(|error| unwritable("default_root_dir", &error))?;
         let found = self.search(trainer, module, (config, schema), device);
         if found.is_err() {
             // It is empty.

@@ -55,6 +55,16 @@ fn each_run_is_a_process_with_a_folder() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn runs_that_write_nothing_leave_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan(&line(&[("a", "1,2")]), folder.path().into()).unwrap();
+    let (table, is_good) = plan.run(program("/bin/false".as_ref())).unwrap();
+    assert!(!is_good && table.ends_with("job_0  a=1  exit code 1\njob_1  a=2  exit code 1\n"), "{table}");
+    assert!(fs_err::read_dir(folder.path()).unwrap().next().is_none());
+}
+
 #[test]
 fn the_last_of_several_flags_counts() {
     let plan = plan(&line(&[("a", "1,2"), ("b", "x"), ("a", "3,4"), ("b", "y")]), "root".into()).unwrap();

@@ -7,8 +7,10 @@ use serde_json::Value;
 use stormfire_loggers::json;
 use stormfire_tuner::Space;
 
+use super::SECTION;
 use crate::{
     assign::Assignment,
+    children::ROOT,
     error::{Error, Problem, Problems, Result},
     nearest::did_you_mean,
     node::{Node, Tree},
@@ -17,6 +19,7 @@ use crate::{
     schema::{Schema, join},
     secret,
     source::Source,
+    tune,
     values::{self, MOST, Values},
 };
 
@@ -125,9 +128,8 @@ fn dimension(path: &str, node: &Node, schema: &Schema) -> Result<Dimension> {
         let known = schema.leaves().map(|leaf| leaf.path.as_str());
         return Err(Problem::new(source, format!("there is no option `{}`", quote::name(path))).help(did_you_mean(path, known)).into());
     }
-    if path == crate::children::ROOT || ["sweep", "tune"].contains(&path.split('.').next().unwrap_or_default()) {
-        let message = format!("`{path}` has one value in a sweep: each trial has its own folder");
-        return Err(Problem::new(source, message).into());
+    if let Some(reason) = why_not(path) {
+        return Err(Problem::new(source, format!("`{path}` {reason}")).into());
     }
     // Before a message has a value.
     if secret::is_at(path, schema) {
@@ -155,6 +157,16 @@ fn dimension(path: &str, node: &Node, schema: &Schema) -> Result<Dimension> {
     match of(std::slice::from_ref(&dimension)).check() {
         Err(stormfire_module::Error::Config(refused)) => Err(Problem::new(source, refused.reason).into()),
         _ => Ok(dimension),
+    }
+}
+
+/// Why an option has one value in a sweep.
+fn why_not(path: &str) -> Option<&'static str> {
+    match path.split('.').next() {
+        _ if path == ROOT => Some("has one value in a sweep: each trial has its own folder"),
+        Some(SECTION) => Some("has one value: it is an option of the sweep, not of its trials"),
+        Some(tune::SECTION) => Some("has no effect on a trial: it is for the command `tune`"),
+        _ => None,
     }
 }
 

@@ -120,7 +120,10 @@ fn runs_a_line() {
     let mut program = program();
     program.take_task();
     match program.execute("program", &words, Vec::new()) {
-        Err(Ended::Several(runs)) => drop(runs.run(&PathBuf::from(std::env::var("STORMFIRE_TEST_SCRIPT").unwrap())).unwrap()),
+        Err(Ended::Several(runs)) => {
+            let script = PathBuf::from(std::env::var("STORMFIRE_TEST_SCRIPT").unwrap());
+            drop(runs.run(&script).map_err(Ended::into_error).unwrap());
+        }
         outcome => drop(outcome.map_err(Ended::into_error).unwrap()),
     }
 }
@@ -163,7 +166,7 @@ fn refusal(words: &[&str]) -> String {
 fn sweep(folder: &Path, words: &[&str]) -> Result<(String, bool)> {
     let root = format!("--{}={}", crate::children::ROOT, folder.display());
     match ended(&[words, &["sweep", &root]].concat()) {
-        Ended::Several(runs) => runs.run(&script(folder)),
+        Ended::Several(runs) => runs.run(&script(folder)).map_err(Ended::into_error),
         other => Err(other.into_error()),
     }
 }

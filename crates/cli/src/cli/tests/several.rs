@@ -53,7 +53,7 @@ fn several_runs_are_refused_under_a_launcher() {
     for command in ["-m", "sweep"] {
         let words = [command, "model.lr=1,2"].map(str::to_owned);
         let told = stormfire_ranks::threads::run(2, |_| match program_of(1).execute("program", &words, Vec::new()) {
-            Err(Ended::Several(runs)) => runs.run(Path::new("program")),
+            Err(Ended::Several(runs)) => runs.run(Path::new("program")).map_err(Ended::into_error),
             other => Ok((other.is_ok().to_string(), true)),
         });
         let told: Vec<_> = told.into_iter().map(|told| told.map_err(|error| format!("{error:?}"))).collect();
@@ -81,7 +81,7 @@ fn several_runs_start_from_the_checkpoint_of_the_line() {
     fs_err::write(&script, "#!/bin/sh\nfor word; do case $word in --ckpt-path=*) test -f \"${word#--ckpt-path=}\" || exit 1; esac; done\n")
         .unwrap();
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let (table, is_good) = runs.run(&script).unwrap();
+    let (table, is_good) = runs.run(&script).map_err(Ended::into_error).unwrap();
     assert!(is_good, "{table}");
 }
 

@@ -118,6 +118,33 @@ fn mistakes_of_several_runs_are_named_before_the_first_one() {
     assert_eq!(walk(folder.path()), Vec::<std::path::PathBuf>::new());
 }
 
+#[cfg(unix)]
+#[test]
+fn an_unwritable_folder_of_several_runs_has_its_source() {
+    let folder = tempfile::tempdir().unwrap();
+    // No folder can be created in its place.
+    let link = folder.path().join("link");
+    fs_err::os::unix::fs::symlink(folder.path().join("missing/folder"), &link).unwrap();
+    let told = |root: &Path, words: &[&str]| {
+        let words: Vec<String> = in_folder(root.to_str().unwrap(), words).into_iter().map(str::to_owned).collect();
+        let Err(Ended::Several(runs)) = program_of(1).execute("program", &words, Vec::new()) else { panic!("one run") };
+        match runs.run(Path::new("program")) {
+            Err(Ended::Usage(error)) => error.to_string(),
+            Err(other) => panic!("{:?}", other.into_error()),
+            Ok((table, _)) => panic!("{table}"),
+        }
+    };
+    let of_sweep = format!("--sweep.folder={}", link.display());
+    for (root, words, expected) in [
+        (link.as_path(), &["-m", "model.lr=1,2"][..], "--trainer.default_root_dir: `trainer.default_root_dir`: failed to create"),
+        (link.as_path(), &["sweep", "model.lr=1,2"], "--trainer.default_root_dir: `sweep.folder`: failed to create"),
+        (folder.path(), &["sweep", "model.lr=1,2", of_sweep.as_str()], "--sweep.folder: `sweep.folder`: failed to create"),
+    ] {
+        let error = told(root, words);
+        assert!(error.starts_with(expected) && error.ends_with("\n  help: choose a folder that can be written to"), "{error}");
+    }
+}
+
 /// A child has another standard input.
 #[cfg(unix)]
 #[test]

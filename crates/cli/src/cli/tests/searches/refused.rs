@@ -28,6 +28,13 @@ fn a_dry_run_refuses_what_the_sweep_refuses() {
     assert_snapshot!(told(&["model.lr=1,2", "--sweep.pruner={name: asha, factor: 1}"]), @"--sweep.pruner: `sweep.pruner.factor`: expected a whole number of at least 2, not the number `1`");
     assert_snapshot!(told(&["model.lr=1,2", "--sweep.trials=10001"]), @"--sweep.trials: `sweep.trials`: expected a whole number of at least 1 and at most 10000, not the number `10001`");
     assert_snapshot!(told(&["sweep.space={model.lr: []}"]), @"sweep.space: `model.lr`: there are no values");
+    assert_snapshot!(told(&["sweep.space={sweep.trials: [1]}"]), @"sweep.space: `sweep.trials` has one value: it is an option of the sweep, not of its trials");
+    assert_snapshot!(told(&["sweep.space={tune: {lr: [model.lr]}}"]), @"sweep.space: `tune.lr` has no effect on a trial: it is for the command `tune`");
+    assert_snapshot!(told(&["sweep.space={trainer: [1]}"]), @"sweep.space: `trainer`: expected a section, not the number `1`");
+    assert_snapshot!(told(&["model.lr=1,2", "sweep.folder="]), @r"
+    sweep.folder: `sweep.folder`: the name of the folder is empty
+      help: leave it out, or name a folder
+    ");
     assert_snapshot!(told(&["model.hidden=range(0,20000)"]), @r"
     model.hidden: `model.hidden` has more than 10000 values
       help: draw them from a range: `int(low, high)` or `uniform(low, high)`
