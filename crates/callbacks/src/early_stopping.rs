@@ -171,6 +171,16 @@ impl EarlyStopping {
         self
     }
 
+    /// The metric that it checks.
+    pub fn monitored(&self) -> &str {
+        &self.monitor
+    }
+
+    /// Whether a missing metric is an error: see [`strict`](Self::strict).
+    pub fn is_strict(&self) -> bool {
+        self.strict
+    }
+
     /// The best value so far. `None` before the first check.
     pub fn best_score(&self) -> Option<f64> {
         self.state.best_score

@@ -121,6 +121,7 @@ pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str, re
     };
     let folder = folder_on_disk(&folder, given, FOLDER)?.to_owned();
     let sweep = options.sweep(&dimensions, &folder, &section.source)?;
+    read(config, "trainer")?;
     check_values(layers, &dimensions, read)?;
     let config = without_commands(secret::without(config, schema));
     check_config(&folder.join(CONFIG), &config)?;

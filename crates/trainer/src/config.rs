@@ -160,6 +160,20 @@ impl TrainerConfig {
         }
         config
     }
+
+    /// These options without the loops that another run leaves out. A `fast_dev_run` alone has a batch of each.
+    pub(crate) fn without_loops_that_lack_in(mut self, other: &Self) -> Self {
+        let limits = [
+            (&mut self.limit_train_batches, other.limit_train_batches),
+            (&mut self.limit_val_batches, other.limit_val_batches),
+            (&mut self.limit_test_batches, other.limit_test_batches),
+            (&mut self.limit_predict_batches, other.limit_predict_batches),
+        ];
+        for (own, limit) in limits.into_iter().filter(|(_, limit)| limit.is_none()) {
+            *own = limit;
+        }
+        self
+    }
 }
 
 mod seconds {

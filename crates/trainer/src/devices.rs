@@ -103,6 +103,14 @@ impl Devices {
         }
     }
 
+    /// Checks what the start of a run checks. `device`: `None` if it is not known yet.
+    pub(crate) fn check(self, division: (Strategy, Option<usize>), device: Option<&Device>, can_split: bool) -> Result<()> {
+        let count = self.threads(division, device.unwrap_or(&Device::flex()))?;
+        // A GPU is one device.
+        let may_be_one = device.is_none() && self == Self::Auto;
+        if count > 1 && !can_split && !may_be_one { Err(unsplit(count)) } else { Ok(()) }
+    }
+
     /// The threads of a run, if it has several. `trains`: their steps have a tape.
     pub(crate) fn start<M: LightningModule>(
         self,
@@ -116,11 +124,7 @@ impl Devices {
         if count == 1 {
             return Ok(None);
         }
-        let Some(split) = splitter else {
-            let reason = format!("{count} threads cannot share a batch, because this Trainer does not know how to split one");
-            let hint = "call `Trainer::devices` or `Cli::with_devices` in the program: it takes the value of a file, too";
-            return Err(Error::config("devices", reason, hint));
-        };
+        let split = splitter.ok_or_else(|| unsplit(count))?;
         let threads = Threads::start(count, Division { split, weigh: M::batch_size })?;
         if trains {
             tracing::info!("{count} threads share each batch");
@@ -133,6 +137,12 @@ impl Devices {
         }
         Ok(Some(threads))
     }
+}
+
+fn unsplit(count: usize) -> Error {
+    let reason = format!("{count} threads cannot share a batch, because this Trainer does not know how to split one");
+    let hint = "call `Trainer::devices` or `Cli::with_devices` in the program: it takes the value of a file, too";
+    Error::config("devices", reason, hint)
 }
 
 #[cfg(test)]
@@ -156,6 +166,15 @@ mod tests {
         }
         assert_eq!(serde_json::from_str::<Devices>("\"2\"").unwrap(), count(2));
         assert!(serde_json::from_str::<Devices>("0").is_err());
+    }
+
+    #[test]
+    fn a_check_without_a_device_refuses_what_each_device_refuses() {
+        let check = |devices: Devices, can_split| devices.check((Strategy::Auto, None), None, can_split);
+        let two = Devices::try_from(2).unwrap();
+        assert!(check(two, false).unwrap_err().to_string().contains("2 threads cannot share a batch"));
+        assert!(check(two, true).is_ok() && check(Devices::Auto, false).is_ok() && check(Devices::ONE, false).is_ok());
+        assert!(Devices::ONE.check((Strategy::Mpi, None), None, true).is_err());
     }
 
     #[test]

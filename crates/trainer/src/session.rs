@@ -28,7 +28,7 @@ use stormfire_module::{
 use stormfire_optim::for_trainer::DriveOptimizers as _;
 use stormfire_values::{Every, seeds::mix};
 
-pub(crate) use given::{Given, Start};
+pub(crate) use given::{Given, Rehearsed, Start};
 use later_runs::Ended;
 use shown::{print, run_span};
 
@@ -76,7 +76,7 @@ impl<M: LightningModule> Session<M> {
         loggers: LoggerChoice,
         mut resume: Option<&mut Resume>,
     ) -> Result<Self> {
-        let config = config.resolved();
+        let config = given.effective(config);
         if config.fast_dev_run > 0 {
             let (count, batches) = (config.fast_dev_run, if config.fast_dev_run == 1 { "batch" } else { "batches" });
             tracing::info!("`fast_dev_run`: at most {count} {batches} of each loader, without logs and checkpoints");
@@ -93,7 +93,7 @@ impl<M: LightningModule> Session<M> {
         let mut engine = Engine::new(config, callbacks, ranks);
         engine.run.loggers = opened.loggers;
         engine.frame.logs_wait = opened.some_continue;
-        engine.frame.lacks_loggers = given.lacks_loggers;
+        engine.frame.lacks_loggers = given.rehearsed.as_ref().is_some_and(|run| run.lacks_loggers);
         Ok(Self { engine, given, log_dir, requeue, interrupted: None, training: Training::default(), ended: None })
     }
 

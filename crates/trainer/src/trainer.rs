@@ -31,7 +31,7 @@ use crate::{
     move_module::{choose_device, initialized},
     new_rates::NewRates,
     predict::Collected,
-    session::{Given, Session, Start},
+    session::{Given, Rehearsed, Session, Start},
     setup::folders_of_runs,
     signals::check_not_interrupted,
     slurm::Requeue,
@@ -86,8 +86,8 @@ pub struct Trainer<M: LightningModule> {
     /// The seed of the next fit without a given one, if a tuner has drawn it.
     drawn_seed: Option<u64>,
     new_rates: NewRates,
-    /// Whether this is the rehearsal of a run without loggers.
-    lacks_loggers: bool,
+    /// The run that is rehearsed.
+    rehearsed: Option<Rehearsed>,
     session: Option<Box<Session<M>>>,
     has_begun: bool,
 }
@@ -105,7 +105,7 @@ impl<M: LightningModule> Default for Trainer<M> {
             caster: None,
             drawn_seed: None,
             new_rates: NewRates::default(),
-            lacks_loggers: false,
+            rehearsed: None,
             session: None,
             has_begun: false,
         }
@@ -417,8 +417,8 @@ impl<M: LightningModule> Trainer<M> {
                     "create a new Trainer",
                 ));
             }
-            let (splitter, caster, lacks_loggers) = (self.splitter, self.caster, self.lacks_loggers);
-            let given = Given { device: self.device.clone(), splitter, caster, lacks_loggers };
+            let (splitter, caster, rehearsed) = (self.splitter, self.caster, self.rehearsed.clone());
+            let given = Given { device: self.device.clone(), splitter, caster, rehearsed };
             let callbacks = std::mem::take(&mut self.callbacks);
             let loggers = std::mem::take(&mut self.loggers);
             self.session = Some(Box::new(Session::new(&self.config, given, callbacks, loggers, resume)?));

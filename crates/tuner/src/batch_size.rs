@@ -106,6 +106,11 @@ impl ScaleBatchSize {
         self
     }
 
+    /// Whether each trial runs in a [child process](Self::in_child_process).
+    pub fn starts_processes(&self) -> bool {
+        self.in_child_process
+    }
+
     /// Checks the options, as [`Tuner::scale_batch_size`](crate::Tuner::scale_batch_size) does.
     ///
     /// # Errors

@@ -1,12 +1,14 @@
 //! Errors of a run that options explain.
 
+use stormfire_callbacks::{EarlyStopping, ModelCheckpoint};
 use stormfire_loggers::Metrics;
 use stormfire_module::{Error, LightningModule};
+use stormfire_trainer::Trainer;
 
 use super::ended::{Ended, refused_at};
 use crate::{
     args::Command,
-    error::{Error as Mistake, Problem, Problems},
+    error::{Problem, Problems},
     nearest::{any_of, did_you_mean},
     node::{Node, Tree},
     print::inline,
@@ -78,12 +80,26 @@ fn overridden(before: &Node, now: &Node, path: &str, changed: &mut Vec<(String, 
     }
 }
 
-/// The metrics that options name exist.
-pub(super) fn check_monitors(command: Command, config: &Node, metrics: &Metrics) -> Result<(), Mistake> {
+/// Counters that callbacks can monitor, too.
+const COUNTERS: [&str; 2] = ["epoch", "step"];
+
+/// The metrics that options and callbacks name exist. `metrics` are those of a rehearsal of this Trainer.
+pub(super) fn check_monitors<M: LightningModule>(
+    command: Command,
+    config: &Node,
+    trainer: &Trainer<M>,
+    metrics: &Metrics,
+) -> Result<(), Ended> {
     let callbacks = match config.get(["trainer", "callbacks"]).map(|list| &list.value) {
         Some(Tree::List(items)) => items.as_slice(),
         _ => &[],
     };
+    let names: Vec<&str> = metrics.iter().map(|(name, _)| name).collect();
+    let has = |name: &str| names.contains(&name) || COUNTERS.contains(&name);
+    let off =
+        |option: &str| config.get(["trainer", option]).filter(|limit| limit.value == Tree::UInt(0) || limit.value == Tree::Float(0.0));
+    // The limit that leaves the validation out.
+    let limit = off("limit_val_batches").filter(|_| off("overfit_batches").is_some());
     let strict = |item: &&Node| item.get(["strict"]).is_none_or(|strict| strict.value != Tree::Bool(false));
     let of_callback = |(index, item): (usize, &Node)| {
         let monitor = item.get(["monitor"]).filter(|_| strict(&item))?;
@@ -91,14 +107,29 @@ pub(super) fn check_monitors(command: Command, config: &Node, metrics: &Metrics)
     };
     let of_sweep = config.get(["sweep", "monitor"]).filter(|_| command == Command::Sweep);
     let monitors = callbacks.iter().enumerate().filter_map(of_callback);
-    let names: Vec<&str> = metrics.iter().map(|(name, _)| name).collect();
     let mut problems = Problems::default();
     for (path, node) in monitors.chain(of_sweep.map(|node| ("sweep.monitor".to_owned(), node.clone()))) {
-        let Some(name) = node.text().filter(|name| !names.contains(name)) else { continue };
+        let Some(name) = node.text().filter(|name| !has(name)) else { continue };
         let help = did_you_mean(name, names.iter().copied())
+            .or_else(|| limit.map(|_| "the run has no validation: `trainer.limit_val_batches` is 0".to_owned()))
             .or_else(|| (!names.is_empty()).then(|| format!("there are {}", any_of(names.iter().copied()))));
         let message = format!("`{path}`: a batch of each loader has logged no metric `{}`", quote::name(name));
         problems.push(Problem::new(&node.source, message).help(help));
     }
-    problems.into_result()
+    problems.into_result()?;
+    // Those of files have passed.
+    let stops = trainer.get_all::<EarlyStopping>().filter(|stop| stop.is_strict()).map(|stop| ("EarlyStopping", stop.monitored()));
+    let saves = trainer.get_all::<ModelCheckpoint>().filter_map(|save| Some(("ModelCheckpoint", save.monitored()?)));
+    let Some((owner, name)) = stops.chain(saves).find(|(_, name)| !has(name)) else { return Ok(()) };
+    match limit.filter(|limit| !limit.source.is_default()) {
+        Some(limit) => {
+            let message =
+                format!("`trainer.limit_val_batches`: without a validation there is no metric `{name}`, which `{owner}` monitors");
+            Err(Problem::new(&limit.source, message).into_ended())
+        }
+        None => {
+            let (name, available) = (name.to_owned(), names.iter().map(|name| (*name).to_owned()).collect());
+            Err(Ended::Failed(Error::MetricMissing { name, available, lacks_validation: limit.is_some() }))
+        }
+    }
 }

@@ -6,11 +6,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use stormfire_data::DataModule;
 use stormfire_module::LightningModule;
-use stormfire_trainer::{CkptPath, Trainer, TrainerConfig};
+use stormfire_trainer::{CkptPath, Trainer, TrainerConfig, for_tuner::ProbeTrainer as _};
 
 use super::{
     Cli,
     ended::{Ended, in_source},
+    explain::with_place,
 };
 use crate::{
     args::Command,
@@ -72,9 +73,9 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let schema = layers.schema();
         let (config, given) = checked(layers, has_checkpoint)?;
         let hidden = |ended: Ended| ended.hide(&secret::of(&config, schema));
-        self.trainer_of_files(&given, &config, schema).map_err(hidden)?;
+        self.check_start(&given, &config, schema).map_err(hidden)?;
         if command == Command::Tune {
-            check_tune(&config, schema)?;
+            checked_tune(&config, schema)?;
         }
         self.check_section(&config, schema, "data")?;
         if !has_checkpoint {
@@ -98,7 +99,18 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     fn check_trainer(&self, config: &Node, schema: &Schema) -> Result<(), Ended> {
         let given = trainer_options(config)?;
         given.check().map_err(|error| in_source(error, config, schema, "trainer"))?;
-        self.trainer_of_files(&given, config, schema).map(drop)
+        self.check_start(&given, config, schema)
+    }
+
+    /// Checks what a Trainer refuses before it has a module. The code of the program may set what its defaults lack, so
+    /// only options of files, of the environment and of the line are refused.
+    fn check_start(&self, given: &TrainerConfig, config: &Node, schema: &Schema) -> Result<(), Ended> {
+        let trainer = self.trainer_of_files(given, config, schema)?;
+        let checked = trainer.check_start().and_then(|()| trainer.rehearsal().map(drop));
+        match checked.map_err(|error| with_place(error.into(), &self.registry, config, schema)) {
+            Err(refused @ Ended::Usage(_)) => Err(refused),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -125,11 +137,12 @@ pub(super) fn checked(layers: &Layers, has_checkpoint: bool) -> Result<(Node, Tr
     Ok((config, given))
 }
 
-/// Checks the options of the command `tune`.
-pub(super) fn check_tune(config: &Node, schema: &Schema) -> Result<(), Ended> {
+/// The options of the command `tune`, which are checked.
+pub(super) fn checked_tune(config: &Node, schema: &Schema) -> Result<TuneConfig, Ended> {
     let options: TuneConfig = options_of(config, tune::SECTION)?;
     options.options(config, schema)?;
-    options.check().map_err(|error| in_source(error, config, schema, tune::SECTION))
+    options.check().map_err(|error| in_source(error, config, schema, tune::SECTION))?;
+    Ok(options)
 }
 
 fn option_values(config: &TrainerConfig) -> Result<Value, Ended> {

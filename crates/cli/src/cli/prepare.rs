@@ -10,7 +10,7 @@ use stormfire_trainer::Trainer;
 use super::{
     Cli,
     ended::{Ended, Plan, Runs},
-    options::{check_tune, checked, found, of_ckpt_path},
+    options::{checked, checked_tune, found, of_ckpt_path},
     sections::shown_for,
 };
 use crate::{
@@ -148,12 +148,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         if let Some(Print::Config { docs }) = line.print {
             return Err(Ended::Printed(print_config(&shown_for(command, config), &schema, docs)));
         }
-        if command == Command::Tune {
-            check_tune(&config, &schema)?;
-            let in_children = config.get(["tune", "scale_batch_size", "in_child_process"]);
-            if in_children.is_some_and(|given| given.value == Tree::Bool(true)) {
-                check_readable_again(&line.files)?;
-            }
+        if command == Command::Tune && checked_tune(&config, &schema)?.scale_batch_size.starts_processes() {
+            check_readable_again(&line.files)?;
         }
         let own_folder = self.is_child.then(|| trainer.config().default_root_dir.clone());
         let secrets = secret::of(&config, &schema);

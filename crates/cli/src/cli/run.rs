@@ -6,14 +6,14 @@ use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 use stormfire_data::DataModule;
 use stormfire_loggers::Metrics;
-use stormfire_module::{LightningModule, LoadOptions, Result};
+use stormfire_module::{Error as RunError, LightningModule, LoadOptions, Result};
 use stormfire_trainer::{CkptPath, Stop, Trainer, for_tuner::ProbeTrainer as _, forget_interrupt, seed_everything};
 
 use super::{
     Cli, Tuned,
     ended::{Ended, in_source},
     explain::{check_monitors, with_overrides, with_place},
-    options::{options_of, trainer_options},
+    options::options_of,
     prepare::Prepared,
     sections::shown_for,
 };
@@ -127,22 +127,33 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     fn perform_prepared(&mut self, prepared: Prepared<M>) -> Result<Outcome, Ended> {
         let Prepared { command, dry_run, mut trainer, config, schema, secrets: _, checkpoint, saved, header, trials } = prepared;
         let options = trainer.config().clone();
-        // A machine without the device is not a mistake on the command line.
-        let device = options.accelerator.unwrap_or_default().of_this_rank().device().map_err(stormfire_module::Error::from)?;
+        let placed = |error: RunError| with_place(error.into(), &self.registry, &config, &schema);
+        let device = options.accelerator.unwrap_or_default().of_this_rank().device().map_err(|error| placed(error.into()))?;
         if let Some(precision) = options.precision {
             // Before the first tensor.
-            precision.prepare(&device).map_err(|error| with_place(error.into(), &self.registry, &config, &schema))?;
+            precision.prepare(&device).map_err(placed)?;
         }
         trainer = trainer.accelerator(device.clone());
         if dry_run {
-            trainer = trainer.rehearsal().map_err(|error| with_place(error.into(), &self.registry, &config, &schema))?;
+            trainer = trainer.rehearsal().map_err(placed)?;
         }
-        let data = self.build_data(&config, &schema, &device)?;
+        let data = self.build_data(options.seed, &config, &schema, &device)?;
         let model: MC = options_of(&config, "model").map_err(|error| secret::redacted(error, &config, &schema))?;
-        seed(&config, &device)?;
+        seed(options.seed, &device);
         let module = self.build.model(model, &data, &device).map_err(|error| in_source(error, &config, &schema, "model"))?;
-        let started =
-            Started { command, dry_run, trainer, module, data, config: &config, schema: &schema, device: &device, header: &header };
+        let is_watched = options.fast_dev_run == 0 && options.max_epochs != Some(0) && options.max_steps != Some(0);
+        let started = Started {
+            command,
+            dry_run,
+            is_watched,
+            trainer,
+            module,
+            data,
+            config: &config,
+            schema: &schema,
+            device: &device,
+            header: &header,
+        };
         let outcome = self.command(started, checkpoint.as_deref());
         let outcome = outcome
             .map_err(|ended| with_overrides(ended, saved.as_ref(), &config))
@@ -157,7 +168,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     }
 
     fn command(&mut self, started: Started<'_, M, D>, checkpoint: Option<&Path>) -> Result<Outcome, Ended> {
-        let Started { command, dry_run, mut trainer, mut module, data, config, schema, device, header } = started;
+        let Started { command, dry_run, is_watched, mut trainer, mut module, data, config, schema, device, header } = started;
         match checkpoint {
             // A rehearsal is not a continued fit, whose limits may be reached.
             Some(path) if dry_run && command == Command::Fit => module = module.load_weights(path, &LoadOptions::new())?.0,
@@ -178,12 +189,15 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
                     (trainer, fit, false)
                 };
                 if dry_run {
-                    check_monitors(command, config, &fit.metrics)?;
+                    // The probes of `tune` have no callbacks.
+                    if is_watched && command != Command::Tune && fit.progress.batches > 0 {
+                        check_monitors(command, config, &trainer, &fit.metrics)?;
+                    }
                 } else if !fit.stop.is_interrupted()
                     && !is_pruned
                     && let Some(then) = self.after_fit.take()
                 {
-                    let data = self.build_data(config, schema, device)?;
+                    let data = self.build_data(trainer.config().seed, config, schema, device)?;
                     then(&mut trainer, &fit, data)?;
                 }
                 Ok(Outcome::Fit(fit.stop))
@@ -198,9 +212,10 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         }
     }
 
-    pub(super) fn build_data(&self, config: &Node, schema: &Schema, device: &Device) -> Result<D, Ended> {
+    /// `given`: the seed of the Trainer.
+    pub(super) fn build_data(&self, given: Option<u64>, config: &Node, schema: &Schema, device: &Device) -> Result<D, Ended> {
         let data: DC = options_of(config, "data").map_err(|error| secret::redacted(error, config, schema))?;
-        seed(config, device)?;
+        seed(given, device);
         self.build.data(data, device).map_err(|error| in_source(error, config, schema, "data"))
     }
 }
@@ -213,8 +228,8 @@ fn unsuccessful(ended: Ended) -> Result<Stop> {
 }
 
 /// A signal gives each command the exit code that it gives a fit. Other errors stay as they are.
-pub(super) fn interrupted(error: stormfire_module::Error) -> Result<Stop> {
-    let is_interrupt = matches!(error, stormfire_module::Error::Interrupted { .. });
+pub(super) fn interrupted(error: RunError) -> Result<Stop> {
+    let is_interrupt = matches!(error, RunError::Interrupted { .. });
     match is_interrupt.then(forget_interrupt).flatten() {
         Some(signal) => {
             tracing::warn!("{error}");
@@ -225,17 +240,18 @@ pub(super) fn interrupted(error: stormfire_module::Error) -> Result<Stop> {
 }
 
 /// A seed reaches the random numbers of the program's functions, too: a fit only seeds what comes after its start.
-fn seed(config: &Node, device: &Device) -> Result<(), Ended> {
-    if let Some(seed) = trainer_options(config)?.seed {
+fn seed(given: Option<u64>, device: &Device) {
+    if let Some(seed) = given {
         seed_everything(seed, device);
     }
-    Ok(())
 }
 
 /// All that a command needs.
 struct Started<'a, M: LightningModule, D> {
     command: Command,
     dry_run: bool,
+    /// Whether monitors read metrics in a fit.
+    is_watched: bool,
     trainer: Trainer<M>,
     module: M,
     data: D,

@@ -85,19 +85,19 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     fn search(&self, trainer: &mut Trainer<M>, module: &M, (config, schema): (&Node, &Schema), device: &Device) -> Result<Found, Ended> {
         let options: TuneConfig = options_of(config, tune::SECTION)?;
         let (lr, size) = options.options(config, schema)?;
-        let mut config = config.clone();
+        let (given, mut config) = (trainer.config().seed, config.clone());
         let mut found = Found { learning_rate: None, batch_size: None, curve: None };
         if let Some(option) = size {
             let data = |size: usize| {
                 let config = tune::with_value(config.clone(), &option, Tree::UInt(size as u64));
-                self.build_data(&config, schema, device).map_err(Ended::into_error)
+                self.build_data(given, &config, schema, device).map_err(Ended::into_error)
             };
             let size = Tuner::new(trainer).scale_batch_size(module, data, &options.scale_batch_size)?;
             config = tune::with_value(config, &option, Tree::UInt(size as u64));
             found.batch_size = Some((option, size));
         }
         if let Some(option) = lr {
-            let data = self.build_data(&config, schema, device)?;
+            let data = self.build_data(given, &config, schema, device)?;
             let curve = Tuner::new(trainer).lr_find(module, data, &options.lr_find)?;
             found.learning_rate = Some((option, curve.suggestion()?));
             found.curve = Some(curve);

@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use stormfire_data::{Caster, Splitter};
 
-use crate::new_rates::NewRates;
+use crate::{config::TrainerConfig, new_rates::NewRates};
 
 /// Options that only the program can set, because no file can contain them.
 pub(crate) struct Given<B> {
@@ -12,8 +12,28 @@ pub(crate) struct Given<B> {
     pub(crate) splitter: Option<Splitter<B>>,
     /// Casts batches to the type of the steps.
     pub(crate) caster: Option<Caster<B>>,
-    /// Whether this is the rehearsal of a run without loggers.
+    /// The run that is rehearsed.
+    pub(crate) rehearsed: Option<Rehearsed>,
+}
+
+impl<B> Given<B> {
+    /// The effective options of a Trainer with these.
+    pub(crate) fn effective(&self, config: &TrainerConfig) -> TrainerConfig {
+        let effective = config.resolved();
+        match &self.rehearsed {
+            Some(run) => effective.without_loops_that_lack_in(&run.config),
+            None => effective,
+        }
+    }
+}
+
+/// A run that is rehearsed.
+#[derive(Clone, Debug)]
+pub(crate) struct Rehearsed {
+    /// Whether it has no loggers.
     pub(crate) lacks_loggers: bool,
+    /// Its effective options.
+    pub(crate) config: TrainerConfig,
 }
 
 /// The start values of a fit, besides the options.

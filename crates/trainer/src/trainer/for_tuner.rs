@@ -10,6 +10,7 @@ use stormfire_values::Every;
 
 use super::Trainer;
 use crate::{
+    accelerator::Accelerator,
     config::TrainerConfig,
     gradient_checkpointing::strategy,
     limit::Limit,
@@ -19,6 +20,7 @@ use crate::{
     non_finite::NonFinite,
     requeue_signal::RequeueSignal,
     seed::{initialise, initialise_on},
+    session::Rehearsed,
     setup::{complete_callbacks, draw_seed},
 };
 
@@ -38,11 +40,19 @@ pub trait ProbeTrainer<M: LightningModule> {
     /// As [`copy_of`](Self::copy_of).
     fn probe(&mut self, module: &M) -> Result<Trainer<M>>;
 
+    /// Checks what a run refuses at its start before it has a module: options, the accelerator, and how devices share
+    /// the work. With `auto` as the accelerator, no driver is loaded.
+    ///
+    /// # Errors
+    /// As the runs of the Trainer.
+    fn check_start(&self) -> Result<()>;
+
     /// Trains with a rate for each step.
     fn sweep_rates(&mut self, sweep: RateSweep);
 
-    /// This Trainer for one batch of each loader, with its callbacks, without its loggers, and without files. Its
-    /// monitors refuse what they refuse in a run, such as a run without loggers.
+    /// This Trainer for one batch of each loader, with its callbacks, without its loggers, and without files. A loop
+    /// that its limits leave out has no batch. Its monitors refuse what they refuse in a run, such as a run without
+    /// loggers.
     ///
     /// # Errors
     /// Options and combinations that a run refuses at its start.
@@ -120,6 +130,18 @@ impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
         })
     }
 
+    fn check_start(&self) -> Result<()> {
+        self.misread.check()?;
+        self.config.check()?;
+        let named = self.config.accelerator.filter(|accelerator| *accelerator != Accelerator::Auto);
+        let device = match (&self.device, named) {
+            (Some(device), _) => Some(device.clone().inner()),
+            (None, Some(accelerator)) => Some(accelerator.of_this_rank().device()?),
+            (None, None) => None,
+        };
+        self.config.devices.check((self.config.strategy, self.config.num_nodes), device.as_ref(), self.splitter.is_some())
+    }
+
     fn sweep_rates(&mut self, sweep: RateSweep) {
         self.new_rates.sweep(sweep);
     }
@@ -127,14 +149,14 @@ impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
     fn rehearsal(mut self) -> Result<Self> {
         self.misread.check()?;
         self.config.check()?;
-        let given = self.callbacks.len();
-        self.callbacks = complete_callbacks(&self.config.resolved(), std::mem::take(&mut self.callbacks))?;
+        let (given, config) = (self.callbacks.len(), self.config.resolved());
+        self.callbacks = complete_callbacks(&config, std::mem::take(&mut self.callbacks))?;
         self.callbacks.truncate(given);
         // They would write to the terminal.
         self.callbacks.retain(|callback| !is::<ProgressBar, M>(callback.as_ref()) && !is::<ModelSummary, M>(callback.as_ref()));
         let lacks_loggers = self.config.barebones || matches!(&self.loggers, LoggerChoice::Given(loggers) if loggers.is_empty());
         // A `fast_dev_run` has none, and needs none.
-        self.lacks_loggers = lacks_loggers && self.config.fast_dev_run == 0;
+        self.rehearsed = Some(Rehearsed { lacks_loggers: lacks_loggers && config.fast_dev_run == 0, config });
         self.loggers = LoggerChoice::Given(Vec::new());
         self.config = TrainerConfig {
             fast_dev_run: 1,

@@ -2,6 +2,7 @@
 //! line.
 #![cfg(unix)]
 
+mod monitors;
 mod refused;
 
 use std::{

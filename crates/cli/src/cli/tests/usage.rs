@@ -30,6 +30,7 @@ fn an_option_of_the_trainer_that_a_run_refuses_has_its_source() {
         ("--trainer.precision=bf16", "--trainer.precision: `trainer.precision`: `bf16-mixed` casts the batches"),
         ("trainer.strategy=mpi", "trainer.strategy: `trainer.strategy`: `mpi` needs several processes"),
         ("trainer.num_nodes=3", "trainer.num_nodes: `trainer.num_nodes`: 3 machines are set"),
+        ("trainer.accelerator=metal", "trainer.accelerator: `trainer.accelerator`: accelerator `metal` needs the cargo feature"),
     ] {
         for first in ["fit", "--dry-run"] {
             let error = usage(program_of(1), root, &[first, word]);
@@ -105,7 +106,16 @@ fn mistakes_of_several_runs_are_named_before_the_first_one() {
     trainer.min_epochs: `trainer.min_epochs`: 5 is more than `max_epochs` = 4
       help: lower one of them
     ");
-    let lines: [(&[&str], &str); 4] = [
+    let off = "trainer.enable_checkpointing=false";
+    let lines: [(&[&str], &str); 8] = [
+        // What the start of each run finds without a module.
+        (&["trainer.strategy=auto,mpi"], "trainer.strategy: `trainer.strategy`: `mpi` needs several processes"),
+        (&["trainer.accelerator=cpu,metal"], "trainer.accelerator: `trainer.accelerator`: accelerator `metal` needs the cargo feature"),
+        (&["trainer.devices=1,2"], "trainer.devices: `trainer.devices`: 2 threads cannot share a batch"),
+        (
+            &[off, "trainer.callbacks=[],[{name: model_checkpoint}]"],
+            "trainer.enable_checkpointing: `trainer.enable_checkpointing`: it is off",
+        ),
         (&["trainer.max_time=5 parsecs,6 parsecs"], "trainer.max_time: `trainer.max_time`: "),
         (&["trainer.callbacks=[{name: timer, limit: 5 parsecs}],[]"], "trainer.callbacks: `trainer.callbacks[0].limit`: "),
         (&["tune", "model.inputs=1,2", "--tune.lr=model.lrr"], "--tune.lr: `tune.lr`: there is no option `model.lrr`"),

@@ -49,6 +49,18 @@ fn a_dry_run_refuses_what_the_sweep_refuses() {
     ");
 }
 
+/// Each trial would refuse it.
+#[test]
+fn a_sweep_refuses_what_the_start_of_a_trial_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |words: &[&str]| mistake(folder.path(), words);
+    let expected = "`trainer.strategy`: `mpi` needs several processes, and no launcher has started this one\n  help: start it with `mpirun -n 2 …`, or with `srun` in a job of SLURM";
+    assert_eq!(told(&["model.lr=1,2", "--trainer.strategy=mpi"]), format!("--trainer.strategy: {expected}"));
+    assert_eq!(told(&["trainer.strategy=auto,mpi"]), format!("trainer.strategy: {expected}"));
+    let error = told(&["model.lr=1,2", "trainer.accelerator=metal"]);
+    assert!(error.starts_with("trainer.accelerator: `trainer.accelerator`: accelerator `metal` needs the cargo feature"), "{error}");
+}
+
 #[test]
 fn the_folder_of_another_sweep_is_refused() {
     let folder = tempfile::tempdir().unwrap();

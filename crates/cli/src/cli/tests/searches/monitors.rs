@@ -1,0 +1,64 @@
+//! The metrics that callbacks monitor, in a dry run.
+
+use insta::assert_snapshot;
+use stormfire_callbacks::{EarlyStopping, ModelCheckpoint};
+
+use super::*;
+
+fn root_of(folder: &Path) -> String {
+    format!("--{}={}", crate::children::ROOT, folder.display())
+}
+
+#[test]
+fn a_dry_run_refuses_metrics_that_the_run_does_not_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = root_of(folder.path());
+    let stop = "trainer.callbacks=[{name: early_stopping, monitor: val_loss}]";
+    printed(program().try_run(&["--dry-run", &root, stop], &[]));
+    for limit in ["trainer.limit_val_batches=0", "trainer.limit_val_batches=0.0"] {
+        assert_snapshot!(refusal(&["--dry-run", &root, stop, limit]), @r"
+        trainer.callbacks: `trainer.callbacks[0].monitor`: a batch of each loader has logged no metric `val_loss`
+          help: the run has no validation: `trainer.limit_val_batches` is 0
+        ");
+        // So does the run.
+        let error = program().try_run(&[&root, stop, limit], &[]).unwrap_err().to_string();
+        assert!(error.starts_with("metric `val_loss` is not available"), "{error}");
+    }
+}
+
+#[test]
+fn a_dry_run_accepts_what_the_run_accepts() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = root_of(folder.path());
+    let stop = |options: &str| format!("trainer.callbacks=[{{name: early_stopping, {options}}}]");
+    for (callbacks, other) in [
+        // Its options take the validation in.
+        (stop("monitor: val_loss"), "trainer.overfit_batches=1"),
+        (stop("monitor: val_loss, strict: false"), "trainer.max_epochs=1"),
+        (stop("monitor: step"), "trainer.max_epochs=1"),
+        (stop("monitor: epoch"), "trainer.max_epochs=1"),
+        // Nothing stops it.
+        (stop("monitor: val_los"), "trainer.fast_dev_run=1"),
+        (stop("monitor: val_los"), "trainer.max_epochs=0"),
+        (stop("monitor: val_los"), "trainer.limit_train_batches=0"),
+    ] {
+        let words = [root.as_str(), "trainer.limit_val_batches=0", callbacks.as_str(), other];
+        printed(program().try_run(&[&words[..], &["--dry-run"]].concat(), &[]));
+        program().try_run(&words, &[]).unwrap();
+    }
+}
+
+#[test]
+fn a_dry_run_checks_the_callbacks_of_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = root_of(folder.path());
+    let stop = || program().trainer(|trainer| trainer.callback(EarlyStopping::new("val_loss")));
+    printed(stop().try_run(&["--dry-run", &root], &[]));
+    let error = stop().try_run(&["--dry-run", &root, "trainer.limit_val_batches=0"], &[]).unwrap_err().to_string();
+    assert_snapshot!(error, @"trainer.limit_val_batches: `trainer.limit_val_batches`: without a validation there is no metric `val_loss`, which `EarlyStopping` monitors");
+    let save = program().trainer(|trainer| trainer.callback(ModelCheckpoint::new().monitor("val_los")));
+    let error = save.try_run(&["--dry-run", &root], &[]).unwrap_err();
+    assert!(error.to_string().starts_with("metric `val_los` is not available"), "{error}");
+    assert_eq!(error.hint().as_deref(), Some("did you mean `val_loss`?"));
+    assert_eq!(walk(folder.path()), Vec::<PathBuf>::new());
+}
