@@ -36,11 +36,35 @@ fn a_failed_start_leaves_no_folder() {
         assert_eq!(runs(folder.path()), ["version_0"]);
         trainer.fit(Line::new(), line_data(8, 2)).unwrap_err();
         drop(trainer);
-        assert_eq!(runs(folder.path()), [""; 0]);
+        assert_eq!(names(folder.path()), [""; 0]);
     }
     let _ = trainer(folder.path()).fit(Line::new(), line_data(8, 2)).unwrap();
     assert_eq!(runs(folder.path()), ["version_0"]);
     assert_eq!(names(&run_of(folder.path())).len(), 5, "{:?}", names(&run_of(folder.path())));
+}
+
+#[test]
+fn a_failed_start_leaves_the_folders_that_existed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    std::fs::create_dir(folder.path().join("logs")).unwrap();
+    let left = || (names(folder.path()), names(&folder.path().join("logs")));
+    let expected = (vec!["file".to_owned(), "logs".to_owned()], Vec::new());
+    // The first logger has created its folder when the second one fails.
+    let loggers = |trainer: Trainer<Line>| trainer.logger(CsvLogger::new(folder.path().join("logs"))).logger(TensorBoardLogger::new(&file));
+    let error = loggers(trainer(folder.path())).fit(Line::new(), line_data(8, 2)).unwrap_err().to_string();
+    assert!(error.starts_with("`TensorBoardLogger::save_dir`: failed to create directory `"), "{error}");
+    assert_eq!(left(), expected);
+    let error = trainer(&file).logger(CsvLogger::new(&file)).fit(Line::new(), line_data(8, 2)).unwrap_err().to_string();
+    assert!(error.starts_with("`default_root_dir`: failed to create directory `"), "{error}");
+    // A folder that exists has a version that does not, and another root folder does not exist at all.
+    for root in ["logs", "new/root"] {
+        let wrong = || trainer::<Line>(&folder.path().join(root)).callback(Timer::new("soon"));
+        wrong().fit(Line::new(), line_data(8, 2)).unwrap_err();
+        wrong().logger(CsvLogger::new(folder.path().join(root)).name("").version("mine")).fit(Line::new(), line_data(8, 2)).unwrap_err();
+        assert_eq!(left(), expected, "{root}");
+    }
 }
 
 /// Collects every file below a folder with its bytes.

@@ -1,5 +1,6 @@
 //! What a training loop and the command line need of this crate, beyond the interface of loggers: versions that loggers
-//! share, the positions of running logs, the step of a run, logins in addresses, paths in messages.
+//! share, folders of runs that have not started, the positions of running logs, the step of a run, logins in addresses,
+//! paths in messages.
 //!
 //! The crate `stormfire` does not export it, and any release may change it.
 
@@ -8,6 +9,7 @@ pub use stormfire_store::folder::from_here;
 pub use crate::{
     logger::share_versions,
     loggers::DriveLoggers,
+    run_dir::DriveRunDir,
     value::split_login,
     writer::{DriveBackground, PendingPosition},
 };

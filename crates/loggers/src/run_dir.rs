@@ -8,6 +8,7 @@ mod tests;
 mod version;
 
 use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -85,6 +86,8 @@ struct Inner {
 struct Resolved {
     version: String,
     log_dir: PathBuf,
+    /// The folders that did not exist before, from the inside.
+    created: Vec<PathBuf>,
     _hold: Option<Hold>,
     mirror: Option<Mirror>,
 }
@@ -211,7 +214,8 @@ impl RunDir {
         // A killed process may have left a half-written replacement of `hparams.yaml`.
         replacement::remove_leftovers(&log_dir);
         let mirror = url.map(|url| Mirror::start(log_dir.clone(), url, self.inner.upload_every, is_left_out)).transpose()?;
-        resolved.get_or_init(|| Resolved { version: version.to_owned(), log_dir, _hold: Some(hold), mirror });
+        let created = Vec::new();
+        resolved.get_or_init(|| Resolved { version: version.to_owned(), log_dir, created, _hold: Some(hold), mirror });
         Ok(())
     }
 
@@ -360,7 +364,7 @@ impl RunDir {
         let (root, url) = (self.absolute_root()?, self.root_url());
         let taken = url.as_deref().map(files::list).transpose()?.unwrap_or_default();
         let taken = taken.iter().filter(|entry| entry.is_folder).filter_map(|entry| version::number_of(entry.path.file_name()?)).max();
-        let Made { version, log_dir, hold } = match wanted {
+        let Made { version, log_dir, hold, created } = match wanted {
             Some(wanted) if *is_another => version::reserve_beside(&root, wanted)?,
             Some(wanted) => version::reuse(&root, wanted, *is_shared)?,
             None => version::reserve(&root, taken.map_or(0, |taken| taken + 1))?,
@@ -369,7 +373,24 @@ impl RunDir {
             Some(url) => Some(Mirror::start(log_dir.clone(), folder_of(&url, &version), self.inner.upload_every, is_left_out)?),
             None => None,
         };
-        Ok(resolved.get_or_init(|| Resolved { version, log_dir, _hold: hold, mirror }))
+        Ok(resolved.get_or_init(|| Resolved { version, log_dir, created, _hold: hold, mirror }))
+    }
+}
+
+/// Removes what a run that has not started leaves behind.
+pub trait DriveRunDir {
+    /// Removes the folders that the run has created, as long as they are empty.
+    fn remove_unused(&self);
+}
+
+impl DriveRunDir for RunDir {
+    fn remove_unused(&self) {
+        for folder in self.inner.resolved.get().into_iter().flat_map(|resolved| &resolved.created) {
+            // This fails for a folder that is not empty.
+            if std::fs::remove_dir(folder).is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+                break;
+            }
+        }
     }
 }
 

@@ -38,9 +38,14 @@ pub fn recreate(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// The folders of a path that do not exist, from the inside.
+pub fn missing(folder: &Path) -> Vec<&Path> {
+    folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect()
+}
+
 /// Creates a folder and its parents. All of them are durable afterwards.
 pub(crate) fn create(folder: &Path) -> io::Result<()> {
-    let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    let missing = missing(folder);
     std::fs::create_dir_all(folder)
         .map_err(|error| io::Error::new(error.kind(), format!("failed to create directory `{}`: {error}", folder.display())))?;
     missing.into_iter().try_for_each(|created| sync(of(created)))

@@ -15,8 +15,8 @@ use std::{
 
 use stormfire_data::{DataModule, Loader, Loaders, Stage, for_trainer::DriveLoader as _};
 use stormfire_loggers::{
-    Background, DEFAULT_NAME, Loggers, Status,
-    for_trainer::{DriveBackground as _, DriveLoggers as _, from_here},
+    Background, DEFAULT_NAME, Loggers, RunDir, Status,
+    for_trainer::{DriveBackground as _, DriveLoggers as _, DriveRunDir as _, from_here},
 };
 use stormfire_module::{
     Callback, Error, Event, Hook, LightningModule, Result,
@@ -57,6 +57,8 @@ use crate::{
 /// The state of a Trainer from its first run on.
 pub(crate) struct Session<M: LightningModule> {
     engine: Engine<M>,
+    /// The folders of the loggers' runs.
+    folders: Vec<RunDir>,
     given: Given<M::Batch>,
     log_dir: Option<PathBuf>,
     requeue: Requeue,
@@ -94,7 +96,7 @@ impl<M: LightningModule> Session<M> {
         engine.run.loggers = opened.loggers;
         engine.frame.logs_wait = opened.some_continue;
         engine.frame.lacks_loggers = given.rehearsed.as_ref().is_some_and(|run| run.lacks_loggers);
-        Ok(Self { engine, given, log_dir, requeue, interrupted: None, training: Training::default(), ended: None })
+        Ok(Self { engine, folders: opened.folders, given, log_dir, requeue, interrupted: None, training: Training::default(), ended: None })
     }
 
     /// Prepares to resume a later fit: see [`Resume::take_up_epoch`].
@@ -335,6 +337,7 @@ impl<M: LightningModule> Drop for Session<M> {
             // This succeeds only for an empty folder, which belongs to a run that failed to start.
             let _ = std::fs::remove_dir(folder);
         }
+        self.folders.iter().for_each(RunDir::remove_unused);
     }
 }
 

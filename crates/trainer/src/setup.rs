@@ -12,7 +12,7 @@ use stormfire_callbacks::{
 use stormfire_data::{DataModule, Length, Loader, Loaders};
 use stormfire_loggers::{
     Background, CsvLogger, DEFAULT_NAME, Error as LoggerError, Hyperparams, Logger, Loggers, Metrics, RunDir, TensorBoardLogger,
-    for_trainer::{DriveBackground as _, share_versions},
+    for_trainer::{DriveBackground as _, DriveRunDir as _, share_versions},
 };
 use stormfire_module::{Callback, Error, Hook, LightningModule, Result, run::Run};
 use stormfire_values::{
@@ -47,6 +47,8 @@ pub(crate) fn folders_of_runs(mut of_loggers: Vec<Option<Vec<PathBuf>>>, root: &
 pub(crate) struct OpenLoggers {
     /// Each runs on its own thread. Empty with `fast_dev_run` and `barebones`.
     pub(crate) loggers: Loggers,
+    /// The folders of their runs.
+    pub(crate) folders: Vec<RunDir>,
     /// Whether some loggers continue the log of a resumed run, and wait for its start.
     pub(crate) some_continue: bool,
 }
@@ -67,12 +69,16 @@ impl OpenLoggers {
         };
         share_versions(&mut loggers);
         let parts = Self::parts(&mut loggers, resume)?;
+        let folders = folders_of(&mut loggers);
         if let Some(folder) = default {
             let unusable =
                 |error: LoggerError| Error::config("default_root_dir", error.to_string(), "choose a folder that can be written to");
             folder.log_dir().map_err(unusable)?;
         }
-        Ok(Self::attached(Loggers::spawn(loggers)?, parts, resume))
+        let root = &config.default_root_dir;
+        let loggers = loggers.into_iter().map(|logger| opened(logger, root)).collect::<Result<Loggers>>();
+        let loggers = loggers.inspect_err(|_| folders.iter().for_each(RunDir::remove_unused))?;
+        Ok(Self::attached(loggers, folders, parts, resume))
     }
 
     /// The loggers of another run. Each logger starts a new run if it can. Otherwise it continues its run. New records
@@ -85,13 +91,14 @@ impl OpenLoggers {
         let mut others: Vec<Box<dyn Logger>> = others.into_iter().flatten().collect();
         share_versions(&mut others);
         let mut parts = Self::parts(&mut others, resume)?.into_iter();
+        let folders = folders_of(&mut others);
         let mut opened = others.into_iter().map(Background::spawn).collect::<Result<Vec<_>, _>>()?.into_iter();
         let (mut all, mut all_parts) = (Vec::new(), Vec::new());
         for (logger, is_kept) in before.iter().zip(kept) {
             all.extend(if is_kept { Some(logger.clone()) } else { opened.next() });
             all_parts.push(if is_kept { Part::Unknown } else { parts.next().unwrap_or(Part::New) });
         }
-        Ok(Self::attached(all.into(), all_parts, resume))
+        Ok(Self::attached(all.into(), folders, all_parts, resume))
     }
 
     /// The folder of the run.
@@ -103,10 +110,30 @@ impl OpenLoggers {
         resume.map_or_else(|| Ok(Vec::new()), |resume| resume.take_back(loggers))
     }
 
-    fn attached(loggers: Loggers, parts: Vec<Part>, resume: Option<&Resume>) -> Self {
+    fn attached(loggers: Loggers, folders: Vec<RunDir>, parts: Vec<Part>, resume: Option<&Resume>) -> Self {
         let some_continue = resume.is_some_and(|resume| resume.continue_logs(&loggers, parts));
-        Self { loggers, some_continue }
+        Self { loggers, folders, some_continue }
     }
+}
+
+fn folders_of(loggers: &mut [Box<dyn Logger>]) -> Vec<RunDir> {
+    loggers.iter_mut().filter_map(|logger| logger.run_dir_mut().cloned()).collect()
+}
+
+/// Opens a logger. An error of its folder names the option. `root`: that of the Trainer.
+fn opened(mut logger: Box<dyn Logger>, root: &Path) -> Result<Background> {
+    let type_name = logger.kind().split('<').next().and_then(|path| path.rsplit("::").next()).unwrap_or_default();
+    let option = match logger.run_dir_mut() {
+        Some(run) if run.save_dir() == root => "default_root_dir".to_owned(),
+        _ => format!("{type_name}::save_dir"),
+    };
+    Background::spawn(logger).map_err(|error| match error {
+        LoggerError::Io(_) => {
+            let hint = error.hint().unwrap_or_else(|| "choose a folder that can be written to".to_owned());
+            Error::config(option, error.to_string(), hint)
+        }
+        other => other.into(),
+    })
 }
 
 /// Draws a seed for a run without one from the random numbers of the device. If these are seeded, the result is

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use stormfire_store::folder::missing;
 use stormfire_store::hold::{Hold, hold, hold_alone};
 use stormfire_store::replacement;
 
@@ -31,11 +32,18 @@ pub(super) struct Made {
     pub(super) version: String,
     pub(super) log_dir: PathBuf,
     pub(super) hold: Option<Hold>,
+    /// The folders that did not exist before, from the inside.
+    pub(super) created: Vec<PathBuf>,
+}
+
+fn to_create(folder: &Path) -> Vec<PathBuf> {
+    missing(folder).into_iter().map(Path::to_owned).collect()
 }
 
 /// Uses the folder of a version given by the user. `is_shared`: other files are expected in it.
 pub(super) fn reuse(root: &Path, version: &str, is_shared: bool) -> Result<Made> {
     let log_dir = folder_of(root, version);
+    let created = to_create(&log_dir);
     fs_err::create_dir_all(&log_dir)?;
     if !is_shared && fs_err::read_dir(&log_dir)?.next().is_some() {
         tracing::warn!(folder = %log_dir.display(), "the log folder exists and is not empty; new files join the old ones");
@@ -46,17 +54,18 @@ pub(super) fn reuse(root: &Path, version: &str, is_shared: bool) -> Result<Made>
     } else {
         tracing::warn!(folder = %log_dir.display(), "another process logs to this folder too; tables that both write will be damaged");
     }
-    Ok(Made { version: version.to_owned(), log_dir, hold })
+    Ok(Made { version: version.to_owned(), log_dir, hold, created })
 }
 
 /// Creates the folder of the next version, which is at least `at_least`.
 pub(super) fn reserve(root: &Path, at_least: u64) -> Result<Made> {
+    let above = to_create(root);
     fs_err::create_dir_all(root)?;
     versions(root)?.iter().for_each(|(_, log_dir)| tidy(log_dir));
     let mut next = at_least;
     loop {
         next = free_number(root)?.max(next);
-        if let Some(made) = make(root, format!("version_{next}"))? {
+        if let Some(made) = make(root, format!("version_{next}"), &above)? {
             return Ok(made);
         }
         // Another process was faster, or a file has this name.
@@ -66,11 +75,12 @@ pub(super) fn reserve(root: &Path, at_least: u64) -> Result<Made> {
 
 /// Creates a version next to the one given by the user: `try-v1`, `try-v2`, …
 pub(super) fn reserve_beside(root: &Path, version: &str) -> Result<Made> {
+    let above = to_create(root);
     fs_err::create_dir_all(root)?;
     let dash = if version.is_empty() { "" } else { "-" };
     let mut number = 1_u64;
     loop {
-        if let Some(made) = make(root, format!("{version}{dash}v{number}"))? {
+        if let Some(made) = make(root, format!("{version}{dash}v{number}"), &above)? {
             return Ok(made);
         }
         number += 1;
@@ -84,13 +94,19 @@ pub(super) fn is_beside(version: &str, chosen: &str) -> bool {
     version == chosen || number.is_some_and(is_number)
 }
 
-/// Returns `None` if the name is taken.
-fn make(root: &Path, version: String) -> Result<Option<Made>> {
+/// Returns `None` if the name is taken. `above`: the folders above it that did not exist before.
+fn make(root: &Path, version: String, above: &[PathBuf]) -> Result<Option<Made>> {
     let log_dir = root.join(&version);
-    match fs_err::create_dir(&log_dir) {
+    let created = match fs_err::create_dir(&log_dir) {
+        // A run that has not started has removed its folders at this moment.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs_err::create_dir_all(root).and_then(|()| fs_err::create_dir(&log_dir)),
+        created => created,
+    };
+    match created {
         Ok(()) => {
             let hold = hold(&log_dir);
-            Ok(Some(Made { version, log_dir, hold }))
+            let created = std::iter::once(&log_dir).chain(above).cloned().collect();
+            Ok(Some(Made { version, log_dir, hold, created }))
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
         Err(error) => Err(error.into()),
@@ -120,7 +136,11 @@ fn free_number(root: &Path) -> Result<u64> {
 /// The numbers and folders of all versions.
 pub(super) fn versions(root: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
-    for entry in fs_err::read_dir(root)? {
+    let entries = match fs_err::read_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
         if let Some(number) = number_of(&entry.file_name())
             && entry.path().is_dir()

@@ -30,6 +30,7 @@ impl<M: LightningModule> Session<M> {
         let opened = OpenLoggers::of_another_run(&self.engine.run.loggers, resume)?;
         self.log_dir = opened.log_dir();
         self.engine.run.loggers = opened.loggers;
+        self.folders = opened.folders;
         (self.engine.frame.logs_wait, self.engine.frame.has_logged_fit) = (opened.some_continue, false);
         Ok(())
     }

@@ -38,6 +38,7 @@ fn an_option_of_the_trainer_that_a_run_refuses_has_its_source() {
         }
     }
     assert!(usage(program_of(1), root, &["trainer.devices=2"]).contains("`Cli::with_devices`"));
+    assert!(fs_err::read_dir(root).unwrap().next().is_none(), "{:?}", walk(root));
     let file = root.join("file");
     fs_err::write(&file, "").unwrap();
     let error = usage(program_of(1), &file.join("below"), &["fit"]);
@@ -46,6 +47,28 @@ fn an_option_of_the_trainer_that_a_run_refuses_has_its_source() {
     let program = program_of(1).trainer_defaults(TrainerConfig { num_nodes: Some(3), ..TrainerConfig::default() });
     let error = run(program, root, &[]).unwrap_err();
     assert!(matches!(error, Error::Config(_)), "{error:?}");
+}
+
+#[test]
+fn a_logger_that_cannot_write_has_its_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs_err::write(&file, "").unwrap();
+    let below = file.join("below").display().to_string();
+    for (loggers, expected) in [
+        (format!("[{{name: csv, save_dir: {below}}}]"), "trainer.loggers: `trainer.loggers[0].save_dir`: failed to create directory `"),
+        (
+            format!("[{{name: csv}}, {{name: tensor_board, save_dir: {below}}}]"),
+            "trainer.loggers: `trainer.loggers[1].save_dir`: failed to create directory `",
+        ),
+    ] {
+        let error = usage(program_of(1), folder.path(), &[&format!("trainer.loggers={loggers}")]);
+        let help = "\n  help: a file is in the way of a log folder; move it or choose another `save_dir`";
+        assert!(error.starts_with(expected) && error.ends_with(help), "{error}");
+    }
+    let error = usage(program_of(1), Path::new(&below), &["trainer.loggers=[{name: csv}]"]);
+    assert!(error.starts_with("--trainer.default_root_dir: `trainer.default_root_dir`: failed to create directory `"), "{error}");
+    assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1, "{:?}", walk(folder.path()));
 }
 
 #[test]
