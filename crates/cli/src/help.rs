@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     args::Words,
     node::{Node, Tree},
-    print::{inline, wrap},
+    print::{fill, inline, wrap},
     registry::Kind,
     schema::{Leaf, Schema, first_sentences, properties},
 };
@@ -38,8 +38,11 @@ const FREQUENT: [&str; 10] = [
     "trainer.enable_progress_bar",
 ];
 
-/// The words of a program without commands.
-const OPTIONS: &str = "[-c FILE]... [--option=VALUE]...";
+/// The start of the line that shows the words of a program.
+const USAGE: &str = "Usage: ";
+
+/// The first column of a description that has no room behind its name.
+const NARROW: usize = 6;
 
 /// The subject of a page of help.
 pub(crate) struct Page<'a> {
@@ -58,13 +61,14 @@ impl Page<'_> {
     /// `all`: with every option.
     pub(crate) fn text(&self, all: bool) -> String {
         let mut out = Out { text: String::new(), width: self.columns.clamp(*WIDTHS.start(), *WIDTHS.end()) };
-        for line in wrap(self.about, out.width) {
-            let _ = writeln!(out.text, "{line}");
-        }
-        let commands: Vec<&str> = self.words.commands.iter().map(|command| command.name()).collect();
+        out.paragraph(self.about);
         let has_runs = self.words.has_runs();
-        let words = if has_runs { format!("[{}] [-c FILE]... [--section.option=VALUE]...", commands.join("|")) } else { OPTIONS.into() };
-        let _ = writeln!(out.text, "\nUsage: {} {words}\n", self.program);
+        let commands: Vec<&str> = self.words.commands.iter().map(|command| command.name()).collect();
+        let commands = has_runs.then(|| format!("[{}]", commands.join("|")));
+        let option = if has_runs { "[--section.option=VALUE]..." } else { "[--option=VALUE]..." };
+        let words = [self.program].into_iter().chain(commands.as_deref()).chain(["[-c FILE]...", option]);
+        let usage = fill(words, out.width - USAGE.len()).join(&format!("\n{}", " ".repeat(USAGE.len())));
+        let _ = writeln!(out.text, "\n{USAGE}{usage}\n");
         for own in self.words.own() {
             let short = own.short.map_or(String::new(), |short| format!("-{short}, "));
             let value = own.value.map_or(String::new(), |value| format!(" {value}"));
@@ -88,7 +92,8 @@ impl Page<'_> {
                 section = of;
                 let doc = self.schema.leaf(of).map(|leaf| first_sentences(&leaf.doc)).unwrap_or_default();
                 let colon = if doc.is_empty() { String::new() } else { format!(": {doc}") };
-                let _ = writeln!(out.text, "\n{section}{colon}");
+                out.text.push('\n');
+                out.paragraph(&format!("{section}{colon}"));
             }
             self.option(&mut out, leaf);
         }
@@ -111,9 +116,7 @@ impl Page<'_> {
             if has_runs { "trainer.seed" } else { self.schema.leaves().find(|leaf| !leaf.is_section).map_or("a.b", |leaf| &leaf.path) };
         let variable = crate::env::variable(self.prefix, example);
         out.text.push('\n');
-        for line in wrap(&format!("`--a.b=1`, `--a.b 1` and `a.b=1` are the same, and so is a variable like `{variable}`."), out.width) {
-            let _ = writeln!(out.text, "{line}");
-        }
+        out.paragraph(&format!("`--a.b=1`, `--a.b 1` and `a.b=1` are the same, and so is a variable like `{variable}`."));
         out.text
     }
 
@@ -121,7 +124,8 @@ impl Page<'_> {
     fn registered(&self, out: &mut Out, kind: Kind) {
         let list = format!("/properties/trainer/properties/{}/anyOf/0/items/oneOf", kind.option());
         let Some(entries) = self.schema.json().pointer(&list).and_then(Value::as_array) else { return };
-        let _ = writeln!(out.text, "\ntrainer.{}: the names in the list, with their options", kind.option());
+        out.text.push('\n');
+        out.paragraph(&format!("trainer.{}: the names in the list, with their options", kind.option()));
         for variant in entries {
             let text = |value: &Value| value.as_str().map(first_sentences).unwrap_or_default();
             let options = properties(variant).filter(|(_, option)| option.get("const").is_none());
@@ -160,11 +164,18 @@ struct Out {
 }
 
 impl Out {
+    fn paragraph(&mut self, text: &str) {
+        for line in wrap(text, self.width) {
+            let _ = writeln!(self.text, "{line}");
+        }
+    }
+
     /// A name, and behind it a description in a column.
     fn entry(&mut self, name: &str, about: &str, notes: &str) {
-        // A narrow page has no room for two columns.
-        let margin = if self.width < 2 * MARGIN { 6 } else { MARGIN };
         let about = format!("{about} {notes}");
+        // A narrow page has no room for two columns, and a wide column none for a long word.
+        let longest = about.split_whitespace().map(|word| word.chars().count()).max().unwrap_or_default();
+        let margin = if self.width < 2 * MARGIN || MARGIN + longest > self.width { NARROW } else { MARGIN };
         let lines = wrap(&about, self.width - margin);
         let mut lines = lines.iter();
         let out = &mut self.text;

@@ -95,8 +95,13 @@ fn comment(out: &mut String, doc: &str, indent: &str) {
 
 /// Breaks a text into lines at spaces.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    fill(text.split_whitespace(), width)
+}
+
+/// Puts words into lines. A longer word has its own line.
+pub(crate) fn fill<'a>(words: impl IntoIterator<Item = &'a str>, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
+    for word in words {
         match lines.last_mut() {
             Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
                 line.push(' ');

@@ -1,6 +1,7 @@
 //! The program `stormfire`: creates projects, shows runs and checkpoints, sends runs and spooled records to trackers.
 
 mod convert;
+mod help;
 mod new_project;
 #[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
 mod sync;
@@ -61,7 +62,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let text = match Arguments::parse().command {
+    let arguments: Arguments = match help::parse() {
+        Ok(arguments) => arguments,
+        Err(page) if page.is_error => {
+            eprint!("{}", page.text);
+            return ExitCode::from(2);
+        }
+        Err(page) => return print(&page.text),
+    };
+    let text = match arguments.command {
         Command::Inspect { file, all, json } => inspect(&file, all, json).map_err(|error| explain(&error, &file)),
         Command::New(options) => new_project::create(&options),
         Command::Watch(options) => match view_runs::watch(&options) {
@@ -139,7 +148,9 @@ mod tests {
         let mut pages = vec![program.render_long_help().to_string()];
         let commands = program.get_subcommands_mut().filter(|command| command.get_name() != "help");
         pages.extend(commands.map(|command| command.render_long_help().to_string()));
-        assert_snapshot!(pages.join("\n----\n"));
+        let wrapped: Vec<String> = pages.iter().map(|page| help::wrapped(page, help::WIDTH)).collect();
+        assert!(wrapped.iter().flat_map(|page| page.lines()).all(|line| line.chars().count() <= help::WIDTH));
+        assert_snapshot!(wrapped.join("\n----\n"));
     }
 
     #[test]
