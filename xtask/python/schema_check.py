@@ -21,6 +21,7 @@ ACCEPTED = [
     "trainer: {devices: auto, val_check_interval: 0.25 epochs, limit_train_batches: 0.5, on_non_finite: 'skip:5'}",
     "trainer: {callbacks: [{name: early_stopping, monitor: val_loss}], loggers: [{name: csv}]}",
     "trainer: {max_epochs: null, seed: 7, strategy: threads}",
+    "trainer: {max_time: 90, callbacks: [{name: timer, limit: 90}, {name: model_checkpoint, every: 2 epochs}]}",
 ]
 REFUSED = [
     "modl: {hidden: 3}",
@@ -39,6 +40,8 @@ REFUSED = [
     "trainer: {callbacks: [{name: early_stoping, monitor: val_loss}]}",
     "trainer: {callbacks: [{name: early_stopping}]}",
     "trainer: {callbacks: [{name: early_stopping, monitor: val_loss, patiense: 3}]}",
+    "trainer: {callbacks: [{name: timer, limit: -1}]}",
+    "trainer: {callbacks: [{name: model_checkpoint, every: 5}]}",
     "trainer: {loggers: [{name: tensorbord}]}",
 ]
 

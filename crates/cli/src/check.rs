@@ -266,7 +266,12 @@ impl<'a> Checker<'a> {
     fn wrong_kind(&mut self, node: &Node, schema: &Value, path: &str, is_secret: bool) {
         let expected = self.kinds(schema).described();
         let found = if is_secret { "another kind of value".to_owned() } else { node.value.described() };
-        self.problems.push(Problem::new(&node.source, format!("{}: expected {expected}, not {found}", option(path))));
+        let message = format!("{}: expected {expected}, not {found}", option(path));
+        let examples = parts(self.schema.json(), schema).into_iter().find_map(|part| part.get("examples")?.as_array());
+        let examples: Vec<String> =
+            examples.into_iter().flatten().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect();
+        let help = (!examples.is_empty()).then(|| format!("for example {}", any_of(examples.iter().map(String::as_str))));
+        self.problems.push(Problem::new(&node.source, message).help(help));
     }
 
     fn items(&mut self, items: &[Node], node: &Node, schema: &'a Value, choice: &[&'a Value], path: &str, is_secret: bool) {

@@ -65,7 +65,7 @@ fn of_type(ty: &str) -> Map<String, Value> {
         "f64" => json!({ "type": "number" }),
         "PathBuf" => json!({ "type": "string" }),
         "Accelerator" => text(ACCELERATOR, &["auto", "cpu", "cuda:1"]),
-        "Every" => text(Every::PATTERN, &["50 steps", "2 epochs", "0.25 epochs", "10 minutes"]),
+        "Every" => text(Every::PATTERN, Every::EXAMPLES),
         "NonFinite" => text(POLICY, &["error", "skip:5", "stop", "off"]),
         "Strategy" => json!({ "type": "string", "enum": ["auto", "single", "threads", "mpi"] }),
         "ClipAlgorithm" => json!({ "type": "string", "enum": ["norm", "value"] }),
@@ -78,7 +78,7 @@ fn of_type(ty: &str) -> Map<String, Value> {
         }),
         "Devices" => json!({ "anyOf": [{ "type": "integer", "minimum": 1 }, text(DEVICES, &[])], "examples": [2, "auto"] }),
         "Limit" => json!({ "anyOf": [positive, text(LIMIT, &[])], "examples": [10, 0.25] }),
-        "Duration" => json!({ "anyOf": [positive, text(TimeLimit::PATTERN, &[])], "examples": ["10 minutes"] }),
+        "Duration" => json!({ "anyOf": [positive, text(TimeLimit::PATTERN, &[])], "examples": TimeLimit::EXAMPLES }),
         // A test keeps this list complete.
         _ => json!({}),
     };

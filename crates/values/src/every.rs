@@ -173,11 +173,14 @@ impl fmt::Display for Every {
     }
 }
 
-impl FromStr for Every {
-    type Err = TextError;
+impl Every {
+    fn error_in(text: &str, reason: String) -> TextError {
+        TextError { text: text.into(), what: "a period", reason, forms: FORMS }
+    }
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fail = |reason: String| TextError { text: text.into(), what: "a period", reason, forms: FORMS };
+    /// Reads a string. The period may be empty: see [`check`](Self::check).
+    pub(crate) fn read_unchecked(text: &str) -> Result<Self, TextError> {
+        let fail = |reason: String| Self::error_in(text, reason);
         let trimmed = text.trim();
         let split = trimmed.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(|| fail("the unit is missing".into()))?;
         let (number, unit) = (trimmed[..split].trim(), trimmed[split..].trim());
@@ -187,7 +190,7 @@ impl FromStr for Every {
             Err(_) => Err(fail(format!("`{number}` is not a whole number"))),
         };
         let seconds = |factor: f64| Duration::try_from_secs_f64(value * factor).map_err(|e| fail(e.to_string()));
-        let every = match unit {
+        Ok(match unit {
             "step" | "steps" => Every::Steps(whole()?),
             "batch" | "batches" => Every::Batches(whole()?),
             "epoch" | "epochs" if number.contains('.') => Every::Fraction(value),
@@ -197,8 +200,16 @@ impl FromStr for Every {
             "h" | "hour" | "hours" => Every::Time(seconds(3600.0)?),
             "d" | "day" | "days" => Every::Time(seconds(86400.0)?),
             other => return Err(fail(format!("`{other}` is not one of steps, batches, epochs, seconds, minutes, hours, days"))),
-        };
-        every.check().map_err(fail)?;
+        })
+    }
+}
+
+impl FromStr for Every {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let every = Self::read_unchecked(text)?;
+        every.check().map_err(|reason| Self::error_in(text, reason))?;
         Ok(every)
     }
 }
@@ -208,6 +219,7 @@ crate::reads_text!(Every);
 impl TextPattern for Every {
     const PATTERN: &'static str =
         concat!(r"^\s*([0-9]+\s*(steps?|batch(es)?)|", number_pattern!(), r"\s*(epochs?|", time_unit_pattern!(), r"))\s*$");
+    const EXAMPLES: &'static [&'static str] = &["50 steps", "2 epochs", "0.25 epochs", "10 minutes"];
 }
 
 impl Serialize for Every {

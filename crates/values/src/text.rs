@@ -48,6 +48,12 @@ pub trait TextPattern {
     /// Matches each string that the type reads, and few others: editors check options with it. In the syntax of JSON
     /// schemas.
     const PATTERN: &'static str;
+
+    /// Strings that the type reads.
+    const EXAMPLES: &'static [&'static str];
+
+    /// Whether a file may have a number of at least 0 instead.
+    const TAKES_NUMBERS: bool = false;
 }
 
 /// Deserializes a value from its string form. `what` and `forms` are those of its [`TextError`].

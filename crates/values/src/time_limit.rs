@@ -1,16 +1,17 @@
 //! A duration, given as a number or as a string.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Visitor};
 
 use crate::{
     every::Every,
     reads_text,
-    text::{self, TextError, TextPattern, number_pattern, time_unit_pattern},
+    text::{TextError, TextPattern, number_pattern, time_unit_pattern},
 };
 
-/// A time limit: a [`Duration`], or a string such as `"12 hours"` or `"00:12:00:00"` (days, hours, minutes, seconds).
+/// A time limit: a [`Duration`], or a string such as `"12 hours"` or `"00:12:00:00"` (days, hours, minutes, seconds). In
+/// a file, a number is seconds. The option decides whether the time may be zero.
 ///
 /// ```
 /// use std::time::Duration;
@@ -45,16 +46,44 @@ reads_text!(TimeLimit);
 
 impl TextPattern for TimeLimit {
     const PATTERN: &'static str = concat!(r"^\s*([0-9]+(:[0-9]{2}){3}|", number_pattern!(), r"\s*(", time_unit_pattern!(), r"))\s*$");
+    const EXAMPLES: &'static [&'static str] = &["10 minutes"];
+    const TAKES_NUMBERS: bool = true;
 }
 
 impl<'de> Deserialize<'de> for TimeLimit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        text::deserialize(deserializer, WHAT, FORMS)
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+struct Reader;
+
+impl Visitor<'_> for Reader {
+    type Value = TimeLimit;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{WHAT}: seconds, or {FORMS}")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<TimeLimit, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, seconds: u64) -> Result<TimeLimit, E> {
+        Ok(TimeLimit(Duration::from_secs(seconds)))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, seconds: i64) -> Result<TimeLimit, E> {
+        self.visit_f64(seconds as f64)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, seconds: f64) -> Result<TimeLimit, E> {
+        Duration::try_from_secs_f64(seconds).map(TimeLimit).map_err(E::custom)
     }
 }
 
 fn words(text: &str) -> Result<Duration, String> {
-    match text.parse::<Every>() {
+    match Every::read_unchecked(text) {
         Ok(Every::Time(time)) => Ok(time),
         Ok(other) => Err(format!("{other} is not a time")),
         Err(error) => Err(error.reason),
@@ -83,6 +112,7 @@ mod tests {
         assert_eq!(seconds("00:12:00:00"), Ok(43_200));
         assert_eq!(seconds("1:00:01:30"), Ok(86_490));
         assert_eq!(seconds("90 minutes"), Ok(5_400));
+        assert_eq!((seconds("0 s"), seconds("00:00:00:00")), (Ok(0), Ok(0)));
         let wrong =
             ["12:00:00", "00:1:00:00", "a:00:00:00", "-1:00:00:00", "00:00:00:00:00", "99999999999999999999:00:00:00", "5 epochs", ""];
         insta::assert_snapshot!(wrong.map(|text| seconds(text).unwrap_err().to_string()).join("\n"), @r"
@@ -95,5 +125,15 @@ mod tests {
         cannot read `5 epochs` as a time: 5 epochs is not a time; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)
         cannot read `` as a time: the unit is missing; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)
         ");
+    }
+
+    #[test]
+    fn a_number_in_a_file_is_seconds() {
+        let read = |json: &str| serde_json::from_str::<TimeLimit>(json).map(|limit| limit.0);
+        for (json, millis) in [("90", 90_000), ("1.5", 1_500), ("0", 0), ("\"1.5 s\"", 1_500)] {
+            assert_eq!(read(json).unwrap(), Duration::from_millis(millis), "{json}");
+        }
+        let wrong = ["-1", "1e300", "\"90\"", "true"].map(|json| read(json).unwrap_err().to_string());
+        insta::assert_snapshot!(wrong.join("\n"), @"");
     }
 }

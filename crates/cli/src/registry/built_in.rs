@@ -128,7 +128,7 @@ callbacks! {
     }
     /// Stops a fit after a time.
     Timer timer (
-        /// The time, such as `10 minutes`.
+        /// The time: seconds, or a string such as `10 minutes`.
         limit: Text<TimeLimit>
     ) {
         /// When to check.

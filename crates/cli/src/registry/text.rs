@@ -1,4 +1,4 @@
-//! Options that are strings for a file and values for a setter: periods and times.
+//! Options that are strings for a file and values for a setter: periods and times. A time may be a number of seconds.
 
 use std::borrow::Cow;
 
@@ -41,6 +41,10 @@ impl<T: TextPattern> JsonSchema for Text<T> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": T::PATTERN })
+        if T::TAKES_NUMBERS {
+            let text = json_schema!({ "type": "string", "pattern": T::PATTERN });
+            return json_schema!({ "anyOf": [{ "type": "number", "minimum": 0 }, text], "examples": T::EXAMPLES });
+        }
+        json_schema!({ "type": "string", "pattern": T::PATTERN, "examples": T::EXAMPLES })
     }
 }

@@ -131,7 +131,7 @@ trackers! {
         strict: bool,
         /// The most bytes that wait for the server.
         spool_limit: u64,
-        /// The time that the end of a run waits for the server, such as `10 s`.
+        /// The time that the end of a run waits for the server: seconds, or a string such as `10 s`. 0 does not wait.
         patience: Text<TimeLimit>,
     }
     /// Logs to an MLflow server, or into a folder.
@@ -164,7 +164,7 @@ trackers! {
         strict: bool,
         /// The most bytes that wait for the server.
         spool_limit: u64,
-        /// The time that the end of a run waits for the server, such as `10 s`.
+        /// The time that the end of a run waits for the server: seconds, or a string such as `10 s`. 0 does not wait.
         patience: Text<TimeLimit>,
     }
     /// Logs to Comet.
@@ -191,7 +191,7 @@ trackers! {
         strict: bool,
         /// The most bytes that wait for the server.
         spool_limit: u64,
-        /// The time that the end of a run waits for the server, such as `10 s`.
+        /// The time that the end of a run waits for the server: seconds, or a string such as `10 s`. 0 does not wait.
         patience: Text<TimeLimit>,
     }
     /// Writes files of Neptune, whose service has ended.
@@ -223,7 +223,7 @@ trackers! {
         strict: bool,
         /// The most bytes that wait for the server.
         spool_limit: u64,
-        /// The time that the end of a run waits for the server, such as `10 s`.
+        /// The time that the end of a run waits for the server: seconds, or a string such as `10 s`. 0 does not wait.
         patience: Text<TimeLimit>,
     }
 }

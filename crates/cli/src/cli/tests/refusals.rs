@@ -73,6 +73,26 @@ fn a_dry_run_refuses_what_a_run_refuses() {
     }
 }
 
+#[test]
+fn a_time_is_read_alike_by_every_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |word: &str| run(program_of(1), folder.path(), &[word]).map(drop).map_err(|error| error.to_string());
+    let timer = |limit: &str| told(&format!("trainer.callbacks=[{{name: timer, limit: {limit}}}]"));
+    let max_time = |limit: &str| told(&format!("trainer.max_time={}", limit.trim_matches('\'')));
+    for zero in ["0", "0.0", "'0 s'", "'00:00:00:00'"] {
+        let reason = "the limit is zero\n  help: leave it out, or give a longer one";
+        assert_eq!(timer(zero), Err(format!("trainer.callbacks: `trainer.callbacks[0]`: {reason}")), "{zero}");
+        assert_eq!(max_time(zero), Err(format!("trainer.max_time: `trainer.max_time`: {reason}")), "{zero}");
+    }
+    // A number is seconds.
+    for limit in ["3600", "1.5e3", "'1 hour'"] {
+        assert_eq!((timer(limit), max_time(limit)), (Ok(()), Ok(())), "{limit}");
+    }
+    let expected = |option: &str| Err(format!("{option}: expected a number of at least 0, not the number `-1`"));
+    assert_eq!(timer("-1"), expected("trainer.callbacks: `trainer.callbacks[0].limit`"));
+    assert_eq!(max_time("-1"), expected("trainer.max_time: `trainer.max_time`"));
+}
+
 /// Some are found when the file is read, others when the run starts.
 #[test]
 fn a_mistake_in_a_callback_has_its_place_in_the_file() {
@@ -83,7 +103,10 @@ fn a_mistake_in_a_callback_has_its_place_in_the_file() {
         let error = run(program_of(2), folder.path(), &["-c", file.to_str().unwrap()]).unwrap_err().to_string();
         error.replace(file.to_str().unwrap(), "a.yaml")
     };
-    assert_snapshot!(told("  - name: model_checkpoint\n    every: 5\n"), @"a.yaml:4:5: `trainer.callbacks[0].every`: expected a string or null, not the number `5`");
+    assert_snapshot!(told("  - name: model_checkpoint\n    every: 5\n"), @r"
+    a.yaml:4:5: `trainer.callbacks[0].every`: expected a string or null, not the number `5`
+      help: for example `50 steps`, `2 epochs`, `0.25 epochs` or `10 minutes`
+    ");
     assert_snapshot!(told("  - name: timer\n    limit: 5 parsecs\n"), @"a.yaml:4:5: `trainer.callbacks[0].limit`: cannot read `5 parsecs` as a time: `parsecs` is not one of steps, batches, epochs, seconds, minutes, hours, days; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)");
     assert_snapshot!(told("  - {name: learning_rate_monitor, logging_interval: batch}\n"), @"a.yaml:3:35: `trainer.callbacks[0].logging_interval`: expected `step` or `epoch`, not the string `batch`");
     assert_snapshot!(told("  - {name: ema, decay: 1.5}\n"), @r"
