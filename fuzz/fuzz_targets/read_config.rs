@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
 use libfuzzer_sys::fuzz_target;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use stormfire_cli::{Layers, print_config};
+use stormfire_cli::{Layers, fuzzing, print_config};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
@@ -45,16 +45,26 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((kind, text)) = bytes.split_first() else { return };
     let Ok(text) = std::str::from_utf8(text) else { return };
     let layers = LAYERS.clone();
-    let read = match kind.wrapping_sub(b'0') % 6 {
+    let words: Vec<&str> = text.split('\0').collect();
+    let read = match kind.wrapping_sub(b'0') % 8 {
         0 => file("yaml", text, layers),
         1 => file("toml", text, layers),
         2 => file("json", text, layers),
-        3 => Ok(text.split('\0').filter_map(|word| word.split_once('=')).fold(layers, |layers, (name, value)| layers.flag(name, value))),
+        3 => Ok(words.iter().filter_map(|word| word.split_once('=')).fold(layers, |layers, (name, value)| layers.flag(name, value))),
         4 => {
-            let variables = text.split('\0').filter_map(|word| word.split_once('='));
+            let variables = words.iter().filter_map(|word| word.split_once('='));
             layers.env("A", variables.map(|(name, value)| (format!("A__{name}"), value.to_owned())))
         }
-        _ => layers.args(&text.split('\0').collect::<Vec<_>>()),
+        5 => layers.args(&words),
+        6 => {
+            // The check before the runs is that of their processes.
+            assert!(fuzzing::check_multirun(&words, &layers).unwrap_or(true), "{words:?}");
+            return;
+        }
+        _ => {
+            let _ = fuzzing::check_sweep(&words, &layers);
+            return;
+        }
     };
     let Ok(layers) = read else { return };
     let Ok(config) = layers.resolve::<Config>() else { return };

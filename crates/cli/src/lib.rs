@@ -12,6 +12,8 @@ mod complete;
 mod completion;
 mod env;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod help;
 mod layers;
 mod merge;

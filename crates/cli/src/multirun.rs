@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     common: Vec<String>,
     /// The words of each run.
     runs: Vec<Vec<String>>,
+    /// The options in the order of the line.
+    order: Vec<String>,
     jobs: usize,
     root: PathBuf,
     /// Whether the runs write nothing.
@@ -40,8 +42,9 @@ pub(crate) fn plan(line: &Line, root: PathBuf) -> Result<Plan> {
     let mut common: Vec<String> = line.command.iter().map(|command| command.name().to_owned()).collect();
     common.extend(common_words(line));
     let mut runs: Vec<Vec<String>> = vec![Vec::new()];
-    let mut varied = Vec::new();
+    let (mut order, mut varied) = (Vec::new(), Vec::new());
     for option in last_of_each(&line.options) {
+        order.push(option.path.clone());
         let words = match &option.text {
             None => vec![format!("--{}", option.path)],
             Some(text) => {
@@ -70,7 +73,7 @@ pub(crate) fn plan(line: &Line, root: PathBuf) -> Result<Plan> {
     if varied.contains(&ROOT) {
         return Err(Problem::general(format!("`--multirun`: each run has its own folder, so {} has one value", any_of([ROOT]))).into());
     }
-    Ok(Plan { common, runs, jobs: line.jobs.unwrap_or(1).max(1), root, is_dry: line.dry_run })
+    Ok(Plan { common, runs, order, jobs: line.jobs.unwrap_or(1).max(1), root, is_dry: line.dry_run })
 }
 
 impl Plan {
@@ -83,6 +86,17 @@ impl Plan {
             };
             options.iter().map(|option| Assignment { text: text_of(&option.path).or(option.text.clone()), ..option.clone() }).collect()
         })
+    }
+
+    /// The words of a run. The order of its options is that of the line: a later `--crop=null` takes `crop.size` away.
+    pub(crate) fn words(&self, number: usize) -> Vec<String> {
+        let is_of = |word: &str, path: &String| {
+            let rest = word.strip_prefix("--").and_then(|word| word.strip_prefix(path.as_str()));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+        };
+        let mut words: Vec<String> = self.common.iter().chain(&self.runs[number]).cloned().collect();
+        words.sort_by_cached_key(|word| self.order.iter().position(|path| is_of(word, path)));
+        words
     }
 
     /// Runs them in child processes. Returns a table, and whether all have ended well.
@@ -98,7 +112,7 @@ impl Plan {
         let ends = Mutex::new(vec!["not started".to_owned(); self.runs.len()]);
         let next = || Ok(left.lock().unwrap_or_else(PoisonError::into_inner).next().filter(|_| watch.received().is_none()));
         let work = |number: usize| {
-            let words = self.common.iter().chain(&self.runs[number]).cloned().collect();
+            let words = self.words(number);
             let job = Job { program, words, folder: folder_of(number), is_quiet: self.jobs > 1, is_dry: self.is_dry, trial: None };
             let end = match job.run(&watch)?.code() {
                 Some(0) => GOOD.to_owned(),

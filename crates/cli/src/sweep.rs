@@ -181,6 +181,17 @@ fn check_values(layers: &Layers, dimensions: &[Dimension], read: ReadSection<'_>
     Ok(())
 }
 
+/// Checks the values of a line, and the options of a first trial. The layers are those of all trials.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn check_first(layers: &Layers, of_line: &Node) -> Result<()> {
+    let source = Source::default_value();
+    let space = Node::new(Tree::Map(space::flattened(&Node::empty(&source), Some(of_line))), &source);
+    let dimensions = space::dimensions(&space, layers.schema())?;
+    space::check_grid(&dimensions)?;
+    let first = dimensions.iter().filter_map(|dimension| dimension.examples().next());
+    layers.clone().flags(first).checked().map(drop)
+}
+
 /// The file with the options of all trials, in the folder of a sweep. Each trial has one, too, with its options.
 const CONFIG: &str = "config.yaml";
 

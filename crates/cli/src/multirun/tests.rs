@@ -25,6 +25,13 @@ fn every_combination_is_a_run() {
 }
 
 #[test]
+fn the_options_of_a_run_have_the_order_of_the_line() {
+    let given = Line { files: vec!["a.yaml".into()], ..line(&[("crop.size", "1,2"), ("crop", "null"), ("cropped", "x")]) };
+    let plan = plan(&given, "root".into()).unwrap();
+    assert_eq!(plan.words(1), ["--config=a.yaml", "--crop.size=2", "--crop=null", "--cropped=x"]);
+}
+
+#[test]
 fn mistakes_are_named() {
     let told = |options: &[(&str, &str)]| plan(&line(options), "root".into()).unwrap_err().to_string();
     assert!(told(&[("model.lr", "1")]).starts_with("`--multirun`: no option has several values\n  help: "));
