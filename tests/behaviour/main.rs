@@ -45,6 +45,7 @@ mod optimization;
 mod precision;
 mod prediction;
 mod pretrained;
+mod programs;
 mod pruning;
 mod ranks;
 mod recorder;

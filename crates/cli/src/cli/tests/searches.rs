@@ -2,6 +2,7 @@
 //! line.
 #![cfg(unix)]
 
+mod folders;
 mod monitors;
 mod refused;
 
