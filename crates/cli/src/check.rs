@@ -301,7 +301,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The words that an option takes, if it takes no other string. A word of a variant with options is not one of them.
+    /// The words that an option takes, if it takes no other string. The names of variants with options are not among
+    /// them.
     fn words(&self, schema: &'a Value) -> Option<Vec<&'a str>> {
         let texts: Vec<&'a Value> = parts(self.schema.json(), schema).into_iter().filter(|part| Kinds::of(part).has_text()).collect();
         let are_given = !texts.is_empty() && texts.iter().all(|part| part.get("enum").or_else(|| part.get("const")).is_some());

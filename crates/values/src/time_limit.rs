@@ -10,8 +10,8 @@ use crate::{
     text::{TextError, TextPattern, number_pattern, time_unit_pattern},
 };
 
-/// A time limit: a [`Duration`], or a string such as `"12 hours"` or `"00:12:00:00"` (days, hours, minutes, seconds). In
-/// a file, a number is seconds. The option decides whether the time may be zero.
+/// A time limit: a [`Duration`], or a string such as `"12 hours"` or `"00:12:00:00"` (days, hours, minutes, seconds).
+/// In a file, a number is seconds. The option decides whether the time may be zero.
 ///
 /// ```
 /// use std::time::Duration;
