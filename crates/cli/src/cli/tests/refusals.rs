@@ -182,6 +182,39 @@ fn a_checkpoint_that_does_not_fit_names_the_options() {
     }
 }
 
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct TwoRates {
+    lr: f64,
+    head: Rate,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Rate {
+    lr: f64,
+}
+
+#[test]
+fn tune_refuses_to_choose_among_several_rates() {
+    let data = |(): ()| -> Result<Points> { panic!("data was made") };
+    let program = Cli::new(|_: TwoRates, device: &Device| Line::new(LineConfig::default(), device), data);
+    assert_snapshot!(program.try_run(&["tune"], &[]).unwrap_err().to_string(), @r"
+    `tune.lr`: it may be `model.lr` or `model.head.lr`
+      help: choose one, such as `--tune.lr=model.lr`, or none: `--tune.lr=null`
+    ");
+}
+
+#[test]
+fn defaults_that_no_file_can_contain_are_refused() {
+    type Pairs = std::collections::BTreeMap<(u8, u8), u8>;
+    let data = |(): ()| -> Result<Points> { panic!("data was made") };
+    let model = |_: Pairs, device: &Device| Line::new(LineConfig::default(), device);
+    let error = Cli::with_defaults(&Pairs::from([((1, 2), 3)]), &(), model, data).try_run(&["--help"], &[]).unwrap_err().to_string();
+    let help = "\n  help: use fields that JSON can represent, such as maps with strings as keys";
+    assert!(error.starts_with("the defaults of `model`: ") && error.ends_with(help), "{error}");
+}
+
 /// Setters and types are for those who write a program.
 #[test]
 fn no_cure_of_an_option_names_rust() {

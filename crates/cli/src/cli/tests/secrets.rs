@@ -43,6 +43,17 @@ fn assert_open(text: &str) {
 }
 
 #[test]
+fn a_secret_of_another_kind_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    fs_err::write(&file, "model: {key: [geheim]}\nnotify: {pin: n0t}\n").unwrap();
+    let error = program().try_run(&["-c", file.to_str().unwrap()], &[]).unwrap_err().to_string();
+    assert_open(&error);
+    assert!(error.contains("`model.key`: expected a string, not another kind of value"), "{error}");
+    assert!(error.contains("`notify.pin`: expected a whole number, not another kind of value"), "{error}");
+}
+
+#[test]
 fn no_file_of_a_run_has_a_secret() {
     let folder = tempfile::tempdir().unwrap();
     let servers = "--notify.servers=[{url: b, token: t0ken-1}]";

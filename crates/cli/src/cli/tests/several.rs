@@ -28,6 +28,10 @@ fn a_program_needs_no_custom_options() {
     --model.lr: there is no option `model`
       help: the program has `sweep`, `trainer` or `tune`
     ");
+    assert_snapshot!(plain().try_run(&["tune"], &[]).unwrap_err().to_string(), @r"
+    `tune` has nothing to find: the program has no option for a learning rate or a batch size
+      help: name one: `--tune.lr=model.OPTION`
+    ");
     let help = printed(plain().try_run(&["--help"], &[]));
     assert!(!help.contains("--model.") && help.contains("--trainer.max_epochs"), "{help}");
 }
@@ -90,7 +94,8 @@ fn an_evaluation_without_its_checkpoint_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for command in ["test", "validate"] {
         let error = run(program_of(1), folder.path(), &[command, "--ckpt-path=last"]).unwrap_err().to_string();
-        assert!(error.contains("there is no checkpoint in"), "{command}: {error}");
+        let help = "\n  help: train first, or give the path of a file";
+        assert!(error.starts_with("--ckpt-path: there is no checkpoint in `") && error.ends_with(help), "{command}: {error}");
     }
     // A job that is started again has the same line each time.
     run(program_of(1), folder.path(), &["--ckpt-path=last"]).unwrap();

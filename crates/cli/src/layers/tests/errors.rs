@@ -45,6 +45,9 @@ fn every_error_of_a_file_has_its_place() {
         let _ = writeln!(table, "{name}  {shown:?}\n{}\n", file_error(text, name));
     }
     assert_snapshot!("errors_of_files", table);
+    let closed = |start: &str, end: &str| format!("{start}{}{}{end}", "[".repeat(70), "]".repeat(70));
+    assert_eq!(file_error(&closed("{\"model\": ", "}"), "a.json"), "a.json:1:75: it is nested more than 64 deep");
+    assert_eq!(file_error(&closed("model = ", ""), "a.toml"), "a.toml:1:73: it is nested more than 64 deep");
     let (folder, path) = file("", "a.yaml");
     fs_err::write(&path, b"fast: \xff").unwrap();
     let error = layers().file(&path).unwrap_err().to_string().replace(&format!("{}/", folder.path().display()), "");
