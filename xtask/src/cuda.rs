@@ -108,7 +108,7 @@ pub(crate) const WITHOUT_A_DEVICE: [&str; 2] =
 
 /// The program must fail with our error, which names a remedy, and not with a panic of burn.
 fn refuses_without_a_device(workspace: &Workspace, program: &Path) -> Result<()> {
-    refuses(workspace.command(program).args(["--accelerator", "cuda"]), &WITHOUT_A_DEVICE)
+    refuses(workspace.command(program).args(["--accelerator", "cuda"]), 2, &WITHOUT_A_DEVICE)
 }
 
 /// A library with the driver's name ends every process that loads it. Only the probing child process may end.
@@ -121,15 +121,16 @@ fn survives_a_crashing_driver(workspace: &Workspace, program: &Path) -> Result<(
     let mut command = workspace.command(program);
     command.env("LD_LIBRARY_PATH", &folder);
     command.args(["--accelerator", "cuda"]);
-    refuses(&mut command, &["the driver of accelerator `cuda` is broken: the process that tried it ended with signal: 6"])
+    refuses(&mut command, 2, &["the driver of accelerator `cuda` is broken: the process that tried it ended with signal: 6"])
 }
 
-pub(crate) fn refuses(program: &mut Command, errors: &[&str]) -> Result<()> {
+/// The program must end with this exit code, one of the errors, and a hint.
+pub(crate) fn refuses(program: &mut Command, code: i32, errors: &[&str]) -> Result<()> {
     let output = program.output()?;
     let shown = String::from_utf8_lossy(&output.stderr);
     println!("{}", shown.trim());
-    if output.status.code() != Some(1) || !errors.iter().any(|error| shown.contains(error)) || !shown.contains("nvidia-smi") {
-        bail!("`--accelerator cuda` ended with {}, expected: {} and a hint", output.status, errors.join(", or "));
+    if output.status.code() != Some(code) || !errors.iter().any(|error| shown.contains(error)) || !shown.contains("nvidia-smi") {
+        bail!("`--accelerator cuda` ended with {}, expected: {code}, {} and a hint", output.status, errors.join(", or "));
     }
     Ok(())
 }

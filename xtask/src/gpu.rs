@@ -34,5 +34,5 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let size = fs_err::metadata(&bundle)?.len() >> 20;
     ensure!(size < MIB, "the bundle has {size} MiB, {MIB} are allowed");
     println!("{} ({size} MiB): unpack it on the machine with the GPU, and run `sh stormfire-gpu/gpu_run.sh`", bundle.display());
-    cuda::refuses(workspace.command(folder.join("accelerator-tests")).arg("cuda"), &cuda::WITHOUT_A_DEVICE)
+    cuda::refuses(workspace.command(folder.join("accelerator-tests")).arg("cuda"), 1, &cuda::WITHOUT_A_DEVICE)
 }

@@ -104,7 +104,9 @@ fn an_existing_configuration_is_never_a_reason_to_refuse() {
 fn a_checkpoint_suffices_to_test() {
     let folder = tempfile::tempdir().unwrap();
     run(program_of(4), folder.path(), &["--model.inputs=4"]).unwrap();
-    run(program_of(4), folder.path(), &["test", "--ckpt-path=last"]).unwrap();
+    for path in ["last", "best"] {
+        run(program_of(4), folder.path(), &["test", "--ckpt-path", path]).unwrap();
+    }
     // Without it, the module has other sizes.
     assert!(run(program_of(4), folder.path(), &["test"]).is_err());
 }
