@@ -1,7 +1,6 @@
 //! The program `stormfire`: creates projects, shows runs and checkpoints, sends runs and spooled records to trackers.
 
 mod convert;
-mod help;
 mod new_project;
 #[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
 mod sync;
@@ -18,7 +17,7 @@ use console::Term;
 use stormfire::checkpoint::{self, Error};
 
 #[derive(Parser)]
-#[command(name = "stormfire", version, about = "Tools for runs of Stormfire")]
+#[command(name = "stormfire", version, about = "Tools for runs of Stormfire", max_term_width = 120)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -62,15 +61,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments: Arguments = match help::parse() {
-        Ok(arguments) => arguments,
-        Err(page) if page.is_error => {
-            eprint!("{}", page.text);
-            return ExitCode::from(2);
-        }
-        Err(page) => return print(&page.text),
-    };
-    let text = match arguments.command {
+    let text = match Arguments::parse().command {
         Command::Inspect { file, all, json } => inspect(&file, all, json).map_err(|error| explain(&error, &file)),
         Command::New(options) => new_project::create(&options),
         Command::Watch(options) => match view_runs::watch(&options) {
@@ -144,13 +135,13 @@ mod tests {
 
     #[test]
     fn every_command_has_its_help() {
-        let mut program = Arguments::command();
+        let mut program = Arguments::command().term_width(80);
+        program.build();
         let mut pages = vec![program.render_long_help().to_string()];
         let commands = program.get_subcommands_mut().filter(|command| command.get_name() != "help");
         pages.extend(commands.map(|command| command.render_long_help().to_string()));
-        let wrapped: Vec<String> = pages.iter().map(|page| help::wrapped(page, help::WIDTH)).collect();
-        assert!(wrapped.iter().flat_map(|page| page.lines()).all(|line| line.chars().count() <= help::WIDTH));
-        assert_snapshot!(wrapped.join("\n----\n"));
+        assert!(pages.iter().flat_map(|page| page.lines()).all(|line| line.chars().count() <= 80));
+        assert_snapshot!(pages.join("\n----\n"));
     }
 
     #[test]

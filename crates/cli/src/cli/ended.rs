@@ -21,7 +21,7 @@ pub(super) enum Ended {
     /// It has printed the requested output.
     Printed(String),
     /// It is started several times.
-    Several(Runs),
+    Several(Box<Runs>),
     /// The command line or the configuration is wrong.
     Usage(Error),
     /// Something failed.

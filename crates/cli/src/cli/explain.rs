@@ -121,15 +121,10 @@ pub(super) fn check_monitors<M: LightningModule>(
     let stops = trainer.get_all::<EarlyStopping>().filter(|stop| stop.is_strict()).map(|stop| ("EarlyStopping", stop.monitored()));
     let saves = trainer.get_all::<ModelCheckpoint>().filter_map(|save| Some(("ModelCheckpoint", save.monitored()?)));
     let Some((owner, name)) = stops.chain(saves).find(|(_, name)| !has(name)) else { return Ok(()) };
-    match limit.filter(|limit| !limit.source.is_default()) {
-        Some(limit) => {
-            let message =
-                format!("`trainer.limit_val_batches`: without a validation there is no metric `{name}`, which `{owner}` monitors");
-            Err(Problem::new(&limit.source, message).into_ended())
-        }
-        None => {
-            let (name, available) = (name.to_owned(), names.iter().map(|name| (*name).to_owned()).collect());
-            Err(Ended::Failed(Error::MetricMissing { name, available, lacks_validation: limit.is_some() }))
-        }
+    if let Some(limit) = limit.filter(|limit| !limit.source.is_default()) {
+        let message = format!("`trainer.limit_val_batches`: without a validation there is no metric `{name}`, which `{owner}` monitors");
+        return Err(Problem::new(&limit.source, message).into_ended());
     }
+    let (name, available) = (name.to_owned(), names.iter().map(|name| (*name).to_owned()).collect());
+    Err(Ended::Failed(Error::MetricMissing { name, available, lacks_validation: limit.is_some() }))
 }

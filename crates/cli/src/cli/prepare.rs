@@ -82,7 +82,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             return Err(Problem::general("this program cannot predict").help("add `Cli::predict`".to_owned()).into_ended());
         }
         if line.multirun {
-            return Err(Ended::Several(self.runs_of(line, &layers)?));
+            return Err(Ended::Several(Box::new(self.runs_of(line, &layers)?)));
         }
         let (plain, space) = if sweeps { sweep::divide(&line.options)? } else { (line.options.clone(), None) };
         layers = layers.flags(plain);
@@ -140,7 +140,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
                 let plan = sweep::plan(line, &layers, &config, &header, &read)?;
                 if !line.dry_run {
                     let folder = plan.source.clone();
-                    return Err(Ended::Several(Runs { plan: Plan::Sweep(Box::new(plan)), folder, selector: self.selector.clone() }));
+                    let runs = Runs { plan: Plan::Sweep(Box::new(plan)), folder, selector: self.selector.clone() };
+                    return Err(Ended::Several(Box::new(runs)));
                 }
                 trials = Some(plan.trials);
             }
