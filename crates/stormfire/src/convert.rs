@@ -121,6 +121,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { folder: folder.path().to_owned(), to: Target::Csv, out: "out".into(), project: "old".to_owned() };
         let text = run(&options).unwrap_err().replace(&folder.path().display().to_string(), "[folder]");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @"error: `[folder]` contains no Neptune run: it has no `data-*.log`");
     }
 }

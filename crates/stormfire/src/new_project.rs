@@ -155,7 +155,43 @@ mod tests {
             let table = fs::read_to_string(path.join("customers.csv"));
             assert_eq!(table.is_ok_and(|table| table.starts_with("age,income,visits,months,returned\n")), *template == Template::Tabular);
         }
-        assert_snapshot!(reports.join("\n"), @"");
+        assert_snapshot!(reports.join("\n"), @r"
+        created `[folder]/my-blank`
+        
+          cd [folder]/my-blank
+          cargo run --release              # builds burn at first, which takes minutes, and trains
+          cargo run --release -- --help    # the options
+          cargo run --release -- -c config.yaml
+          cargo test --release             # a short training
+          stormfire watch                  # curves, also while it trains
+        
+        created `[folder]/my-tabular`
+        
+          cd [folder]/my-tabular
+          cargo run --release              # builds burn at first, which takes minutes, and trains
+          cargo run --release -- --help    # the options
+          cargo run --release -- -c config.yaml
+          cargo test --release             # a short training
+          stormfire watch                  # curves, also while it trains
+        
+        created `[folder]/my-vision`
+        
+          cd [folder]/my-vision
+          cargo run --release              # builds burn at first, which takes minutes, and trains
+          cargo run --release -- --help    # the options
+          cargo run --release -- -c config.yaml
+          cargo test --release             # a short training
+          stormfire watch                  # curves, also while it trains
+        
+        created `[folder]/my-text`
+        
+          cd [folder]/my-text
+          cargo run --release              # builds burn at first, which takes minutes, and trains
+          cargo run --release -- --help    # the options
+          cargo run --release -- -c config.yaml
+          cargo test --release             # a short training
+          stormfire watch                  # curves, also while it trains
+        ");
     }
 
     #[test]

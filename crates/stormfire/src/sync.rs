@@ -83,12 +83,16 @@ mod tests {
         // The name of the spool's folder.
         let filters = [(r"\[folder\]/[^`]*", "[folder]/[spool]")];
         insta::with_settings!({ filters => filters }, {
-            insta::assert_snapshot!(shown(&listed), @"");
+            insta::assert_snapshot!(shown(&listed), @"mlflow: 2 records of `lightning_logs/first` for [server], in `[folder]/[spool]`");
         });
         let (outcome, told) = sync(folder.path().to_owned(), false);
         assert_eq!(outcome, Err("error: not everything of 1 of 1 runs was delivered\n".to_owned()));
         insta::with_settings!({ filters => filters }, {
-            insta::assert_snapshot!(shown(&told), @"");
+            insta::assert_snapshot!(shown(&told), @r"
+            mlflow: 2 records of `lightning_logs/first` for [server], in `[folder]/[spool]`
+              error: logger `lightning_logs`: the server did not answer in time (0 delivered, 2 spooled, 0 refused)
+              hint: check the server and its address; waiting records are kept and `stormfire sync` sends them; without `strict` a training continues
+            ");
         });
     }
 
@@ -116,6 +120,6 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_an_error() {
         let (outcome, _) = sync(PathBuf::from("no/such/folder"), false);
-        insta::assert_snapshot!(outcome.unwrap_err(), @"");
+        insta::assert_snapshot!(outcome.unwrap_err(), @"error: failed to read directory `no/such/folder`: No such file or directory (os error 2)");
     }
 }

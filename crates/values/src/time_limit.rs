@@ -134,6 +134,11 @@ mod tests {
             assert_eq!(read(json).unwrap(), Duration::from_millis(millis), "{json}");
         }
         let wrong = ["-1", "1e300", "\"90\"", "true"].map(|json| read(json).unwrap_err().to_string());
-        insta::assert_snapshot!(wrong.join("\n"), @"");
+        insta::assert_snapshot!(wrong.join("\n"), @r"
+        cannot convert float seconds to Duration: value is negative at line 1 column 2
+        cannot convert float seconds to Duration: value is either too big or NaN at line 1 column 5
+        cannot read `90` as a time: the unit is missing; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds) at line 1 column 4
+        invalid type: boolean `true`, expected a time: seconds, or a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds) at line 1 column 4
+        ");
     }
 }
