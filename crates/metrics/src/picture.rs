@@ -9,8 +9,10 @@ pub struct Matrix {
     pub rows: String,
     /// The title of the columns.
     pub columns: String,
-    /// The names of rows and columns.
-    pub names: Vec<String>,
+    /// The names of the rows.
+    pub row_names: Vec<String>,
+    /// The names of the columns.
+    pub column_names: Vec<String>,
     /// The values, row by row.
     pub values: Vec<Vec<f64>>,
 }

@@ -40,22 +40,32 @@ pub struct Counts {
 impl Binary {
     /// Counts hits and misses.
     pub fn counts(&self) -> Counts {
+        let names = ["positive".to_owned()].into();
+        Counts { cells: self.cells(), task: Task::Binary, top_k: 1, ignore_index: self.ignore_index, names }
+    }
+
+    /// Counts of `[1, 5, 2]`: target, prediction.
+    pub(super) fn cells(&self) -> Array {
         let predicted = self.scores.sigmoid().greater_elem(self.threshold).int();
-        let cells = pair_cells(predicted, self.targets.clone(), None, self.ignore_index);
-        Counts { cells, task: Task::Binary, top_k: 1, ignore_index: self.ignore_index, names: ["positive".to_owned()].into() }
+        pair_cells(predicted, self.targets.clone(), None, self.ignore_index)
     }
 }
 
 impl Multilabel {
     /// Counts hits and misses of each label.
     pub fn counts(&self) -> Counts {
+        let (ignore_index, names) = (self.ignore_index, self.names.clone());
+        Counts { cells: self.cells(), task: Task::Multilabel, top_k: 1, ignore_index, names }
+    }
+
+    /// Counts of `[labels, 5, 2]`: target, prediction.
+    pub(super) fn cells(&self) -> Array {
         let predicted = self.scores.sigmoid().greater_elem(self.threshold).int();
         let [items, labels] = predicted.dims();
         let label = Tensor::<1, Int>::arange(0..labels as i64, &predicted.device()).cast(int_dtype(&predicted));
         let label = (predicted.zeros_like() + label.reshape([1, labels])).reshape([items * labels]);
         let [predicted, targets] = [predicted, self.targets.clone()].map(|tensor| tensor.reshape([items * labels]));
-        let cells = pair_cells(predicted, targets, Some((label, labels)), self.ignore_index);
-        Counts { cells, task: Task::Multilabel, top_k: 1, ignore_index: self.ignore_index, names: self.names.clone() }
+        pair_cells(predicted, targets, Some((label, labels)), self.ignore_index)
     }
 }
 

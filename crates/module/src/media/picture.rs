@@ -52,8 +52,14 @@ impl Drawn {
 /// use stormfire_metrics::picture::Matrix;
 /// use stormfire_module::media::{self, Drawn};
 ///
-/// let names = vec!["cat".to_owned(), "dog".to_owned()];
-/// let matrix = Matrix { rows: "target".into(), columns: "prediction".into(), names, values: vec![vec![3.0, 1.0], vec![0.0, 4.0]] };
+/// let names = || vec!["cat".to_owned(), "dog".to_owned()];
+/// let matrix = Matrix {
+///     rows: "target".into(),
+///     columns: "prediction".into(),
+///     row_names: names(),
+///     column_names: names(),
+///     values: vec![vec![3.0, 1.0], vec![0.0, 4.0]],
+/// };
 /// let drawn = media::drawn(&matrix.into());
 /// assert!(matches!(&drawn[..], [Drawn::Figure(_), Drawn::Table(table)] if table.rows().len() == 2));
 /// ```
@@ -105,12 +111,12 @@ pub fn figure(picture: &Picture) -> Option<Figure> {
 }
 
 fn matrix_table(matrix: &Matrix) -> Option<Table> {
-    let Matrix { rows, columns, names, values } = matrix;
-    let table = Table::new(std::iter::once(format!("{rows} / {columns}")).chain(names.iter().cloned()));
+    let Matrix { rows, columns, row_names, column_names, values } = matrix;
+    let table = Table::new(std::iter::once(format!("{rows} / {columns}")).chain(column_names.iter().cloned()));
     let row = |table: Table, (name, values): (&String, &Vec<f64>)| {
         table.row(std::iter::once(name.as_str().into()).chain(values.iter().map(|value| (*value).into()))).ok()
     };
-    names.iter().zip(values).try_fold(table, row)
+    row_names.iter().zip(values).try_fold(table, row)
 }
 
 fn curves_table(curves: &Curves) -> Option<Table> {
@@ -143,7 +149,10 @@ fn thinned(curves: &Curves) -> Curves {
 #[cfg(test)]
 mod tests {
     use burn::tensor::{Int, Tensor};
-    use stormfire_metrics::{Metric, classification::Binary};
+    use stormfire_metrics::{
+        Metric,
+        classification::{Binary, Multilabel},
+    };
 
     use super::*;
 
@@ -178,6 +187,26 @@ mod tests {
         let exact = curve(batch.exact_curves().precision_recall().read().unwrap());
         assert_eq!(exact, PrCurve::of_predictions(&labels, &scores, THRESHOLDS).unwrap());
         assert!(drawn(&batch.exact_curves().roc().read().unwrap().into()).iter().all(|drawn| !matches!(drawn, Drawn::PrecisionRecall(..))));
+    }
+
+    #[test]
+    fn the_confusion_of_labels_has_a_row_for_each() {
+        let device = burn::tensor::Device::flex();
+        let scores = Tensor::<2>::from_floats([[0.9, 0.2], [0.8, 0.7], [0.1, 0.6]], &device);
+        let targets = Tensor::<2, Int>::from_ints([[1, 0], [0, 1], [0, 1]], &device);
+        let labels = Multilabel::from_probabilities(&scores, &targets).unwrap().names(["red", "round"]).unwrap();
+        let drawn = drawn(&labels.confusion().read().unwrap().into());
+        let [Drawn::Figure(figure), Drawn::Table(table)] = &drawn[..] else { panic!("{drawn:?}") };
+        assert_eq!(table.columns(), &["label / outcome", "tn", "fp", "fn", "tp"].map(str::to_owned)[..]);
+        let rows: Vec<String> = table.rows().iter().map(|row| format!("{row:?}")).collect();
+        let right = [
+            r#"[String("red"), Number(1.0), Number(1.0), Number(0.0), Number(1.0)]"#,
+            r#"[String("round"), Number(1.0), Number(0.0), Number(0.0), Number(2.0)]"#,
+        ];
+        assert_eq!(rows, right);
+        let svg = String::from_utf8(figure.bytes().to_vec()).unwrap();
+        // A white page, and four cells for each label.
+        assert!(svg.matches("<rect").count() == 9 && svg.contains(">round</text>") && svg.contains(">fn</text>"), "{svg}");
     }
 
     #[test]

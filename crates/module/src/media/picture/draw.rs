@@ -42,10 +42,16 @@ fn short(value: f64) -> String {
     if value.fract() == 0.0 || !value.is_finite() { value.to_string() } else { format!("{value:.2}") }
 }
 
+/// The starts of the names, but not more of them than there is room for.
+fn shown(names: &[String]) -> impl Iterator<Item = (usize, String)> {
+    let start = |(index, name): (usize, &String)| (index, escaped(&name.chars().take(10).collect::<String>()));
+    names.iter().enumerate().step_by(names.len().div_ceil(MAX_NUMBERED).max(1)).map(start)
+}
+
 pub(super) fn matrix_svg(matrix: &Matrix) -> String {
     let mut svg = String::new();
-    let count = matrix.values.len().max(1);
-    let (width, height) = ((WIDTH - MARGIN - 10.0) / count as f64, (HEIGHT - MARGIN - TOP) / count as f64);
+    let (rows, columns) = (matrix.row_names.len().max(1), matrix.column_names.len().max(1));
+    let (width, height) = ((WIDTH - MARGIN - 10.0) / columns as f64, (HEIGHT - MARGIN - TOP) / rows as f64);
     let largest = matrix.values.iter().flatten().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
     for (row, values) in matrix.values.iter().enumerate() {
         for (column, value) in values.iter().enumerate() {
@@ -58,20 +64,19 @@ pub(super) fn matrix_svg(matrix: &Matrix) -> String {
                 svg,
                 "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"rgb({red},{green},{blue})\" stroke=\"#ddd\"/>"
             );
-            if count <= MAX_NUMBERED {
+            if rows.max(columns) <= MAX_NUMBERED {
                 let ink = if share > 0.5 { "white" } else { "black" };
                 let (x, y) = (x + width / 2.0, y + height / 2.0 + 4.0);
                 add!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\" fill=\"{ink}\">{}</text>", short(*value));
             }
         }
     }
-    // Not more names than there is room for.
-    let every = count.div_ceil(MAX_NUMBERED);
-    for (index, name) in matrix.names.iter().enumerate().step_by(every) {
-        let name = escaped(&name.chars().take(10).collect::<String>());
-        let (x, y) = (MARGIN + (index as f64 + 0.5) * width, TOP + (index as f64 + 0.5) * height + 4.0);
+    for (index, name) in shown(&matrix.row_names) {
+        let y = TOP + (index as f64 + 0.5) * height + 4.0;
         add!(svg, "<text x=\"{}\" y=\"{y:.1}\" text-anchor=\"end\">{name}</text>", MARGIN - 6.0);
-        let below = HEIGHT - MARGIN + 14.0;
+    }
+    for (index, name) in shown(&matrix.column_names) {
+        let (x, below) = (MARGIN + (index as f64 + 0.5) * width, HEIGHT - MARGIN + 14.0);
         add!(svg, "<text transform=\"translate({x:.1} {below}) rotate(-45)\" text-anchor=\"end\">{name}</text>");
     }
     axis_names(&mut svg, &matrix.columns, &matrix.rows);
