@@ -20,7 +20,8 @@ pub(crate) fn safe_ratio(a: f64, b: f64, otherwise: f64) -> f64 {
     if b == 0.0 { otherwise } else { a / b }
 }
 
-/// The mean of a number of each class that `occurs`, or `without` any class that counts. NaN if a count is NaN.
+/// The mean of a number of each class that `occurs`, or `without` any class that counts. Numbers that are NaN are left
+/// out, but NaN counts make it NaN.
 pub(crate) fn mean_of_classes(
     counts: &[ClassCounts],
     average: Average,
@@ -30,12 +31,16 @@ pub(crate) fn mean_of_classes(
 ) -> f64 {
     let (mut sum, mut weights) = (0.0, 0.0);
     for class in counts {
+        let number = number(class);
+        if number.is_nan() && !class.support().is_nan() {
+            continue;
+        }
         let weight = match average {
             Average::Weighted => class.support(),
             // Micro has no classes left.
             Average::Macro | Average::Micro => f64::from(u8::from(occurs(class))),
         };
-        sum += weight * number(class);
+        sum += weight * number;
         weights += weight;
     }
     safe_ratio(sum, weights, without)

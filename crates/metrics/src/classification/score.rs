@@ -1,5 +1,7 @@
 //! Scores of counts.
 
+use std::fmt;
+
 use stormfire_derive::Merge;
 
 use super::{
@@ -68,13 +70,29 @@ pub struct Score {
     #[merge(same)]
     average: Average,
     #[merge(same)]
-    zero_division: f64,
+    zero_division: ZeroDivision,
+}
+
+/// The score where its denominator is 0. NaN equals itself, so that such values merge.
+#[derive(Clone, Copy)]
+struct ZeroDivision(f64);
+
+impl PartialEq for ZeroDivision {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+
+impl fmt::Debug for ZeroDivision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
 }
 
 impl Counts {
     /// A score of these counts. The methods below are shorter.
     pub fn score(&self, kind: ScoreKind) -> Score {
-        Score { counts: self.clone(), kind, average: Average::default(), zero_division: 0.0 }
+        Score { counts: self.clone(), kind, average: Average::default(), zero_division: ZeroDivision(0.0) }
     }
 }
 
@@ -128,9 +146,10 @@ impl Score {
         self
     }
 
-    /// The score where its denominator is 0. Default 0.
+    /// The score where its denominator is 0. Default 0. With NaN, such classes do not belong to a mean over classes. For
+    /// [`hamming_distance`](Counts::hamming_distance), it is the accuracy there.
     pub fn zero_division(mut self, value: f64) -> Self {
-        self.zero_division = value;
+        self.zero_division = ZeroDivision(value);
         self
     }
 
@@ -140,7 +159,7 @@ impl Score {
     }
 
     fn of(&self, counts: &ClassCounts) -> f64 {
-        self.kind.of(self.counts.task(), counts, self.zero_division)
+        self.kind.of(self.counts.task(), counts, self.zero_division.0)
     }
 
     /// The class that is ignored, if it is one of the classes.
@@ -167,8 +186,7 @@ impl Metric for Score {
                     recalls.filter(|(_, support)| *support != 0.0).map(|(hits, support)| hits / support).collect::<Vec<_>>()
                 })
                 .collect();
-            let otherwise = self.zero_division;
-            return safe_ratio(recalls.iter().sum(), recalls.len() as f64, otherwise);
+            return safe_ratio(recalls.iter().sum(), recalls.len() as f64, self.zero_division.0);
         }
         if self.kind == ScoreKind::Jaccard
             && self.average != Average::Weighted
@@ -180,8 +198,8 @@ impl Metric for Score {
         if self.average == Average::Micro || task == Task::Binary {
             return self.of(&classes.iter().fold(ClassCounts::default(), ClassCounts::plus));
         }
-        // As in torchmetrics.
-        let without = if self.kind == ScoreKind::Jaccard { f64::NAN } else { 0.0 };
+        // As in torchmetrics, and with NaN as in scikit-learn.
+        let without = if self.kind == ScoreKind::Jaccard || self.zero_division.0.is_nan() { f64::NAN } else { 0.0 };
         mean_of_classes(&classes, self.average, |class| self.counts.occurs(class), without, |class| self.of(class))
     }
 }
@@ -201,5 +219,29 @@ impl Metric for PerClass {
 
     fn outline(&self) -> Outline {
         Outline::Named(self.0.counts.names().to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Int, Tensor};
+
+    use super::*;
+    use crate::{classification::Multiclass, merge::Merge};
+
+    #[test]
+    fn an_undefined_recall_of_nan_merges_and_is_not_in_the_mean() {
+        let device = Device::flex();
+        let recall = || {
+            let scores = Tensor::<2>::from_floats([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], &device);
+            let batch = Multiclass::from_logits(&scores, &Tensor::<1, Int>::from_ints([0, 0], &device)).unwrap();
+            batch.counts().recall().average(Average::Macro).zero_division(f64::NAN)
+        };
+        let mut both = recall();
+        both.merge(&recall()).unwrap();
+        // Class 1 is predicted, but never a target.
+        assert!((both.read().unwrap() - 0.5).abs() < 1e-12);
+        let error = both.merge(&recall().zero_division(1.0)).unwrap_err();
+        assert_eq!(error.to_string(), "`zero_division` is NaN in one value and 1.0 in the other");
     }
 }

@@ -14,6 +14,7 @@ fn score(counts: &Counts, name: &str) -> Option<Score> {
         "precision" => counts.precision(),
         "recall" => counts.recall(),
         "specificity" => counts.specificity(),
+        "negative_predictive_value" => counts.negative_predictive_value(),
         "f1_score" => counts.f1(),
         "f_beta" => counts.f_beta(2.0),
         "accuracy" => counts.accuracy(),
@@ -39,8 +40,12 @@ fn check_counts(case: &Case, key: &str, expected: &[f64], counts: impl Fn(Range<
         check(case, key, expected, |rows| counts(rows).stat_scores());
         return true;
     }
-    let (name, how) = key.split_once('/').unwrap_or((key, "micro"));
-    let of = |rows| score(&counts(rows), name);
+    let (zero, rest): (f64, &str) = match key.strip_prefix("zero_").and_then(|key| key.split_once('/')) {
+        Some((value, rest)) => (value.parse().unwrap(), rest),
+        None => (0.0, key),
+    };
+    let (name, how) = rest.split_once('/').unwrap_or((rest, "micro"));
+    let of = |rows| score(&counts(rows), name).map(|score| score.zero_division(zero));
     if of(0..0).is_none() {
         return false;
     }
@@ -120,6 +125,7 @@ fn multilabel_equals_torchmetrics() {
     for case in cases("multilabel") {
         let of = |rows: Range<usize>| {
             let batch = Multilabel::from_logits(&case.floats::<2>("scores", &rows, &[]), &case.ints::<2>("targets", &rows)).unwrap();
+            let batch = batch.threshold(case.number("threshold"));
             case.ignore_index().map_or(batch.clone(), |index| batch.ignore_index(index))
         };
         for (key, expected) in case.expected() {
@@ -127,7 +133,9 @@ fn multilabel_equals_torchmetrics() {
                 check(&case, key, &expected, |rows| exact_match(&of(rows)));
                 continue;
             }
-            assert!(check_counts(&case, key, &expected, |rows| of(rows).counts()), "no metric `{key}`");
+            let known = check_counts(&case, key, &expected, |rows| of(rows).counts())
+                || check_confusion(&case, key, &expected, |rows| of(rows).confusion());
+            assert!(known, "no metric `{key}`");
         }
     }
 }
