@@ -3,6 +3,8 @@
 mod course;
 mod journal;
 mod judge;
+#[cfg(test)]
+mod optuna;
 mod parzen;
 mod processes;
 mod pruner;
@@ -118,8 +120,8 @@ impl Sweep {
         Self::new(space, Search::Random { trials })
     }
 
-    /// This number of trials by tree-structured Parzen estimators: after ten random trials, values are drawn where good
-    /// scores are denser than bad ones, for each name alone.
+    /// This number of trials by a tree-structured Parzen estimator: after ten random trials, values are drawn where good
+    /// scores are denser than bad ones, for all names together.
     pub fn tpe(space: Space, trials: usize) -> Self {
         Self::new(space, Search::Tpe { trials })
     }

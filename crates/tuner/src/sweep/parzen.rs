@@ -1,113 +1,181 @@
-//! Tree-structured Parzen estimators for one hyperparameter (Bergstra et al., 2011).
+//! A tree-structured Parzen estimator (Bergstra et al., 2011) of all hyperparameters together, as Optuna 5 has it by
+//! default: kernels, weights and candidates are the same. A kernel is a trial: it has a width for each hyperparameter.
 //!
-//! The crate `tpe` does the same. But it turns on features of `rand` below burn, which would be compiled again. The
-//! crate `optimizer` (1.0) draws by a private count of its calls, which starts from 0 in each process, so a resumed
-//! sweep would try other values than an uninterrupted one.
+//! The crate `tpe` estimates each hyperparameter alone, and turns on features of `rand` below burn, which would be
+//! compiled again. The crate `optimizer` (1.0) draws by a private count of its calls, which starts from 0 in each
+//! process, so a resumed sweep would try other values than an uninterrupted one.
 
 use std::f64::consts::{SQRT_2, TAU};
 
 use stormfire_data::Random;
 
-/// The share of trials that count as good.
+/// The share of trials that count as good, and their largest number.
 const GOOD: f64 = 0.1;
-/// Number of drawn values, of which the best is taken.
+const MOST_GOOD: usize = 25;
+/// The number of newest trials with the full weight. Random trials at the start would otherwise keep hiding values that
+/// were tried seldom.
+const NEWEST: usize = 25;
+/// Number of drawn points, of which the best is taken.
 const CANDIDATES: usize = 24;
 /// A draw outside of the range is repeated at most this often.
 const DRAWS: usize = 100;
 
-/// A density of values in a range.
-enum Density {
-    /// A normal distribution for each value: its centre and its width.
-    Kernels { low: f64, high: f64, kernels: Vec<(f64, f64)> },
-    /// A probability for each whole number from 0.
+/// The coordinates of a hyperparameter: numbers in `low..high`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Axis {
+    pub(super) low: f64,
+    pub(super) high: f64,
+    /// They are indices from 0, without an order.
+    pub(super) are_names: bool,
+}
+
+/// A hyperparameter in a kernel.
+#[derive(Clone, Debug)]
+enum Side {
+    /// A normal distribution that is cut at the ends of the axis. Its height is a logarithm, for a range of length 1.
+    Normal { centre: f64, width: f64, height: f64 },
+    /// The probability of each name.
     Shares(Vec<f64>),
 }
 
-/// A coordinate in `low..high` at which good trials are denser than others. `seen` has coordinates with ranks, lower
-/// ones of better trials. `are_names`: the coordinates are indices without an order.
-pub(super) fn propose(mut seen: Vec<(f64, f64)>, (low, high): (f64, f64), are_names: bool, random: &mut Random) -> f64 {
-    seen.sort_by(|(_, a), (_, b)| a.total_cmp(b));
-    let good = (seen.len() as f64 * GOOD).ceil() as usize;
-    let coordinates: Vec<f64> = seen.into_iter().map(|(coordinate, _)| coordinate).collect();
-    let (good, others) = coordinates.split_at(good.min(coordinates.len()));
-    let density = |of: &[f64]| if are_names { Density::shares(of, high as usize) } else { Density::kernels(of, low, high) };
-    let (good, others) = (density(good), density(others));
-    let mut best = (f64::NEG_INFINITY, low);
-    for _ in 0..CANDIDATES {
-        let coordinate = good.draw(random);
-        let gain = good.at(coordinate).ln() - others.at(coordinate).ln();
-        if gain > best.0 {
-            best = (gain, coordinate);
-        }
-    }
-    best.1
+/// A density of points: the weighted mean of its kernels. The last one is as wide as the axes, so that every value is
+/// possible.
+struct Density<'a> {
+    axes: &'a [Axis],
+    /// The kernels of each axis.
+    sides: Vec<Vec<Side>>,
+    /// The weight of each kernel. Their sum is 1.
+    weights: Vec<f64>,
 }
 
-impl Density {
-    /// Each name has one more count than was seen.
-    fn shares(seen: &[f64], names: usize) -> Self {
-        let mut counts = vec![1.0; names.max(1)];
-        for coordinate in seen {
-            if let Some(count) = counts.get_mut(*coordinate as usize) {
-                *count += 1.0;
-            }
+/// A point at which good trials are denser than others. `seen` has points with ranks, lower ones of better trials. The
+/// newest trial is the last one.
+pub(super) fn propose(seen: &[(Vec<f64>, f64)], axes: &[Axis], random: &mut Random) -> Vec<f64> {
+    let mut best_first: Vec<usize> = (0..seen.len()).collect();
+    best_first.sort_by(|a, b| seen[*a].1.total_cmp(&seen[*b].1));
+    best_first.truncate(((seen.len() as f64 * GOOD).ceil() as usize).min(MOST_GOOD));
+    let (good, others): (Vec<usize>, Vec<usize>) = (0..seen.len()).partition(|index| best_first.contains(index));
+    let density = |of: &[usize]| Density::new(&of.iter().map(|index| seen[*index].0.as_slice()).collect::<Vec<_>>(), axes);
+    let (good, others) = (density(&good), density(&others));
+    let mut best: Option<(f64, Vec<f64>)> = None;
+    for _ in 0..CANDIDATES {
+        let point = good.draw(random);
+        let gain = good.log_at(&point) - others.log_at(&point);
+        if best.as_ref().is_none_or(|(most, _)| gain > *most) {
+            best = Some((gain, point));
         }
-        let sum: f64 = counts.iter().sum();
-        Self::Shares(counts.into_iter().map(|count| count / sum).collect())
     }
+    best.map(|(_, point)| point).unwrap_or_default()
+}
 
-    /// A kernel is as wide as the distance to the farther of its neighbours. One as wide as the range keeps every value
-    /// possible.
-    fn kernels(seen: &[f64], low: f64, high: f64) -> Self {
-        let whole = high - low;
-        let mut sorted = seen.to_vec();
-        sorted.push(f64::midpoint(low, high));
-        sorted.sort_by(f64::total_cmp);
-        let narrowest = whole / (sorted.len() as f64 + 1.0).min(100.0);
-        let width = |index: usize| {
-            let left = sorted[index] - index.checked_sub(1).map_or(low, |before| sorted[before]);
-            let right = sorted.get(index + 1).copied().unwrap_or(high) - sorted[index];
-            left.max(right).clamp(narrowest, whole)
+impl<'a> Density<'a> {
+    /// The newest point is the last one.
+    fn new(points: &[&[f64]], axes: &'a [Axis]) -> Self {
+        let of_axis = |(index, axis): (usize, &Axis)| {
+            let seen: Vec<f64> = points.iter().map(|point| point[index]).collect();
+            if axis.are_names { axis.shares(&seen) } else { axis.normals(&seen) }
         };
-        let mut kernels: Vec<(f64, f64)> = (0..sorted.len()).map(|index| (sorted[index], width(index))).collect();
-        kernels.push((f64::midpoint(low, high), whole));
-        Self::Kernels { low, high, kernels }
+        let old = points.len().saturating_sub(NEWEST);
+        let least = 1.0 / points.len().max(1) as f64;
+        let weight = |age: usize| if age < old { least + (1.0 - least) * age as f64 / (old - 1).max(1) as f64 } else { 1.0 };
+        let weights: Vec<f64> = (0..=points.len()).map(weight).collect();
+        let sum: f64 = weights.iter().sum();
+        let weights = weights.into_iter().map(|weight| weight / sum).collect();
+        Self { axes, sides: axes.iter().enumerate().map(of_axis).collect(), weights }
     }
 
-    fn draw(&self, random: &mut Random) -> f64 {
-        match self {
-            Self::Shares(shares) => {
-                let mut left = random.unit();
-                let found = shares.iter().position(|share| {
-                    left -= share;
-                    left < 0.0
-                });
-                found.unwrap_or(shares.len() - 1) as f64 + 0.5
+    fn draw(&self, random: &mut Random) -> Vec<f64> {
+        let kernel = pick(&self.weights, random);
+        self.axes.iter().zip(&self.sides).map(|(axis, sides)| axis.draw(&sides[kernel], random)).collect()
+    }
+
+    /// The logarithm of the density, for axes of length 1.
+    fn log_at(&self, point: &[f64]) -> f64 {
+        let of_kernel = |(kernel, weight): (usize, &f64)| {
+            self.sides.iter().zip(point).map(|(sides, at)| sides[kernel].log_at(*at)).sum::<f64>() + weight.ln()
+        };
+        let logs: Vec<f64> = self.weights.iter().enumerate().map(of_kernel).collect();
+        let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        largest + logs.iter().map(|log| (log - largest).exp()).sum::<f64>().ln()
+    }
+}
+
+impl Axis {
+    /// Shares of names for each seen one, and equal shares. In a kernel, each name has one count in proportion to the
+    /// number of kernels, and the seen name has one more.
+    fn shares(&self, seen: &[f64]) -> Vec<Side> {
+        let names = (self.high as usize).max(1);
+        let count = 1.0 / (seen.len() + 1) as f64;
+        let sum = 1.0 + names as f64 * count;
+        let of = |name: &f64| {
+            let mut shares = vec![count / sum; names];
+            if let Some(share) = shares.get_mut(*name as usize) {
+                *share += 1.0 / sum;
             }
-            Self::Kernels { low, high, kernels } => {
-                let (centre, width) = kernels[random.below(kernels.len())];
+            Side::Shares(shares)
+        };
+        seen.iter().map(of).chain([Side::Shares(vec![1.0 / names as f64; names])]).collect()
+    }
+
+    /// A normal distribution around each seen coordinate, as wide as the distance to the farther of its neighbours, and
+    /// one as wide as the range.
+    fn normals(&self, seen: &[f64]) -> Vec<Side> {
+        let whole = self.high - self.low;
+        let narrowest = whole / (seen.len() as f64 + 2.0).min(100.0);
+        let mut order: Vec<usize> = (0..seen.len()).collect();
+        order.sort_by(|a, b| seen[*a].total_cmp(&seen[*b]));
+        let mut sides = vec![self.normal(f64::midpoint(self.low, self.high), whole); seen.len() + 1];
+        for (place, &index) in order.iter().enumerate() {
+            let centre = seen[index];
+            let left = place.checked_sub(1).map(|before| centre - seen[order[before]]);
+            let right = order.get(place + 1).map(|after| seen[*after] - centre);
+            let width = match (left, right) {
+                (None, None) => (centre - self.low).max(self.high - centre),
+                _ => left.unwrap_or(0.0).max(right.unwrap_or(0.0)),
+            };
+            sides[index] = self.normal(centre, width.clamp(narrowest, whole));
+        }
+        sides
+    }
+
+    fn normal(&self, centre: f64, width: f64) -> Side {
+        let inside = below((self.high - centre) / width) - below((self.low - centre) / width);
+        Side::Normal { centre, width, height: ((self.high - self.low) / (width * TAU.sqrt() * inside)).ln() }
+    }
+
+    /// A coordinate from a kernel of this axis.
+    fn draw(&self, side: &Side, random: &mut Random) -> f64 {
+        match side {
+            Side::Shares(shares) => pick(shares, random) as f64 + 0.5,
+            Side::Normal { centre, width, .. } => {
                 let normal = |random: &mut Random| {
                     // Box and Muller: the first number is never 0.
                     let radius = (-2.0 * (1.0 - random.unit()).ln()).sqrt();
                     centre + width * radius * (TAU * random.unit()).cos()
                 };
-                let drawn = (0..DRAWS).map(|_| normal(random)).find(|drawn| (*low..*high).contains(drawn));
-                drawn.unwrap_or(centre).clamp(*low, high.next_down())
+                let drawn = (0..DRAWS).map(|_| normal(random)).find(|drawn| (self.low..self.high).contains(drawn));
+                drawn.unwrap_or(*centre).clamp(self.low, self.high.next_down())
             }
         }
     }
+}
 
-    fn at(&self, coordinate: f64) -> f64 {
+/// An index, drawn with the probability that it has.
+fn pick(shares: &[f64], random: &mut Random) -> usize {
+    let mut left = random.unit();
+    let found = shares.iter().position(|share| {
+        left -= share;
+        left < 0.0
+    });
+    // Rounding may leave something.
+    found.unwrap_or(shares.len().saturating_sub(1))
+}
+
+impl Side {
+    fn log_at(&self, coordinate: f64) -> f64 {
         match self {
-            Self::Shares(shares) => shares.get(coordinate as usize).copied().unwrap_or(0.0),
-            Self::Kernels { low, high, kernels } => {
-                let kernel = |(centre, width): &(f64, f64)| {
-                    let scaled = |at: f64| (at - centre) / width;
-                    let inside = below(scaled(*high)) - below(scaled(*low));
-                    (-scaled(coordinate).powi(2) / 2.0).exp() / (width * TAU.sqrt() * inside)
-                };
-                kernels.iter().map(kernel).sum::<f64>() / kernels.len() as f64
-            }
+            Self::Shares(shares) => shares.get(coordinate as usize).copied().unwrap_or(0.0).ln(),
+            Self::Normal { centre, width, height } => height - ((coordinate - centre) / width).powi(2) / 2.0,
         }
     }
 }
@@ -122,35 +190,4 @@ fn below(at: f64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn densities_sum_to_one_and_draws_follow_them() {
-        // scipy.stats.norm.cdf.
-        for (at, expected) in [(-1.0, 0.158_655_3), (0.0, 0.5), (1.96, 0.975_002_1)] {
-            assert!((below(at) - expected).abs() < 1e-6, "{at}: {}", below(at));
-        }
-        let density = Density::kernels(&[0.1, 0.2, 1.5], -1.0, 2.0);
-        let sum: f64 = (0..3000).map(|i| density.at(-1.0 + (f64::from(i) + 0.5) / 1000.0) / 1000.0).sum();
-        assert!((sum - 1.0).abs() < 1e-3, "{sum}");
-        let mut random = Random::new(1);
-        let drawn: Vec<f64> = (0..2000).map(|_| density.draw(&mut random)).collect();
-        assert!(drawn.iter().all(|drawn| (-1.0..2.0).contains(drawn)));
-        let share = drawn.iter().filter(|drawn| **drawn < 0.5).count() as f64 / 2000.0;
-        let expected: f64 = (0..1500).map(|i| density.at(-1.0 + (f64::from(i) + 0.5) / 1000.0) / 1000.0).sum();
-        assert!((share - expected).abs() < 0.05, "{share}: {expected}");
-        let names = Density::shares(&[0.5, 0.5, 2.5], 3);
-        assert_eq!([0.5, 1.5, 2.5].map(|at| (names.at(at) * 6.0).round() as u8), [3, 1, 2]);
-    }
-
-    #[test]
-    fn proposals_are_near_good_trials() {
-        let seen: Vec<(f64, f64)> = (0..40).map(|i| (f64::from(i) / 40.0, (f64::from(i) / 40.0 - 0.7).powi(2))).collect();
-        let near = (0..100).filter(|&seed| (propose(seen.clone(), (0.0, 1.0), false, &mut Random::new(seed)) - 0.7).abs() < 0.15);
-        assert!(near.count() > 80);
-        let names: Vec<(f64, f64)> = (0..30).map(|i| (f64::from(i % 3) + 0.5, f64::from(i % 3 != 1))).collect();
-        let good = (0..100).filter(|&seed| propose(names.clone(), (0.0, 3.0), true, &mut Random::new(seed)) as usize == 1);
-        assert!(good.count() > 90);
-    }
-}
+mod tests;

@@ -25,8 +25,9 @@ impl Pruner {
         Self(Rule::None)
     }
 
-    /// Ends a trial whose best value so far is worse than the median of the completed trials at the same validation. As
-    /// in Optuna, it starts after 5 completed trials.
+    /// Ends a trial whose best value so far is worse than the median of the completed trials at the same validation. It
+    /// starts after 5 completed trials. The decisions are those of Optuna's `MedianPruner`, but NaN of another trial
+    /// counts as its worst value: Optuna leaves it out.
     pub fn median() -> Self {
         Self::median_after(5, 0)
     }
@@ -37,7 +38,8 @@ impl Pruner {
     }
 
     /// Asynchronous successive halving: at the validations 1, 3, 9, .. a trial continues if it is in the best third of
-    /// all trials that have reached this validation.
+    /// all trials that have reached this validation. The decisions are those of Optuna's `SuccessiveHalvingPruner(1, 3)`,
+    /// but NaN of another trial counts as its worst value: Optuna leaves it out.
     pub fn asha() -> Self {
         Self::asha_with(1, 3)
     }
@@ -66,19 +68,23 @@ impl Pruner {
     pub(super) fn ends(&self, reports: &[f64], others: &[TrialRecord], mode: Mode) -> Option<String> {
         let count = reports.len();
         let at = |record: &TrialRecord| Some(rank(*record.reports.get(count.checked_sub(1)?)?, mode));
+        let is_worst = |rank: f64| rank.is_infinite() && rank > 0.0;
+        let no_number = || format!("pruned: its value at validation {count} is not finite");
         match self.0 {
             Rule::None => None,
             Rule::Median { startup, warmup } => {
                 let completed = || others.iter().filter(|record| record.state == TrialState::Completed);
-                let mut values: Vec<f64> = completed().filter_map(at).collect();
-                if count <= warmup || completed().count() < startup || values.is_empty() {
+                if count <= warmup || completed().count() < startup {
                     return None;
                 }
-                values.sort_by(f64::total_cmp);
-                let median = f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2]);
                 let best = reports.iter().map(|report| rank(*report, mode)).fold(f64::INFINITY, f64::min);
-                let is_worse = best > median || (best.is_infinite() && best > 0.0);
-                is_worse.then(|| format!("pruned: worse than the median of {} trials at validation {count}", values.len()))
+                if is_worst(best) {
+                    return Some(no_number());
+                }
+                let mut values: Vec<f64> = completed().filter_map(at).collect();
+                values.sort_by(f64::total_cmp);
+                let median = f64::midpoint(*values.get(values.len().saturating_sub(1) / 2)?, *values.get(values.len() / 2)?);
+                (best > median).then(|| format!("pruned: worse than the median of {} trials at validation {count}", values.len()))
             }
             Rule::Asha { first, factor } => {
                 let is_rung = std::iter::successors(Some(first), |rung| rung.checked_mul(factor)).take_while(|rung| *rung <= count);
@@ -86,6 +92,9 @@ impl Pruner {
                     return None;
                 }
                 let own = rank(*reports.last()?, mode);
+                if is_worst(own) {
+                    return Some(no_number());
+                }
                 let others: Vec<f64> = others.iter().filter_map(at).collect();
                 let best = ((others.len() + 1) / factor).max(1);
                 let better = others.iter().filter(|other| **other < own).count();
@@ -136,6 +145,6 @@ mod tests {
             [false, true, false, false, true]
         );
         assert!(Pruner::asha().ends(&[9.0], &[], Mode::Min).is_none(), "the first trial has no rival");
-        assert!(ends(&[f64::NAN]));
+        assert!(ends(&[f64::NAN]) && Pruner::asha().ends(&[f64::NAN], &[], Mode::Min).is_some());
     }
 }

@@ -6,7 +6,7 @@ use stormfire_module::{Error, Result};
 use stormfire_values::{Mode, seeds::mix};
 
 use super::{
-    parzen::propose,
+    parzen::{Axis, propose},
     record::TrialRecord,
     space::{Dimension, Space, Values},
 };
@@ -65,23 +65,28 @@ impl Search {
             return params.into_iter().rev().collect();
         }
         let before: Vec<_> = before.iter().filter(|record| record.number < number).collect();
-        let models = matches!(self, Search::Tpe { .. }) && before.len() >= RANDOM_TRIALS;
-        let value = |(index, dimension): (usize, &Dimension)| {
-            let mut random = Random::new(mix(mix(seed, number as u64), index as u64));
-            let (low, high) = dimension.values.ends();
-            let coordinate = if models {
-                let known = before.iter().filter_map(|record| {
-                    let coordinate = dimension.values.coordinate(record.params.get(&dimension.name)?)?;
-                    Some((coordinate, record.rank(mode)))
-                });
-                propose(known.collect(), (low, high), matches!(dimension.values, Values::Choice(_)), &mut random)
-            } else {
-                low + random.unit() * (high - low)
+        let seed = mix(seed, number as u64);
+        let point = if matches!(self, Search::Tpe { .. }) && before.len() >= RANDOM_TRIALS {
+            let known = before.iter().filter_map(|record| {
+                let coordinate = |dimension: &Dimension| dimension.values.coordinate(record.params.get(&dimension.name)?);
+                Some((dimensions.iter().map(coordinate).collect::<Option<Vec<f64>>>()?, record.rank(mode)))
+            });
+            let axes: Vec<Axis> = dimensions.iter().map(|dimension| axis(&dimension.values)).collect();
+            propose(&known.collect::<Vec<_>>(), &axes, &mut Random::new(seed))
+        } else {
+            let draw = |(index, dimension): (usize, &Dimension)| {
+                let (low, high) = dimension.values.ends();
+                low + Random::new(mix(seed, index as u64)).unit() * (high - low)
             };
-            (dimension.name.clone(), dimension.values.at(coordinate))
+            dimensions.iter().enumerate().map(draw).collect()
         };
-        dimensions.iter().enumerate().map(value).collect()
+        dimensions.iter().zip(point).map(|(dimension, at)| (dimension.name.clone(), dimension.values.at(at))).collect()
     }
+}
+
+fn axis(values: &Values) -> Axis {
+    let (low, high) = values.ends();
+    Axis { low, high, are_names: matches!(values, Values::Choice(_)) }
 }
 
 #[cfg(test)]
