@@ -88,8 +88,8 @@ impl Confusion {
         Agreement { confusion: self.clone(), kind: AgreementKind::Mcc }
     }
 
-    /// Cohen's kappa: agreement beyond chance. NaN if only one class occurs. Of several labels, it is that of the sum of
-    /// their matrices.
+    /// Cohen's kappa: agreement beyond chance. NaN if only one class occurs. Of several labels, it is that of the sum
+    /// of their matrices.
     pub fn kappa(&self, weights: KappaWeights) -> Agreement {
         Agreement { confusion: self.clone(), kind: AgreementKind::Kappa(weights) }
     }

@@ -146,8 +146,8 @@ impl Score {
         self
     }
 
-    /// The score where its denominator is 0. Default 0. With NaN, such classes do not belong to a mean over classes. For
-    /// [`hamming_distance`](Counts::hamming_distance), it is the accuracy there.
+    /// The score where its denominator is 0. Default 0. With NaN, such classes do not belong to a mean over classes.
+    /// For [`hamming_distance`](Counts::hamming_distance), it is the accuracy there.
     pub fn zero_division(mut self, value: f64) -> Self {
         self.zero_division = ZeroDivision(value);
         self

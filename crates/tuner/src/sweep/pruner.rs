@@ -38,8 +38,8 @@ impl Pruner {
     }
 
     /// Asynchronous successive halving: at the validations 1, 3, 9, .. a trial continues if it is in the best third of
-    /// all trials that have reached this validation. The decisions are those of Optuna's `SuccessiveHalvingPruner(1, 3)`,
-    /// but NaN of another trial counts as its worst value: Optuna leaves it out.
+    /// all trials that have reached this validation. The decisions are those of Optuna's
+    /// `SuccessiveHalvingPruner(1, 3)`, but NaN of another trial counts as its worst value: Optuna leaves it out.
     pub fn asha() -> Self {
         Self::asha_with(1, 3)
     }
