@@ -69,7 +69,7 @@ mod tests {
 
     use super::*;
 
-    /// `torch.utils.data.random_split` of `PyTorch` 1.13 has these lengths.
+    /// `torch.utils.data.random_split` of `PyTorch` 1.13 has these lengths: `xtask/python/data/samplers.py`.
     #[test]
     fn fractions_are_rounded_as_in_pytorch() {
         let sizes = |items, parts: &[f64]| f64::sizes(parts, items).unwrap();

@@ -19,6 +19,7 @@ fn assert_partition(folds: &[Fold], items: usize) {
 }
 
 /// The counts of `StratifiedKFold(k, shuffle=True)` of scikit-learn 1.4.2: for each fold, the items of each class.
+/// `xtask/python/data/samplers.py` prints the numbers of scikit-learn here.
 #[test]
 fn each_fold_has_the_class_counts_of_scikit_learn() {
     type Case = (&'static str, Vec<Vec<usize>>);
@@ -80,6 +81,7 @@ fn groups_stay_whole_and_folds_have_the_sizes_of_scikit_learn() {
     }
 }
 
+/// The sizes are those of `KFold(4)` of scikit-learn 1.4.2.
 #[test]
 fn plain_folds_differ_by_one_item_and_depend_on_the_seed() {
     let folds = |seed| KFold::new(4, 11).seed(seed).folds().unwrap();

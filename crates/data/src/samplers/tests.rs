@@ -17,8 +17,9 @@ fn chi_square(counts: &[usize], expected: impl Fn(usize) -> f64) -> f64 {
     counts.iter().enumerate().map(|(index, &count)| (count as f64 - expected(index)).powi(2) / expected(index)).sum()
 }
 
-/// The 0.999 quantiles of chi-square with 3 and with 11 degrees of freedom (`scipy.stats.chi2.ppf`).
+/// The 0.999 quantiles of chi-square with 3, 9 and 11 degrees of freedom (`scipy.stats.chi2.ppf`).
 const CHI_3: f64 = 16.27;
+const CHI_9: f64 = 27.88;
 const CHI_11: f64 = 31.26;
 
 /// Two samples of the same distribution, as counts.
@@ -32,13 +33,14 @@ fn chi_square_of_two(a: &[usize], b: &[usize]) -> f64 {
 const DRAWS: usize = 120_000;
 const WEIGHTS: [f64; 4] = [1.0, 2.0, 3.0, 4.0];
 
-/// The counts of `torch.multinomial` of PyTorch 1.13, seed 0.
+/// The counts of `WeightedRandomSampler` of PyTorch 1.13, seed 0. `xtask/python/data/samplers.py` prints the numbers of
+/// PyTorch and scikit-learn here.
 #[test]
 fn draws_with_replacement_have_the_frequencies_of_pytorch() {
     let order = WeightedSampler::new(WEIGHTS).samples(DRAWS).order(0, 0);
     let counts = counts(&order, 4);
     assert!(chi_square(&counts, |item| DRAWS as f64 * WEIGHTS[item] / 10.0) < CHI_3, "{counts:?}");
-    assert!(chi_square_of_two(&counts, &[11964, 24107, 35910, 48019]) < CHI_3, "{counts:?}");
+    assert!(chi_square_of_two(&counts, &[11939, 24097, 35869, 48095]) < CHI_3, "{counts:?}");
     let epochs: Vec<usize> = (0..30_000).flat_map(|epoch| WeightedSampler::new(WEIGHTS).samples(4).order(7, epoch)).collect();
     let counts = self::counts(&epochs, 4);
     assert!(chi_square(&counts, |item| DRAWS as f64 * WEIGHTS[item] / 10.0) < CHI_3, "over epochs: {counts:?}");
@@ -101,6 +103,31 @@ fn every_prefix_of_a_stratified_epoch_has_the_classes_in_proportion() {
             }
         }
     }
+}
+
+/// The counts of each class among the items of `StratifiedShuffleSplit` of scikit-learn 1.4.2. Both are whole numbers
+/// next to the share of a class.
+#[test]
+fn a_stratified_part_of_an_epoch_has_the_classes_of_scikit_learn() {
+    let labels: Vec<usize> = [70, 20, 10].iter().enumerate().flat_map(|(class, &size)| vec![class; size]).collect();
+    let cases = [(7, [5, 1, 1]), (10, [7, 2, 1]), (33, [23, 7, 3]), (50, [35, 10, 5]), (64, [45, 13, 6]), (90, [63, 18, 9])];
+    for epoch in 0..20 {
+        let order = StratifiedSampler::new(&labels).order(2, epoch);
+        for (items, expected) in cases {
+            let ours = counts(&order[..items].iter().map(|&item| labels[item]).collect::<Vec<_>>(), 3);
+            assert!(ours.iter().zip(expected).all(|(ours, theirs)| ours.abs_diff(theirs) <= 1), "{items}: {ours:?}, {expected:?}");
+        }
+    }
+}
+
+/// The counts of `WeightedRandomSampler` of PyTorch 1.13 with the weights 1 / class size, seed 0.
+#[test]
+fn balanced_items_have_the_frequencies_of_pytorch() {
+    let sampler = ClassBalancedSampler::new([0, 0, 0, 0, 0, 0, 1, 1, 1, 2]);
+    let order: Vec<usize> = (0..DRAWS / 10).flat_map(|epoch| sampler.order(5, epoch)).collect();
+    let counts = counts(&order, 10);
+    let torch = [6615, 6656, 6764, 6734, 6574, 6716, 13233, 13294, 13285, 40129];
+    assert!(chi_square_of_two(&counts, &torch) < CHI_9, "{counts:?}");
 }
 
 #[test]
