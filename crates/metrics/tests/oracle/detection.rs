@@ -1,8 +1,8 @@
 //! Objects in images, compared with pycocotools. Its numbers are in a file, because nothing else needs pycocotools.
 
-use std::ops::Range;
+use std::{ops::Range, process::Command};
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Int, IntDType, Tensor, TensorData};
 use serde_json::Value;
 use stormfire_metrics::{
     Metric,
@@ -73,4 +73,34 @@ fn invalid_boxes_are_refused_or_nan() {
     assert!((map(0.0, 0) - 1.0).abs() < 1e-9);
     let named = detection([], 2).unwrap().names(["cat", "dog"]).unwrap().per_class().read().unwrap();
     assert!(named.get("dog").is_some_and(f64::is_nan) && detection([], 2).unwrap().names(["cat"]).is_err());
+}
+
+const PART: &str = "STORMFIRE_METRICS_PART";
+
+/// The type of a device is set once in a process, before its first tensor.
+#[test]
+#[ignore = "a part of `classes_above_256_are_right_on_a_device_in_bf16`"]
+fn in_bf16() {
+    if std::env::var_os(PART).is_none() {
+        return;
+    }
+    let mut device = Device::flex();
+    device.configure((FloatDType::BF16, IntDType::I32)).unwrap();
+    let boxes = Tensor::<2>::from_floats([[0.0, 0.0, 8.0, 8.0], [16.0, 0.0, 24.0, 8.0]], &device);
+    assert_eq!(boxes.dtype(), DType::BF16);
+    let classes = |classes: [i32; 2]| Tensor::<1, Int>::from_ints(classes, &device);
+    let found = Found::new(&boxes, &Tensor::<1>::from_floats([0.5, 0.5], &device), &classes([257, 259])).unwrap();
+    let objects = Objects::new(&boxes, &classes([256, 259])).unwrap();
+    let scores = detection([(found, objects)], 300).unwrap().per_class().read().unwrap();
+    // In `bf16`, 257 is 256 and 259 is 260.
+    let known: Vec<(usize, f64)> = scores.values().into_iter().enumerate().filter(|(_, score)| !score.is_nan()).collect();
+    assert!(matches!(known[..], [(256, wrong), (259, right)] if wrong.abs() < 1e-9 && (right - 1.0).abs() < 1e-9), "{known:?}");
+}
+
+#[test]
+fn classes_above_256_are_right_on_a_device_in_bf16() {
+    let mut part = Command::new(std::env::current_exe().unwrap());
+    let output = part.args(["detection::in_bf16", "--exact", "--ignored", "--nocapture"]).env(PART, "1").output().unwrap();
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(output.status.success() && out.contains("1 passed"), "{:?}\n{out}\n{err}", output.status);
 }
