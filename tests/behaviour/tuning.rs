@@ -1,12 +1,12 @@
 //! Tuners and sweeps whose process is limited, killed or interrupted.
 
-use std::path::Path;
+use std::{cell::Cell, path::Path};
 
 use burn::prelude::*;
 use stormfire::{
     Error,
     prelude::*,
-    tuner::{ScaleBatchSize, Space, Sweep, SweepResult, TrialState, Tuner, cross_validate},
+    tuner::{FoldScores, ScaleBatchSize, Space, Sweep, SweepResult, TrialState, Tuner, cross_validate},
 };
 
 use crate::{
@@ -146,26 +146,31 @@ fn a_signal_ends_the_sweep_and_a_later_start_continues() {
     assert_eq!(sweep(&folder.path().join("sweep")).unwrap(), expected());
 }
 
-/// Raises a signal in the second fold.
+/// Three folds. A signal may be raised in the second one.
 #[cfg(unix)]
-#[test]
-#[ignore = "a part of `a_signal_in_a_fold_ends_the_cross_validation`"]
-fn is_interrupted_in_a_fold() {
-    let Some(folder) = folder() else { return };
-    let mut made = 0;
-    let ended = cross_validate(folder.join("folds"), 0..3, |number, _| {
-        made += 1;
+fn folds(folder: &Path, made: &Cell<usize>, raises: bool) -> Result<FoldScores> {
+    cross_validate(folder.join("folds"), 0..3, |number, _| {
+        made.set(made.get() + 1);
         let raise = LambdaCallback::new().on_train_batch_end(move |_ctx, _module: &mut Line, _output, batch_idx| {
-            if number == 1 && batch_idx == 1 {
+            if raises && number == 1 && batch_idx == 1 {
                 signal_hook::low_level::raise(signal_hook::consts::SIGINT)?;
             }
             Ok(())
         });
         let trainer = Trainer::new().max_epochs(2).enable_progress_bar(false).enable_model_summary(false).callback(raise);
         Ok((trainer, Line::fixed(), (line_data(8, 2), line_data(4, 2))))
-    });
+    })
+}
+
+#[cfg(unix)]
+#[test]
+#[ignore = "a part of `a_signal_in_a_fold_ends_all_of_them_and_a_later_call_continues`"]
+fn is_interrupted_in_a_fold() {
+    let Some(folder) = folder() else { return };
+    let made = Cell::new(0);
+    let ended = folds(&folder, &made, true);
     assert!(matches!(ended, Err(Error::Interrupted { .. })), "{ended:?}");
-    assert_eq!(made, 2, "no later fold is started");
+    assert_eq!(made.get(), 2, "no later fold is started");
     let run = folder.join("folds/version_0");
     assert!(run.join("fold_1/metrics.csv").exists() && !run.join("fold_2").exists() && !run.join("folds.csv").exists());
     // Nor does another call start.
@@ -175,7 +180,11 @@ fn is_interrupted_in_a_fold() {
 
 #[cfg(unix)]
 #[test]
-fn a_signal_in_a_fold_ends_the_cross_validation() {
-    let folder = tempfile::tempdir().unwrap();
+fn a_signal_in_a_fold_ends_all_of_them_and_a_later_call_continues() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     play(part("tuning::is_interrupted_in_a_fold", folder.path()));
+    let made = Cell::new(0);
+    assert_eq!(folds(folder.path(), &made, false).unwrap(), folds(other.path(), &made, false).unwrap());
+    let runs = folder.path().join("folds");
+    assert!(runs.join("version_0/folds.csv").exists() && !runs.join("version_1").exists());
 }

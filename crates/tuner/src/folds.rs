@@ -1,13 +1,17 @@
 //! Cross-validation.
 
+mod runs;
 mod scores;
 
 use std::path::Path;
 
 use stormfire_data::DataModule;
-use stormfire_loggers::{Metrics, RunDir};
-use stormfire_module::{LightningModule, Result};
+use stormfire_loggers::{Metrics, RunDir, json};
+use stormfire_module::{Error, LightningModule, Result};
 use stormfire_trainer::{Stop, Trainer, for_tuner::ProbeTrainer as _};
+use stormfire_values::seeds::mix;
+
+use runs::{Runs, Start, name};
 
 pub use scores::FoldScores;
 
@@ -50,7 +54,11 @@ use crate::{
 ///
 /// On several ranks, call it on all of them: they train each fold together.
 ///
-/// A call does not resume an earlier one: it fits all folds from scratch. A [`Sweep`](crate::Sweep) resumes.
+/// **Restarts.** If the newest call in the folder was interrupted or has failed, a call continues it: complete folds are
+/// not fitted again, and the one that was running continues from its newest checkpoint, or from scratch if it has none.
+/// `make` is called for each fold. The folds must be the same. With other hyperparameters of the module
+/// ([`hparams`](LightningModule::hparams)) or other options of the Trainer, a call starts from scratch in the next
+/// version. So does a call after a complete one.
 ///
 /// # Errors
 /// Those of `make` and of [`Trainer::fit`](stormfire_trainer::Trainer::fit), for the first fold that fails.
@@ -61,25 +69,51 @@ pub fn cross_validate<F, M: LightningModule, D: DataModule<Batch = M::Batch>>(
     mut make: impl FnMut(usize, F) -> Result<(Trainer<M>, M, D)>,
 ) -> Result<FoldScores> {
     let ranks = stormfire_ranks::here()?;
-    let all = RunDir::new(folder.as_ref()).with_name("");
-    let root = of_zero(&ranks, || Ok(all.log_dir()?.to_owned()))?;
+    // Rank 0 has the files.
+    let mut runs: Option<Runs> = None;
     let mut scores: Vec<Metrics> = Vec::new();
     for (number, fold) in folds.into_iter().enumerate() {
         agree(&ranks, &Ok(()))?;
-        tracing::info!("fold {number}");
         let (trainer, module, data) = make(number, fold)?;
-        let name = format!("fold_{number}");
-        let run = RunDir::new(&root).with_name("").with_version(name.as_str());
-        let fit = trainer.in_folder(&root.join(name), &run).fit(module, data)?;
+        let settings = settings(&module, &trainer)?;
+        let start = of_zero(&ranks, || {
+            let opened = match runs.take() {
+                Some(opened) => opened,
+                None => Runs::open(folder.as_ref(), settings)?,
+            };
+            runs.insert(opened).start(number, settings)
+        })?;
+        let (root, resumes) = match start {
+            Start::Fit { root, resumes } => (root, resumes),
+            Start::Complete(metrics) => {
+                tracing::info!("fold {number} is complete");
+                scores.push(metrics.into_iter().collect());
+                continue;
+            }
+        };
+        tracing::info!("fold {number}");
+        let run = RunDir::new(&root).with_name("").with_version(name(number)).with_other_files();
+        let mut trainer = trainer.in_folder(&root.join(name(number)), &run);
+        if resumes {
+            trainer = trainer.ckpt_path("last");
+        }
+        let fit = trainer.fit(module, data)?;
         if let Stop::Interrupted(signal) = fit.stop {
             return Err(signal.into());
         }
+        of_zero(&ranks, || runs.as_ref().map_or(Ok(()), |runs| runs.complete(number, settings, &fit.metrics)))?;
         scores.push(fit.metrics);
     }
     let scores = FoldScores::new(scores);
-    if ranks.is_global_zero() {
-        scores.write(&root)?;
+    if let Some(runs) = &runs {
+        scores.write(runs.root())?;
         print(&scores);
     }
     Ok(scores)
+}
+
+/// A number for the hyperparameters of a module and the options of its Trainer. They may contain secrets.
+fn settings<M: LightningModule>(module: &M, trainer: &Trainer<M>) -> Result<u64> {
+    let settings = json::to_value(&(module.hparams()?, trainer.config())).map_err(Error::other)?;
+    Ok(settings.to_string().bytes().fold(0, |digest, byte| mix(digest, byte.into())))
 }

@@ -3,6 +3,7 @@
 
 mod batch_size;
 mod copied_data;
+mod files;
 mod folds;
 mod jobs;
 mod lr_find;

@@ -10,6 +10,9 @@ use stormfire_trainer::for_tuner::{STYLE, format_value};
 
 use crate::tables::{cell, write_csv};
 
+/// The file of all folds.
+pub(super) const RESULT: &str = "folds.csv";
+
 /// The metrics of each fold, with mean and deviation. `Display` is a table of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FoldScores {
@@ -65,9 +68,9 @@ impl FoldScores {
         Ok(self.names().try_fold(table, row)?)
     }
 
-    /// Writes `folds.csv`.
+    /// Writes the file of all folds.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
-        write_csv(&folder.join("folds.csv"), &self.table()?)
+        write_csv(&folder.join(RESULT), &self.table()?)
     }
 }
 

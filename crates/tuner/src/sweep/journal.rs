@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use stormfire_loggers::json;
+use serde::{Deserialize, Serialize};
 use stormfire_module::{Error, Result};
 use stormfire_store::{
     hold::{Hold, hold_alone},
-    replacement::{Replacement, remove_leftovers},
+    replacement::remove_leftovers,
 };
 use stormfire_values::Mode;
 
 use super::{record::TrialRecord, space::Space};
+use crate::files;
 
 /// The identity of a sweep. Two sweeps with equal headers are the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,7 @@ pub(super) struct Journal {
 }
 
 const HEADER: &str = "sweep.json";
+const OPTION: &str = "Sweep::folder";
 
 impl Journal {
     pub(super) fn open(folder: &Path, header: &Header) -> Result<Self> {
@@ -40,11 +41,11 @@ impl Journal {
         let folder = fs_err::canonicalize(folder)?;
         let hold = hold_alone(&folder).ok_or_else(|| {
             let reason = format!("another sweep uses `{}`", folder.display());
-            Error::config("Sweep::folder", reason, "wait for its end, or choose another folder")
+            Error::config(OPTION, reason, "wait for its end, or choose another folder")
         })?;
         remove_leftovers(&folder);
         if !Self::check(&folder, header)? {
-            write(&folder.join(HEADER), header)?;
+            files::write_record(&folder.join(HEADER), header)?;
         }
         let records = read_records(&folder)?;
         if !records.is_empty() {
@@ -55,7 +56,7 @@ impl Journal {
 
     /// Whether the folder has a sweep. Refuses another one than this.
     pub(super) fn check(folder: &Path, header: &Header) -> Result<bool> {
-        let known = read::<Header>(&folder.join(HEADER))?;
+        let known = files::read_record::<Header>(&folder.join(HEADER), OPTION)?;
         known.as_ref().map_or(Ok(()), |known| known.compare(header, folder))?;
         Ok(known.is_some())
     }
@@ -90,7 +91,7 @@ impl Header {
         ];
         parts.iter().find(|(_, is_same)| !is_same).map_or(Ok(()), |(part, _)| {
             let reason = format!("`{}` has a sweep with another {part}", folder.display());
-            Err(Error::config("Sweep::folder", reason, "choose another folder, or remove this one"))
+            Err(Error::config(OPTION, reason, "choose another folder, or remove this one"))
         })
     }
 }
@@ -106,34 +107,14 @@ pub(super) fn read_records(folder: &Path) -> Result<Vec<TrialRecord>> {
 
 /// The record of a trial. `None` if the trial was not started.
 pub(super) fn read_record(folder: &Path, number: usize) -> Result<Option<TrialRecord>> {
-    read(&record_file(folder, number))
+    files::read_record(&record_file(folder, number), OPTION)
 }
 
 /// Writes the record of a trial. It is durable afterwards.
 pub(super) fn write_record(folder: &Path, record: &TrialRecord) -> Result<()> {
-    write(&record_file(folder, record.number), record)
+    files::write_record(&record_file(folder, record.number), record)
 }
 
 fn record_file(folder: &Path, number: usize) -> PathBuf {
     folder.join(format!("trial_{number}.json"))
-}
-
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let bytes = match fs_err::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let value = serde_json::from_slice(&bytes).map_err(|error| unreadable(path, &error))?;
-    json::from_value(value).map(Some).map_err(|error| unreadable(path, &error))
-}
-
-fn unreadable(path: &Path, error: &serde_json::Error) -> Error {
-    let reason = format!("`{}` is not a file of this version of a sweep: {error}", path.display());
-    Error::config("Sweep::folder", reason, "choose another folder")
-}
-
-fn write(path: &Path, value: &impl Serialize) -> Result<()> {
-    let value = json::to_value(value).map_err(Error::other)?;
-    Ok(Replacement::new(path)?.commit_json(&value)?)
 }

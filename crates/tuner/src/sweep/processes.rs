@@ -23,9 +23,9 @@ use super::{
     pruner::Pruner,
     record::{TrialRecord, TrialState},
     result::SweepResult,
-    trial::{TrialRun, prepare_folder, score, version},
+    trial::{TrialRun, score, version},
 };
-use crate::jobs::work_off;
+use crate::{files::prepare_folder, jobs::work_off};
 
 /// A trial for another process.
 #[derive(Clone, Debug, Serialize, Deserialize)]

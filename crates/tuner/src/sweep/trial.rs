@@ -16,6 +16,7 @@ use super::{
     judge::{Judge, Others, Seen},
     record::TrialRecord,
 };
+use crate::files::prepare_folder;
 
 /// The description of a trial that rank 0 sends to all ranks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -150,26 +151,5 @@ pub(super) fn score<M>(fit: &Fit<M>, monitor: &str, reports: &[f64]) -> Result<f
     fit.metrics.get(monitor).or(reports.last().copied()).ok_or_else(|| {
         let available = fit.metrics.iter().map(|(name, _)| name.to_owned()).collect();
         Error::MetricMissing { name: monitor.to_owned(), available, lacks_validation: false }
-    })
-}
-
-/// Whether a trial continues from its newest checkpoint. If it does not, its folder is empty afterwards.
-pub(super) fn prepare_folder(folder: &Path, is_continued: bool) -> Result<bool> {
-    if is_continued && has_checkpoint(folder) {
-        return Ok(true);
-    }
-    if folder.is_dir() {
-        // An earlier start of this trial was killed before its first checkpoint.
-        fs_err::remove_dir_all(folder)?;
-    }
-    Ok(false)
-}
-
-/// Whether a folder has a checkpoint, at any depth.
-fn has_checkpoint(folder: &Path) -> bool {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).any(|path| {
-        let is_checkpoint = path.extension().is_some_and(|extension| extension == "ckpt");
-        is_checkpoint || (path.is_dir() && has_checkpoint(&path))
     })
 }

@@ -1,9 +1,17 @@
-use stormfire_module::{Error, Result};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use stormfire_module::{Callback, Context, Error, Result, StepOutput};
 use stormfire_ranks::threads;
 use stormfire_trainer::Trainer;
 
 use crate::{Line, alone, line_data};
-use stormfire_tuner::cross_validate;
+use stormfire_tuner::{FoldScores, cross_validate};
 
 #[test]
 fn each_fold_is_a_run_and_metrics_have_mean_and_deviation() {
@@ -67,4 +75,108 @@ fn ranks_train_each_fold_together() {
     }
     assert!(folder.path().join("version_1/fold_1/metrics.csv").exists() && folder.path().join("version_1/folds.csv").exists());
     assert!(!folder.path().join("fold_0").exists() && !folder.path().join("version_2").exists());
+}
+
+/// Counts batches, and fails at the start of an epoch.
+struct Watch {
+    batches: Arc<AtomicUsize>,
+    fails_at: Option<usize>,
+}
+
+impl Callback<Line> for Watch {
+    fn on_train_epoch_start(&mut self, ctx: &mut Context<'_>, _module: &mut Line) -> Result<()> {
+        if self.fails_at == Some(ctx.current_epoch()) { Err(Error::other("the lamp fell over")) } else { Ok(()) }
+    }
+
+    fn on_train_batch_end(&mut self, _ctx: &mut Context<'_>, _module: &mut Line, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Three folds with two batches an epoch. The second one may fail after two epochs.
+fn folds(folder: &Path, epochs: usize, fails: bool, batches: &Arc<AtomicUsize>) -> Result<FoldScores> {
+    cross_validate(folder, [4, 8, 12], |number, items| {
+        let watch = Watch { batches: batches.clone(), fails_at: (fails && number == 1).then_some(2) };
+        let trainer = Trainer::new().max_epochs(epochs).seed(1).enable_progress_bar(false).enable_model_summary(false);
+        let trainer = trainer.handle_signals(false).callback(watch);
+        Ok((trainer, Line::fixed(), (line_data(8, 4), line_data(items, 4))))
+    })
+}
+
+#[test]
+fn a_call_continues_one_that_has_failed() {
+    let _alone = alone();
+    let (halved, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let batches: Arc<AtomicUsize> = Arc::default();
+    let trained = |ended: Result<FoldScores>| (ended.map_err(|error| error.to_string()), batches.swap(0, Ordering::Relaxed));
+    let (failed, count) = trained(folds(halved.path(), 4, true, &batches));
+    assert!(failed.is_err_and(|error| error.contains("the lamp fell over")) && count == 8 + 4, "{count}");
+    let (continued, count) = trained(folds(halved.path(), 4, false, &batches));
+    assert_eq!(count, 4 + 8, "two epochs of the second fold, and the third fold");
+    assert_eq!(continued, trained(folds(whole.path(), 4, false, &batches)).0);
+    let csv = |folder: &Path| std::fs::read_to_string(folder.join("version_0/folds.csv")).unwrap();
+    assert_eq!(csv(halved.path()), csv(whole.path()));
+    // It is complete: the next call is another one.
+    let (again, count) = trained(folds(halved.path(), 4, false, &batches));
+    assert_eq!((again, count), (continued, 24));
+    assert!(halved.path().join("version_1/folds.csv").exists());
+}
+
+#[test]
+fn a_fold_without_a_checkpoint_starts_from_scratch() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let batches: Arc<AtomicUsize> = Arc::default();
+    folds(folder.path(), 4, true, &batches).unwrap_err();
+    std::fs::remove_dir_all(folder.path().join("version_0/fold_1/checkpoints")).unwrap();
+    batches.store(0, Ordering::Relaxed);
+    folds(folder.path(), 4, false, &batches).unwrap();
+    assert_eq!(batches.load(Ordering::Relaxed), 16);
+}
+
+#[test]
+fn a_call_with_other_options_starts_from_scratch() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let batches: Arc<AtomicUsize> = Arc::default();
+    folds(folder.path(), 4, true, &batches).unwrap_err();
+    batches.store(0, Ordering::Relaxed);
+    folds(folder.path(), 3, false, &batches).unwrap();
+    assert_eq!(batches.load(Ordering::Relaxed), 18);
+    assert!(folder.path().join("version_1/folds.csv").exists() && !folder.path().join("version_0/folds.csv").exists());
+}
+
+#[test]
+fn a_call_does_not_continue_an_active_one() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let batches: Arc<AtomicUsize> = Arc::default();
+    let outer = cross_validate(folder.path(), 0..2, |number, _| {
+        if number == 1 {
+            folds(folder.path(), 1, false, &batches)?;
+        }
+        let trainer = Trainer::new().max_epochs(1).seed(1).enable_progress_bar(false).enable_model_summary(false).handle_signals(false);
+        Ok((trainer, Line::fixed(), (line_data(8, 4), line_data(4, 4))))
+    });
+    assert_eq!((outer.unwrap().folds().len(), batches.load(Ordering::Relaxed)), (2, 6));
+    let names = |version: &str| [0, 1, 2].map(|number| folder.path().join(format!("{version}/fold_{number}.json")).exists());
+    assert_eq!((names("version_0"), names("version_1")), ([true, true, false], [true; 3]));
+}
+
+#[test]
+fn ranks_continue_a_call_together() {
+    let _alone = alone();
+    let (halved, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let batches: Arc<AtomicUsize> = Arc::default();
+    let on_ranks = |folder: &Path, fails: bool| threads::run(2, |_| folds(folder, 4, fails, &batches));
+    assert!(on_ranks(halved.path(), true).iter().all(Result::is_err));
+    let losses = |folder: &Path| {
+        let ended = on_ranks(folder, false).into_iter().map(Result::unwrap);
+        ended.map(|scores| scores.folds().iter().map(|fold| fold.get("val_loss").unwrap().to_bits()).collect()).collect::<Vec<Vec<u64>>>()
+    };
+    let continued = losses(halved.path());
+    assert_eq!(continued, losses(whole.path()));
+    assert!(continued[0].len() == 3 && continued[0] == continued[1]);
+    assert!(halved.path().join("version_0/folds.csv").exists() && !halved.path().join("version_1").exists());
 }
