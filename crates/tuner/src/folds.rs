@@ -54,9 +54,9 @@ use crate::{
 ///
 /// On several ranks, call it on all of them: they train each fold together.
 ///
-/// **Restarts.** If the newest call in the folder was interrupted or has failed, a call continues it: complete folds are
-/// not fitted again, and the one that was running continues from its newest checkpoint, or from scratch if it has none.
-/// `make` is called for each fold. The folds must be the same. With other hyperparameters of the module
+/// **Restarts.** If the newest call in the folder was interrupted or has failed, a call continues it: complete folds
+/// are not fitted again, and the one that was running continues from its newest checkpoint, or from scratch if it has
+/// none. `make` is called for each fold. The folds must be the same. With other hyperparameters of the module
 /// ([`hparams`](LightningModule::hparams)) or other options of the Trainer, a call starts from scratch in the next
 /// version. So does a call after a complete one.
 ///
