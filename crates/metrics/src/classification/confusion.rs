@@ -155,7 +155,9 @@ impl Metric for Confusion {
 
     fn compute(&self) -> Matrix {
         let mut matrices = self.matrices();
-        matrices.iter_mut().for_each(|matrix| self.divide(matrix));
+        for matrix in &mut matrices {
+            self.divide(matrix);
+        }
         let row_names = self.names.to_vec();
         if self.task == Task::Multilabel {
             let values = matrices.into_iter().map(|matrix| matrix.concat()).collect();

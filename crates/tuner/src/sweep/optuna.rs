@@ -25,7 +25,7 @@ pub(super) fn numbers(value: &Value) -> Vec<f64> {
 fn pruners_decide_as_those_of_optuna() {
     let oracle = oracle();
     let cases = oracle["pruners"].as_array().unwrap();
-    let mut pruned = 0;
+    let mut stops = 0;
     for case in cases {
         let options: Vec<usize> = numbers(&case["options"]).into_iter().map(|option| option as usize).collect();
         let pruner = match case["pruner"].as_str() {
@@ -41,14 +41,15 @@ fn pruners_decide_as_those_of_optuna() {
             assert_eq!(ended, right, "{pruner:?} {mode:?}: trial {} with {reports:?}", before.len());
             reports.truncate(ended.unwrap_or(reports.len()));
             let state = if ended.is_some() { TrialState::Pruned } else { TrialState::Completed };
-            pruned += usize::from(ended.is_some());
+            stops += usize::from(ended.is_some());
             before.push(TrialRecord { state, reports, ..TrialRecord::new(before.len(), Map::new()) });
         }
     }
-    assert_eq!((cases.len(), pruned), (14, 131));
+    assert_eq!((cases.len(), stops), (14, 131));
 }
 
 type Params = Map<String, Value>;
+type Function = fn(&Params) -> f64;
 
 fn at(params: &Params, name: &str) -> f64 {
     params[name].as_f64().unwrap()
@@ -135,7 +136,7 @@ fn tpe_finds_values_as_good_as_those_of_optuna() {
     let trials = oracle["trials"].as_u64().unwrap() as usize;
     let plane = |low, high| Space::new().uniform("x", low, high);
     let of_layers = Space::new().log_uniform("lr", 1e-5, 1.0).int("hidden", 8, 256).uniform("dropout", 0.0, 0.8);
-    let functions: [(&str, Space, fn(&Params) -> f64); 5] = [
+    let functions: [(&str, Space, Function); 5] = [
         ("sphere", cube(3, -5.0, 10.0), sphere),
         ("branin", plane(-5.0, 10.0).uniform("y", 0.0, 15.0), branin),
         ("rosenbrock", plane(-2.0, 2.0).uniform("y", -2.0, 2.0), rosenbrock),
