@@ -114,7 +114,7 @@ fn a_requested_checkpoint_is_saved_in_spite_of_a_failure() {
         let folder = tempfile::tempdir().unwrap();
         let options = best(folder.path()).save_last(true).save_on_exception(on_exception);
         let error = scored(&[2.0, 1.0], 2, options).callback(FailsLate).fit(Line::new(), line_data(4, 2)).unwrap_err();
-        insta::allow_duplicates! { assert_snapshot!(error, @"") };
+        insta::allow_duplicates! { assert_snapshot!(error, @"the disk is on fire (in `on_train_epoch_end` of `FailsLate`)") };
         assert_eq!(names(folder.path()), expected);
         assert_eq!(step_in(&folder.path().join("last.ckpt")), if on_exception { 4 } else { 2 });
     }

@@ -196,7 +196,10 @@ fn a_checkpoint_behind_a_url_builds_its_module() {
     assert_eq!(listed(&Path::new(root).join("checkpoints")).len(), 1);
     let Outcome::Evaluated(metrics) = run(root, &["test", "--ckpt-path=last", "trainer.loggers=[]"]).unwrap() else { panic!("no metrics") };
     assert_eq!(metrics[0].get("lr"), Some(0.375));
-    assert_snapshot!(run(root, &["tune"]).unwrap_err(), @"");
+    assert_snapshot!(run(root, &["tune"]).unwrap_err(), @r"
+    --trainer.default_root_dir: the folder `memory://command/line` is not on a disk
+      help: choose one on a disk: `--trainer.default_root_dir=FOLDER`
+    ");
 }
 
 #[test]

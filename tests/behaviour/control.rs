@@ -180,8 +180,8 @@ fn endless_data_has_no_fraction_of_an_epoch() {
         let mut trainer = trainer.max_steps(4);
         trainer.fit(Line::new(), (endless(), batches(1))).unwrap_err().to_string()
     };
-    assert_snapshot!(error(quiet().limit_train_batches(0.5)), @"");
-    assert_snapshot!(error(quiet().val_check_interval(Every::Fraction(0.5))), @"");
+    assert_snapshot!(error(quiet().limit_train_batches(0.5)), @"`limit_train_batches`: the data does not know its number of batches, so a fraction of them is unknown");
+    assert_snapshot!(error(quiet().val_check_interval(Every::Fraction(0.5))), @"`val_check_interval`: the training data does not know its length, so a fraction of an epoch is unknown");
 }
 
 #[test]

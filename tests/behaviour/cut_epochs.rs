@@ -136,6 +136,9 @@ fn a_training_metric_that_a_validation_lacks_is_an_error() {
         let mut trainer = quiet::<Improving>().max_epochs(2).val_check_interval("0.5 epochs").callback(stopping);
         trainer.fit(Improving::new("first"), (line_data(10, 2), line_data(4, 2))).map(|fit| fit.stop)
     };
-    assert_snapshot!(error_text(stop(EarlyStopping::new("mean"))), @"");
+    assert_snapshot!(error_text(stop(EarlyStopping::new("mean"))), @r"
+    metric `mean` is not available; available are: `first` (in `on_validation_end` of `EarlyStopping`)
+      hint: log it with `self.log(..)`, or monitor one of the available metrics
+    ");
     assert_eq!(stop(EarlyStopping::new("mean").check_on_train_epoch_end(true)).unwrap(), Stop::MaxEpochs(2));
 }

@@ -50,7 +50,20 @@ fn a_folder_that_cannot_be_created_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    assert_snapshot!(refused(folder.path(), &file.join("runs")), @"");
+    assert_snapshot!(refused(folder.path(), &file.join("runs")), @r"
+    ModelCheckpoint::dirpath: `ModelCheckpoint::dirpath`: `[folder]/file/runs` cannot be read or written: `[folder]/file` is not a folder (in `setup` of `ModelCheckpoint`)
+      hint: choose a folder that can be created and written to
+    OnExceptionCheckpoint::new: `OnExceptionCheckpoint::new`: `[folder]/file/runs` cannot be read or written: `[folder]/file` is not a folder (in `setup` of `OnExceptionCheckpoint`)
+      hint: choose a folder that can be created and written to
+    default_root_dir: `default_root_dir`: `[folder]/file/runs/checkpoints` cannot be read or written: `[folder]/file` is not a folder (in `setup` of `ModelCheckpoint`)
+      hint: choose a folder that can be created and written to
+    default_root_dir: `default_root_dir`: failed to create directory `[folder]/file/runs/lightning_logs`: Not a directory (os error 20)
+      hint: choose a folder that can be written to
+    CsvLogger: `CsvLogger::save_dir`: failed to create directory `[folder]/file/runs/lightning_logs`: Not a directory (os error 20)
+      hint: a file is in the way of a log folder; move it or choose another `save_dir`
+    TensorBoardLogger: `TensorBoardLogger::save_dir`: failed to create directory `[folder]/file/runs/lightning_logs`: Not a directory (os error 20)
+      hint: a file is in the way of a log folder; move it or choose another `save_dir`
+    ");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
 }
 
@@ -59,7 +72,20 @@ fn a_folder_that_cannot_be_created_is_refused() {
 fn a_folder_whose_name_is_not_utf8_is_refused() {
     use std::os::unix::ffi::OsStrExt as _;
     let folder = tempfile::tempdir().unwrap();
-    assert_snapshot!(refused(folder.path(), &folder.path().join(std::ffi::OsStr::from_bytes(b"a\xff"))), @"");
+    assert_snapshot!(refused(folder.path(), &folder.path().join(std::ffi::OsStr::from_bytes(b"a\xff"))), @r"
+    ModelCheckpoint::dirpath: `ModelCheckpoint::dirpath`: `[folder]/a�` is not valid UTF-8 (in `setup` of `ModelCheckpoint`)
+      hint: choose a folder that can be created and written to
+    OnExceptionCheckpoint::new: `OnExceptionCheckpoint::new`: `[folder]/a�` is not valid UTF-8 (in `setup` of `OnExceptionCheckpoint`)
+      hint: choose a folder that can be created and written to
+    default_root_dir: `default_root_dir`: `[folder]/a�` is not valid UTF-8
+      hint: choose a folder with another name
+    default_root_dir: `default_root_dir`: `[folder]/a�` is not valid UTF-8
+      hint: choose a folder with another name
+    CsvLogger: `logger lightning_logs`: its folder `[folder]/a�/lightning_logs/version_0` is not valid UTF-8
+      hint: choose a folder with another name
+    TensorBoardLogger: `logger lightning_logs`: its folder `[folder]/a�/lightning_logs/version_1` is not valid UTF-8
+      hint: choose a folder with another name
+    ");
 }
 
 #[test]

@@ -29,7 +29,11 @@ fn max_time_and_a_timer_both_apply() {
         format!("{stop} at step {steps}")
     });
     insta::with_settings!({ filters => [(r"\d+:\d\d:\d\d", "[time]")] }, {
-        assert_snapshot!(over.join("\n"), @"");
+        assert_snapshot!(over.join("\n"), @r"
+        time limit reached; elapsed time is [time] at step 1
+        time limit reached; elapsed time is [time] at step 1
+        time limit reached; elapsed time is [time] at step 1
+        ");
     });
     assert_eq!(stop(quiet().max_time("1 hour").callback(Timer::new("2 hours"))), (Stop::MaxEpochs(1), 4));
 }

@@ -36,7 +36,14 @@ fn the_sanity_check_warns_of_a_misspelled_monitor() {
         let (lines, error) = ended(trainer);
         format!("{}\n{error}", lines.join("\n"))
     });
-    assert_snapshot!(ended.join("\n"), @"");
+    assert_snapshot!(ended.join("\n"), @r"
+    WARN `EarlyStopping` monitors `val_los`, which the sanity check has not logged; did you mean `val_loss`?
+    metric `val_los` is not available; available are: `val_loss` (in `on_train_epoch_end` of `EarlyStopping`)
+      hint: did you mean `val_loss`?
+    WARN `ModelCheckpoint` monitors `val_los`, which the sanity check has not logged; did you mean `val_loss`?
+    metric `val_los` is not available; available are: `val_loss` (in `on_train_epoch_end` of `ModelCheckpoint`)
+      hint: did you mean `val_loss`?
+    ");
 }
 
 #[test]
@@ -86,11 +93,17 @@ fn the_sanity_check_warns_of_a_misspelled_metric_of_a_schedule() {
 #[test]
 fn without_a_validation_the_error_says_so() {
     let error = error_text(quiet().max_epochs(1).callback(EarlyStopping::new("val_mae")).fit(Line::new(), line_data(8, 2)));
-    assert_snapshot!(error, @"");
+    assert_snapshot!(error, @r"
+    metric `val_mae` is not available; available are: none (in `on_train_epoch_end` of `EarlyStopping`)
+      hint: this fit has no validation: if the validation logs it, give `fit` a validation loader; else log it with `self.log(..)`, or monitor one of the available metrics
+    ");
 }
 
 #[test]
 fn a_misspelled_word_for_a_checkpoint_is_named() {
     let error = error_text(quiet().max_epochs(1).ckpt_path("bst").fit(Line::new(), line_data(8, 2)));
-    assert_snapshot!(error, @"");
+    assert_snapshot!(error, @r"
+    checkpoint `bst`: there is no such file
+      hint: did you mean `best`?
+    ");
 }

@@ -215,7 +215,10 @@ fn on_the_cpu_nan_is_noticed_at_its_batch() {
         assert_eq!(seen.0.lock().unwrap().batches, 13);
         outcome.unwrap_err().to_string()
     });
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r"
+    the training loss is not finite at epoch 0, batch 13 (global step 13); by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`
+    the training loss is not finite at epoch 0, batch 13 (global step 13); by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`
+    ");
 }
 
 /// The device reads of each of 20 batches, and of the end.
@@ -380,6 +383,6 @@ fn skipped_steps_are_counted_across_a_restart() {
     let trainer = || quiet().max_epochs(1).on_non_finite(NonFinite::Skip { max_in_a_row: 2 });
     let first = trainer().callback(SavesAfterTwo(path.clone())).fit(Sick::new(&faults), line_data(40, 2)).unwrap_err();
     let second = trainer().ckpt_path(&path).fit(Sick::new(&faults), line_data(40, 2)).unwrap_err();
-    assert_snapshot!(first, @"");
+    assert_snapshot!(first, @"after 2 skipped steps in a row the training loss is not finite at epoch 0, batch 4 (global step 2)");
     assert_eq!(second.to_string(), first.to_string());
 }

@@ -92,7 +92,7 @@ fn each_prediction_comes_alone_in_order_with_the_indices_of_its_items() {
         .unwrap();
     assert_eq!(count, 100);
     let fails = |_: Predicted<Numbers>| Err(Error::other("the disk is full"));
-    assert_snapshot!(error_text(quiet().predict_each(&Echo::new(), line_data(4, 2), fails)), @"");
+    assert_snapshot!(error_text(quiet().predict_each(&Echo::new(), line_data(4, 2), fails)), @"the disk is full");
 }
 
 fn csv(path: &Path) -> PredictionWriter<Vec<f32>> {
@@ -217,5 +217,5 @@ fn a_folder_that_cannot_be_written_is_found_before_the_first_batch() {
     fs::write(folder.path().join("file"), "").unwrap();
     let never = LambdaCallback::new().on_predict_batch_start(|_, _, _, _, _| panic!("a batch starts"));
     let error = quiet().callback(never).predict_each(&Net::new(), digits(4, 2), csv(&folder.path().join("file/p.csv")));
-    assert_snapshot!(error_text(error).replace(&folder.path().display().to_string(), "[folder]"), @"");
+    assert_snapshot!(error_text(error).replace(&folder.path().display().to_string(), "[folder]"), @"failed to create directory `[folder]/file`: File exists (os error 17)");
 }

@@ -8,7 +8,7 @@ use burn::{
     optim::AdamWConfig,
     prelude::*,
 };
-use insta::assert_snapshot;
+use insta::{allow_duplicates, assert_snapshot};
 use stormfire::{
     optim::{freeze, unfreeze},
     prelude::*,
@@ -146,7 +146,9 @@ fn adapters_come_back(trained: &Net, start: &Net, file: &Path) {
     assert_eq!(report.loaded.len(), 4);
     assert_eq!(sorted(&loaded), sorted(trained));
     let error = trained.export_weights(file.with_extension("safetensors"), &ExportOptions::new()).unwrap_err();
-    assert_snapshot!(error, @"");
+    allow_duplicates!(
+        assert_snapshot!(error, @"`größe.weight.lora.a` is a part of an adapter, and other programs know only whole weights")
+    );
 }
 
 #[test]

@@ -52,5 +52,5 @@ fn a_name_shared_by_training_and_validation_is_reported_once() {
         assert!({ trainer }.max_epochs(3).fit(OneName { line: Line::new() }, (line_data(8, 4), line_data(4, 4))).is_ok());
     });
     let said: Vec<_> = lines(&run_of(folder.path())).into_iter().filter(|line| line.contains("is logged in")).collect();
-    assert_snapshot!(said.join("\n"), @"");
+    assert_snapshot!(said.join("\n"), @"WARN stormfire_trainer::fit::validation: `loss` is logged in `training_step` and in `validation_step`: a lookup returns the newer value; give them different names, such as `train_loss` and `val_loss`");
 }

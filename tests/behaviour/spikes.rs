@@ -121,7 +121,7 @@ fn a_stop_saves_nothing_bad_and_a_resumed_fit_passes_the_batch() {
     let fit = saving(folder.path()).fit(spiky(5), digits(32, 4)).unwrap();
     let Stop::Requested(stop) = &fit.stop else { panic!("{}", fit.stop) };
     insta::with_settings!({ filters => [(r"is [-\d.e]+", "is [loss]")] }, {
-        assert_snapshot!(stop.reason, @"");
+        assert_snapshot!(stop.reason, @"a spike at step 5 (epoch 0, batch 5): the loss is [loss], and the mean before it is [loss]");
     });
     assert_eq!(fit.progress.global_step, 6);
     let run = folder.path().join("lightning_logs/version_0");
@@ -144,5 +144,5 @@ fn a_callback_that_skips_must_say_so() {
         Ok(())
     });
     let error: Error = quiet().callback(skips).fit(spiky(NEVER), digits(8, 4)).unwrap_err();
-    assert_snapshot!(error, @"");
+    assert_snapshot!(error, @"`skip_step`: no callback says that it skips steps (in `training_step` of `Spiky`, epoch 0, batch 0)");
 }

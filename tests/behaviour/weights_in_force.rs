@@ -284,7 +284,10 @@ fn a_failure_in_mid_validation_does_not_save_the_average_as_the_weights() {
             assert_eq!(SEEN.take(), own, "{what}");
             // The Trainer has no fit whose end could be saved.
             let error = error_text(failing.save_checkpoint(&Net::new(), folder.path().join("end.ckpt")));
-            insta::allow_duplicates! { assert_snapshot!(error, @"") };
+            insta::allow_duplicates! { assert_snapshot!(error, @r"
+            `save_checkpoint`: no fit has completed
+              hint: call it after a `Trainer::fit` that has returned a module, or use `ModelCheckpoint`
+            ") };
 
             let record = Record::default();
             let mut resumed = trainer(by, &record).ckpt_path(path);

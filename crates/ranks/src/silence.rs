@@ -27,6 +27,13 @@ mod tests {
     fn the_variable_is_a_number_of_seconds() {
         assert_eq!((parsed(None), parsed(Some(" 2.5 "))), (Ok(DEFAULT), Ok(Duration::from_millis(2500))));
         let errors = ["", "soon", "0.2", "-3", "inf", "NaN"].map(|text| parsed(Some(text)).unwrap_err().to_string());
-        insta::assert_snapshot!(errors.join("\n"), @"");
+        insta::assert_snapshot!(errors.join("\n"), @r"
+        MPI cannot be used: `STORMFIRE_RANK_TIMEOUT` is ``, which is not a number of seconds, at least 1
+        MPI cannot be used: `STORMFIRE_RANK_TIMEOUT` is `soon`, which is not a number of seconds, at least 1
+        MPI cannot be used: `STORMFIRE_RANK_TIMEOUT` is `0.2`, which is not a number of seconds, at least 1
+        MPI cannot be used: `STORMFIRE_RANK_TIMEOUT` is `-3`, which is not a number of seconds, at least 1
+        MPI cannot be used: `STORMFIRE_RANK_TIMEOUT` is `inf`, which is not a number of seconds, at least 1
+        MPI cannot be used: `STORMFIRE_RANK_TIMEOUT` is `NaN`, which is not a number of seconds, at least 1
+        ");
     }
 }

@@ -260,7 +260,7 @@ fn check_names_of_folders(run: &Run) -> Result<()> {
     let found = run.loggers.iter().find_map(|logger| Some((logger.name(), logger.log_dir().filter(|folder| is_no_text(folder))?)));
     found.map_or(Ok(()), |(name, folder)| {
         let reason = format!("its folder `{}` is not valid UTF-8", folder.display());
-        Err(Error::config(format!("logger `{name}`"), reason, "choose a folder with another name"))
+        Err(Error::config(format!("logger {name}"), reason, "choose a folder with another name"))
     })
 }
 

@@ -109,7 +109,7 @@ fn a_part_may_have_nothing_to_learn_from() {
     );
     assert!((values(&two_parts.unwrap().module)[0] + 0.75).abs() < 1e-6, "half of the mean of the first part");
     let none = fit(Odd::new(|_, batch| batch.inner().mean().into()), &[1.0, 2.0], 2).map(drop).unwrap_err();
-    assert_snapshot!(none, @"");
+    assert_snapshot!(none, @"the loss cannot be used: it does not depend on the module's parameters (in `training_step` of `Odd`, epoch 0, batch 0)");
 }
 
 #[test]
@@ -184,7 +184,11 @@ fn an_error_of_one_part_is_named() {
         log("x", 1.0).on_epoch(true).reduce_fx(reduce);
         odd.layer.forward(batch).mean().into()
     });
-    assert_snapshot!([shape, negative, options].join("\n"), @"");
+    assert_snapshot!([shape, negative, options].join("\n"), @r"
+    the loss cannot be used: it has shape [3] instead of [1] (in `training_step` of `Odd`, epoch 0, batch 0)
+    `StepOutput::weight`: -1 is not a number of at least 0 (in `training_step` of `Odd`, epoch 0, batch 0)
+    `x` was logged twice in `training_step` with different arguments
+    ");
 }
 
 #[test]

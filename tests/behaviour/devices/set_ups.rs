@@ -174,7 +174,7 @@ fn a_copied_parameter_is_refused() {
     let mut copied = tied();
     copied.twice = Some(copied.symbols.clone());
     let error = quiet().devices(2).max_epochs(1).fit(copied, symbols()).map(drop).unwrap_err();
-    assert_snapshot!(error, @"");
+    assert_snapshot!(error, @"`module`: `symbols.weight` and `twice.weight` are one parameter to burn: an optimizer would update only the first one, for both, and leave the second one unchanged");
 }
 
 /// Reads one request, and answers that all is well with a web page, as a login page does.

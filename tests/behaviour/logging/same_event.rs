@@ -278,7 +278,11 @@ fn values_logged_before_a_failure_do_not_reach_the_next_run() {
         assert_eq!(lines(&logger), [""; 0]);
         error.to_string()
     });
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r"
+    on purpose (in `on_train_batch_end` of `Watch`, epoch 0, batch 0)
+    panicked in `on_train_batch_end`, epoch 0, batch 0: on purpose
+    panicked in `on_train_batch_end`, epoch 0, batch 0: on purpose
+    ");
 }
 
 #[test]

@@ -266,7 +266,7 @@ fn a_step_can_be_tested_without_a_trainer() {
     assert_eq!((captured.records.len(), &*record.name, record.options.on_step, record.options.on_epoch), (1, "val_loss", false, true));
     let loss = f64::from(line.loss(batch()).into_scalar::<f32>());
     assert!((captured.get("val_loss").unwrap() - loss).abs() < 1e-9);
-    assert_snapshot!(captured.get("val_acc").unwrap_err(), @"");
+    assert_snapshot!(captured.get("val_acc").unwrap_err(), @"metric `val_acc` is not available; available are: `val_loss`");
     // No value is left for a later run, and none from outside of a run.
     line.validation_step(batch(), 0).unwrap();
     let logger = MemoryLogger::new();

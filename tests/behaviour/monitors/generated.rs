@@ -58,5 +58,5 @@ fn draws() {
 fn a_failing_function_ends_the_fit_with_its_name() {
     let fails = Generate::new("samples", |_: &Descent| Err(stormfire::Error::other("no prompt")));
     let error = error_text(with(fails, &MemoryLogger::new()).max_epochs(1).fit(Descent::new(), line_data(2, 1)));
-    assert_snapshot!(error, @"");
+    assert_snapshot!(error, @"no prompt (in `on_train_batch_end` of `Generate`, epoch 0, batch 1)");
 }

@@ -37,7 +37,10 @@ fn a_wrong_precision_is_refused_with_all_that_there_are() {
     assert_snapshot!(serde_json::from_str::<TrainerConfig>(r#"{"precision": "16-true"}"#).unwrap_err(), @"cannot read `16-true` as a precision: parameters in f16 diverge, because Adam divides by squares of gradients that are zero there; write `32-true`, `bf16-mixed`, `16-mixed`, `bf16-true` or `64-true` at line 1 column 24");
     let config: TrainerConfig = serde_json::from_str(r#"{"precision": 16}"#).unwrap();
     assert_eq!(serde_json::to_value(&config).unwrap()["precision"], "16-mixed");
-    assert_snapshot!(error_text(quiet().precision("64-true").validate(&Net::new(), points(8, 8))), @"");
+    assert_snapshot!(error_text(quiet().precision("64-true").validate(&Net::new(), points(8, 8))), @r"
+    `precision`: `64-true` needs a device whose tensors are f64, but those of `cpu` are f32, which burn sets with the first tensor of a process
+      hint: call `Precision::F64True.prepare(&device)?` at the start of `main`, before the module, the data or any other tensor is made; one process has one type on each device
+    ");
 }
 
 /// A module with one unusual part.

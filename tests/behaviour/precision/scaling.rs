@@ -64,7 +64,7 @@ fn a_loss_that_is_not_finite_is_a_matter_of_the_policy() {
     let (stopped, ..) = run("stop");
     let (stopped, _) = stopped.unwrap();
     assert!(matches!(stopped, Stop::NonFinite(_)), "{stopped}");
-    assert_snapshot!(stopped, @"");
+    assert_snapshot!(stopped, @"the training loss is not finite at epoch 0, batch 2 (global step 1)");
     let (skipped, scales, rows) = run("skip:1");
     assert_eq!(skipped.unwrap().1, 3, "the first batch has overflowed, the third one is bad");
     assert!(scales.iter().all(|(scale, _)| (*scale - 32768.0).abs() < 0.1), "the scale is not to blame for a bad loss: {scales:?}");

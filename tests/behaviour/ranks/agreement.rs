@@ -186,7 +186,12 @@ fn a_validation_is_due_for_both_when_it_is_for_one() {
 #[test]
 fn a_rank_that_fails_ends_the_other_with_its_name() {
     let ended = [0, 1].map(|acting| two_ranks(acting, Does::Fail, Every::Epochs(1)).map(|(ended, _)| ended.unwrap_err()).join("\n"));
-    assert_snapshot!(ended.join("\n"), @"");
+    assert_snapshot!(ended.join("\n"), @r"
+    the lamp fell over (in `on_train_batch_end` of `Acts`, epoch 0, batch 4)
+    rank 0 has failed: the lamp fell over (in `on_train_batch_end` of `Acts`, epoch 0, batch 4)
+    rank 1 has failed: the lamp fell over (in `on_train_batch_end` of `Acts`, epoch 0, batch 4)
+    the lamp fell over (in `on_train_batch_end` of `Acts`, epoch 0, batch 4)
+    ");
 }
 
 /// Makes a request on one rank, in the hook of this name, at its second call.

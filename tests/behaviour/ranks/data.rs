@@ -126,10 +126,10 @@ fn ranks_refuse_a_stream_of_unknown_length_and_other_weights() {
     let (folder, net) = (shards(ITEMS), Net::new());
     let uncounted = || Loader::stream(Shards::<usize>::json_lines([folder.path().join("a")]), of_items).batch_size(4);
     let ended = stormfire::ranks::threads::run(2, |_| fit(net.of_its_own(), uncounted(), |trainer| trainer));
-    assert_snapshot!(ended[0].as_ref().unwrap_err(), @"");
+    assert_snapshot!(ended[0].as_ref().unwrap_err(), @"a loader made from shards cannot be shared by several ranks, because its batches may differ from rank to rank");
     let weighted = |rank: usize| digits(4, 1).sampler(WeightedSampler::new([1.0, 1.0, 1.0, 1.0 + rank as f64]).samples(50));
     let ended = stormfire::ranks::threads::run(2, |rank| fit(net.of_its_own(), weighted(rank), |trainer| trainer));
-    assert_snapshot!(ended[0].as_ref().unwrap_err(), @"");
+    assert_snapshot!(ended[0].as_ref().unwrap_err(), @"`ranks`: the order of loader 0 is `batch_size 1, shuffle false, seed none, drop_last false, sampler 41f37b4ff55881f5` on rank 0 and `batch_size 1, shuffle false, seed none, drop_last false, sampler 82ac5407ee4955f3` on rank 1");
     assert_eq!(ended[1].as_ref().unwrap_err().to_string(), ended[0].as_ref().unwrap_err().to_string());
 }
 
@@ -186,5 +186,10 @@ fn shards_that_have_changed_are_noticed_on_resume() {
         let resumed = fit(net.clone(), data(&names), |trainer| trainer.seed(7).ckpt_path(path.as_path()));
         resumed.unwrap_err().to_string().replace(&folder.path().display().to_string(), "[folder]")
     });
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r"
+    checkpoint `[folder]/stopped.ckpt`: it was written in the middle of an epoch, and the training data is not the same: it has 27 items, the checkpoint's had 26
+    checkpoint `[folder]/stopped.ckpt`: it was written in the middle of an epoch, and the training data is not the same: its loader has batch_size 4, shuffle true, seed 7, drop_last false, shuffle_buffer 4, 3 shards with records [10, 3, 13], the checkpoint's had batch_size 4, shuffle true, seed 7, drop_last false, shuffle_buffer 4, 3 shards with records [11, 2, 13]
+    checkpoint `[folder]/stopped.ckpt`: it was written in the middle of an epoch, and the training data is not the same: its loader has batch_size 4, shuffle true, seed 7, drop_last false, shuffle_buffer 4, 4 shards with records not counted, the checkpoint's had batch_size 4, shuffle true, seed 7, drop_last false, shuffle_buffer 4, 3 shards with records not counted
+    cannot start at batch 3: the pass has only 2 batches
+    ");
 }

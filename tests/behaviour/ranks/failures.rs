@@ -75,7 +75,10 @@ fn different_options_are_named() {
         trainer.fit(Net::new().of_its_own(), digits(8, 4)).map(drop)
     });
     let errors: Vec<_> = ended.into_iter().map(|ended| ended.unwrap_err().to_string()).collect();
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r"
+    `ranks`: the option `max_epochs` is `1` on rank 0 and `2` on rank 1
+    `ranks`: the option `max_epochs` is `1` on rank 0 and `2` on rank 1
+    ");
 }
 
 #[test]
@@ -86,7 +89,10 @@ fn a_different_module_is_named() {
         trainer.fit(net.of_its_own(), digits(8, 4)).map(drop)
     });
     let errors: Vec<_> = ended.into_iter().map(|ended| ended.unwrap_err().to_string()).collect();
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r"
+    `ranks`: the number of parameters is `80` on rank 0 and `144` on rank 1
+    `ranks`: the number of parameters is `80` on rank 0 and `144` on rank 1
+    ");
 }
 
 #[test]
@@ -97,7 +103,10 @@ fn a_refused_start_of_one_rank_ends_the_others() {
         trainer.fit(Net::new().of_its_own(), digits(8, 4)).map(drop)
     });
     let errors: Vec<_> = ended.into_iter().map(|ended| ended.unwrap_err().to_string()).collect();
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r"
+    rank 1 has failed: `gradient_clip_val`: -1 is not a positive number
+    `gradient_clip_val`: -1 is not a positive number
+    ");
 }
 
 #[test]
@@ -107,7 +116,10 @@ fn data_of_different_lengths_is_named() {
         trainer.fit(Net::new().of_its_own(), digits(8 + 8 * rank, 4)).map(drop)
     });
     let errors: Vec<_> = ended.into_iter().map(|ended| ended.unwrap_err().to_string()).collect();
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r"
+    `ranks`: the number of items of loader 0 is `8` on rank 0 and `16` on rank 1
+    `ranks`: the number of items of loader 0 is `8` on rank 0 and `16` on rank 1
+    ");
 }
 
 #[test]
@@ -118,5 +130,8 @@ fn an_iterator_cannot_be_shared() {
         trainer.fit(Net::new().of_its_own(), batches).map(drop)
     });
     let errors: Vec<_> = ended.into_iter().map(|ended| ended.unwrap_err().to_string()).collect();
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r"
+    a loader made from an iterator cannot be shared by several ranks, because its batches may differ from rank to rank
+    a loader made from an iterator cannot be shared by several ranks, because its batches may differ from rank to rank
+    ");
 }

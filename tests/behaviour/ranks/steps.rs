@@ -87,14 +87,20 @@ fn manual_optimization_steps_with_the_mean_over_the_ranks() {
 #[test]
 fn manual_optimization_needs_a_batch_on_every_rank() {
     let errors: Vec<_> = pairs(14, &Pair::new()).into_iter().map(|ended| ended.unwrap_err().to_string()).collect();
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r"
+    `training_batch`: 1 of 2 ranks have no batch at the end of the epoch (in `training_step` of `Pair`, epoch 0, batch 3)
+    rank 0 has failed: `training_batch`: 1 of 2 ranks have no batch at the end of the epoch (in `training_step` of `Pair`, epoch 0, batch 3)
+    ");
 }
 
 #[test]
 fn ranks_that_step_with_different_optimizers_are_refused() {
     let errors = pairs(12, &Pair { differs: true, ..Pair::new() });
     let errors: Vec<_> = errors.into_iter().map(|ended| ended.unwrap_err().to_string()).collect();
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r"
+    `training_batch`: only some ranks step with the optimizer `two` now (in `training_step` of `Pair`, epoch 0, batch 0)
+    `training_batch`: only some ranks step with the optimizer `one` now (in `training_step` of `Pair`, epoch 0, batch 0)
+    ");
 }
 
 /// A line whose loss is not a number in some batch of rank 1.
@@ -150,7 +156,10 @@ fn a_loss_of_one_rank_that_is_not_finite_is_that_of_all() {
     let stopped: Vec<_> = breaking("stop").into_iter().map(Result::unwrap).collect();
     assert_eq!(stopped[0].2, stopped[1].2);
     assert!(stopped.iter().all(|(_, stop, _)| matches!(stop, Stop::NonFinite(_))), "{stopped:?}");
-    assert_snapshot!(stopped.iter().map(|(_, stop, _)| stop.to_string()).collect::<Vec<_>>().join("\n"), @"");
+    assert_snapshot!(stopped.iter().map(|(_, stop, _)| stop.to_string()).collect::<Vec<_>>().join("\n"), @r"
+    the training loss is not finite at epoch 0, batch 3 (global step 3); by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`
+    the training loss is not finite at epoch 0, batch 3 (global step 3); by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`
+    ");
     let skipped: Vec<_> = breaking("skip:2").into_iter().map(Result::unwrap).collect();
     assert_eq!(skipped[0], skipped[1]);
     assert_eq!(skipped[0].2, 5, "six steps, one of them skipped");

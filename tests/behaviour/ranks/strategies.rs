@@ -20,7 +20,12 @@ fn options_that_need_other_processes_are_refused() {
         |trainer| trainer.strategy("single").devices(2),
         |trainer| trainer.strategy("ddp"),
     ];
-    assert_snapshot!(refused.map(|set| start(set).unwrap_err().to_string()).join("\n"), @"");
+    assert_snapshot!(refused.map(|set| start(set).unwrap_err().to_string()).join("\n"), @r#"
+    `strategy`: `mpi` needs several processes, and no launcher has started this one
+    `num_nodes`: 2 machines are set, and there is one process
+    `devices`: `strategy("single")` uses one device, and 2 are set
+    `strategy`: cannot read `ddp` as a strategy: it is not a known value
+    "#);
 }
 
 #[test]

@@ -278,5 +278,5 @@ fn values_of_later_ranks_are_reduced_or_refused_by_name() {
         }
     }
     let errors: Vec<_> = fit(true).into_iter().map(|ended| ended.unwrap_err().to_string()).collect();
-    assert_snapshot!(errors[0], @"");
+    assert_snapshot!(errors[0], @"`log`: the values of `metric` in `training_step` on several ranks cannot be reduced: they differ in kind");
 }

@@ -164,7 +164,12 @@ fn other_batches_of_as_many_items_are_refused_in_mid_epoch() {
         let _ = again(saved).unwrap();
         error_text(again(other)).replace(&folder.path().display().to_string(), "[folder]")
     });
-    assert_snapshot!(errors.join("\n"), @"");
+    assert_snapshot!(errors.join("\n"), @r"
+    checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: its loader has batch_size 6, shuffle false, seed none, drop_last false, the checkpoint's had batch_size 5, shuffle false, seed none, drop_last false
+      hint: resume with the data it was written with, or from a checkpoint that was written at the end of an epoch
+    checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: its loader has batch_size 5, shuffle false, seed 1, drop_last false, sampler 7cea9b9848114825, the checkpoint's had batch_size 5, shuffle false, seed 1, drop_last false, sampler 06fb8a89fcd725b5
+      hint: resume with the data it was written with, or from a checkpoint that was written at the end of an epoch
+    ");
 }
 
 /// A line that logs its learning rate as a setting.

@@ -298,7 +298,11 @@ fn a_failing_logger_does_not_prevent_a_due_checkpoint() {
     };
     let mut failing = with(Panics(3)).callback(stormfire::OnExceptionCheckpoint::new(&saved)).callback(Waits(5));
     let error = failing.fit(Logging::new(), line_data(12, 2)).unwrap_err();
-    assert_snapshot!(error, @"");
+    assert_snapshot!(error, @r"
+    logger `panics` panicked: assertion `left != right` failed: the logger is broken
+      left: Some(3)
+     right: Some(3)
+    ");
     assert_eq!(names(&saved), ["epoch=0-step=5.ckpt", "last.ckpt", "on_exception.ckpt"]);
     let fit = with(Panics(u64::MAX)).ckpt_path("last").callback(After(0)).fit(Logging::new(), line_data(12, 2)).unwrap();
     assert_eq!(fit.progress.global_step, 12);

@@ -251,7 +251,10 @@ fn a_damaged_file_in_its_own_folder_names_its_neighbour() {
     std::fs::write(&saved[1], "no checkpoint").unwrap();
     let error = error_text(trainer(root.path(), 3).ckpt_path(&saved[1]).fit(Logging::new(), line_data(8, 2)));
     let error = error.replace(saved[0].to_str().unwrap(), "[neighbour]").replace(saved[1].to_str().unwrap(), "[damaged]");
-    assert_snapshot!(error, @"");
+    assert_snapshot!(error, @r"
+    checkpoint `[damaged]`: it is not a checkpoint: it is not a safetensors file
+      hint: the newest good checkpoint in its folder is `[neighbour]`
+    ");
 }
 
 /// Trackers with local runs, and the folder that must contain exactly one run.
