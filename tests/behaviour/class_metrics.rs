@@ -1,8 +1,10 @@
-//! Metrics of texts, rankings and regions, for the laws.
+//! Metrics of texts, rankings, regions, labels and boxes, for the laws.
 
 use burn::prelude::*;
 use stormfire::{
     metrics::{
+        classification::Multilabel,
+        detection::{Found, Objects, detection},
         image::segmentation,
         retrieval::retrieval,
         text::{bleu, word_error_rate},
@@ -10,8 +12,8 @@ use stormfire::{
     prelude::*,
 };
 
-/// Logs metrics of texts, of rankings and of regions, which are made of the predicted and the right class (0, 1 or 2)
-/// and of the score of each item.
+/// Logs metrics of texts, rankings, regions, labels and boxes, which are made of the predicted and the right class (0, 1
+/// or 2) and of the score of each item.
 pub(crate) fn log_class_metrics<M: LightningModule>(
     module: &M,
     stage: &str,
@@ -40,5 +42,19 @@ pub(crate) fn log_class_metrics<M: LightningModule>(
     };
     let regions = segmentation(&images(&predicted), &images(&right), 3)?;
     module.log(format!("{stage}_iou"), regions.mean_iou()).on_step(false).on_epoch(true);
+
+    // The labels 1 and 2.
+    let labels = |classes: &[i32]| {
+        let labels: Vec<i32> = classes.iter().flat_map(|class| [i32::from(*class == 1), i32::from(*class == 2)]).collect();
+        ints(&labels).reshape([classes.len(), 2])
+    };
+    let of_labels = Multilabel::from_probabilities(&labels(&predicted).float(), &labels(&right))?;
+    module.log(format!("{stage}_mcc"), of_labels.confusion().mcc()).on_step(false).on_epoch(true);
+
+    // An image with a box for each item.
+    let corners: Vec<f32> = (0..right.len()).flat_map(|item| [10.0 * item as f32, 0.0, 10.0 * item as f32 + 5.0, 5.0]).collect();
+    let boxes = Tensor::<1>::from_floats(corners.as_slice(), &device).reshape([right.len(), 4]);
+    let image = (Found::new(&boxes, scores, &ints(&predicted))?, Objects::new(&boxes, &ints(&right))?);
+    module.log(format!("{stage}_map"), detection([image], 3)?.map()).on_step(false).on_epoch(true);
     Ok(())
 }

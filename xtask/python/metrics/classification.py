@@ -116,6 +116,9 @@ def multiclass():
         if lacks_a_class([pair], classes):
             zero_divisions(expected, "multiclass", scores, labels, about)
             nan_divisions(expected, *pair, SK_AVERAGES, list(range(classes)))
+            # Each class as a label.
+            labels_of = [numpy.eye(classes, dtype=int)[numbers] for numbers in pair]
+            negatives(expected, *labels_of, [(None, "none")])
         # The hits of top-k predictions. torchmetrics 1.4 also counts the other k - 1 as wrong predictions; since 1.6 it does not.
         for k in [2, 3]:
             if k <= classes:

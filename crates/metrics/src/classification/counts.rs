@@ -197,3 +197,29 @@ impl Metric for StatScores {
         Outline::Named(STATS.map(str::to_owned).to_vec())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use stormfire_values::read::DistantCpu;
+
+    use super::*;
+    use crate::merge::Merge;
+
+    #[test]
+    fn one_more_than_2_to_the_24_items_are_counted() {
+        let of = |items: usize| {
+            let (ones, targets) = (Tensor::<1>::ones([items], &Device::flex()), Tensor::<1, Int>::ones([items], &Device::flex()));
+            Binary::from_probabilities(&ones, &targets).unwrap().counts()
+        };
+        for is_narrow in [false, true] {
+            let _distant = if is_narrow { DistantCpu::without_f64() } else { DistantCpu::new() };
+            let mut all = of(4096);
+            for _ in 0..12 {
+                all.merge(&all.clone()).unwrap();
+            }
+            all.merge(&of(1)).unwrap();
+            assert_eq!(all.stat_scores().read().unwrap().get("tp"), Some(16_777_217.0));
+        }
+    }
+}
