@@ -12,8 +12,8 @@ use stormfire::{
     prelude::*,
 };
 
-/// Logs metrics of texts, rankings, regions, labels and boxes, which are made of the predicted and the right class (0, 1
-/// or 2) and of the score of each item.
+/// Logs metrics of texts, rankings, regions, labels and boxes, which are made of the predicted and the right class (0,
+/// 1 or 2) and of the score of each item.
 pub(crate) fn log_class_metrics<M: LightningModule>(
     module: &M,
     stage: &str,

@@ -120,8 +120,8 @@ impl Sweep {
         Self::new(space, Search::Random { trials })
     }
 
-    /// This number of trials by a tree-structured Parzen estimator: after ten random trials, values are drawn where good
-    /// scores are denser than bad ones, for all names together.
+    /// This number of trials by a tree-structured Parzen estimator: after ten random trials, values are drawn where
+    /// good scores are denser than bad ones, for all names together.
     pub fn tpe(space: Space, trials: usize) -> Self {
         Self::new(space, Search::Tpe { trials })
     }
