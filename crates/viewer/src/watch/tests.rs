@@ -67,7 +67,7 @@ fn the_settings_of_the_charts_are_shown_at_any_width() {
     samples::write(folder.path()).unwrap();
     let pages = |width| screen(folder.path(), (width, 24), &typed("ssssl/acc\n")).lines().nth(1).unwrap().to_owned();
     for (width, names, settings) in
-        [(120, "4 Checkpoints", "smooth 0.97 · log · /acc"), (80, "4 Chec ", "smooth 0.97 · log · /acc"), (60, "4 Chec ", "… log · /acc")]
+        [(120, "2 Machine 3", "smooth 0.97 · log · /acc"), (80, "2 Mach 3", "smooth 0.97 · log · /acc"), (60, "2 Mach 3", "… log · /acc")]
     {
         let pages = pages(width);
         assert!(pages.contains(names) && pages.ends_with(&format!("{settings}\"")), "{pages}");
