@@ -64,7 +64,7 @@ fn parts(fold: &Fold, penguins: &Arc<dyn Dataset<Item>>) -> Result<(Loader<Batch
 }
 
 /// The hyperparameters, by their names in the space of the sweep.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct SexConfig {
     lr: f64,
     hidden: usize,
@@ -107,6 +107,10 @@ impl LightningModule for Sex {
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
         Ok(Optimizer::new(AdamWConfig::new(), self.config.lr).into())
+    }
+
+    fn hparams(&self) -> Result<Value> {
+        state::save(&self.config)
     }
 }
 

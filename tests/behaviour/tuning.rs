@@ -12,6 +12,7 @@ use stormfire::{
 use crate::{
     child::{Running, folder, part, part_under, play},
     support::{Batch, Line, line_data, quiet},
+    told::told,
 };
 
 /// A line whose steps need a megabyte for each item.
@@ -184,7 +185,9 @@ fn a_signal_in_a_fold_ends_all_of_them_and_a_later_call_continues() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     play(part("tuning::is_interrupted_in_a_fold", folder.path()));
     let made = Cell::new(0);
-    assert_eq!(folds(folder.path(), &made, false).unwrap(), folds(other.path(), &made, false).unwrap());
+    let told = told(|| assert_eq!(folds(folder.path(), &made, false).unwrap(), folds(other.path(), &made, false).unwrap()));
+    let warnings = told.iter().filter(|line| line.starts_with("WARN the module has no `hparams`: if it has changed, remove `"));
+    assert_eq!(warnings.count(), 1, "the call that continues cannot know the module: {told:?}");
     let runs = folder.path().join("folds");
     assert!(runs.join("version_0/folds.csv").exists() && !runs.join("version_1").exists());
 }

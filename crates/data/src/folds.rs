@@ -39,7 +39,7 @@ enum By {
 }
 
 /// One fold: the indices of its items, ascending.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fold {
     /// The items to train with.
     pub train: Vec<usize>,

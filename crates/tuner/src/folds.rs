@@ -3,8 +3,12 @@
 mod runs;
 mod scores;
 
-use std::path::Path;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher as _},
+    path::Path,
+};
 
+use serde_json::Value;
 use stormfire_data::DataModule;
 use stormfire_loggers::{Metrics, RunDir, json};
 use stormfire_module::{Error, LightningModule, Result};
@@ -22,8 +26,8 @@ use crate::{
 
 /// Fits a new module on each fold, and returns the mean and the deviation of each metric.
 ///
-/// `folds` are those of [`KFold::folds`](stormfire_data::KFold::folds), or anything else that describes a fold. `make`
-/// gets the number of a fold and the fold, and makes a Trainer, a module and data from it.
+/// `folds` are those of [`KFold::folds`](stormfire_data::KFold::folds), or anything else that describes a fold and can
+/// be hashed. `make` gets the number of a fold and the fold, and makes a Trainer, a module and data from it.
 ///
 /// The files of all folds are in the next free `version_N` below `folder`: `fold_0`, `fold_1` and so on, and
 /// `folds.csv` with all metrics. There, a Trainer without loggers logs with TensorBoard and CSV. The metrics are those
@@ -56,14 +60,15 @@ use crate::{
 ///
 /// **Restarts.** If the newest call in the folder was interrupted or has failed, a call continues it: complete folds
 /// are not fitted again, and the one that was running continues from its newest checkpoint, or from scratch if it has
-/// none. `make` is called for each fold. The folds must be the same. With other hyperparameters of the module
+/// none. `make` is called for each fold. With another number of folds, other hyperparameters of the module
 /// ([`hparams`](LightningModule::hparams)) or other options of the Trainer, a call starts from scratch in the next
-/// version. So does a call after a complete one.
+/// version. So does a call after a complete one. A single fold that has changed is fitted again. Other changes, such as
+/// those of the data or of a module without `hparams`, are not noticed: choose another folder for them.
 ///
 /// # Errors
 /// Those of `make` and of [`Trainer::fit`](stormfire_trainer::Trainer::fit), for the first fold that fails.
 /// [`Error::Interrupted`](stormfire_module::Error::Interrupted) after a signal: later folds are not started.
-pub fn cross_validate<F, M: LightningModule, D: DataModule<Batch = M::Batch>>(
+pub fn cross_validate<F: Hash, M: LightningModule, D: DataModule<Batch = M::Batch>>(
     folder: impl AsRef<Path>,
     folds: impl IntoIterator<Item = F>,
     mut make: impl FnMut(usize, F) -> Result<(Trainer<M>, M, D)>,
@@ -72,14 +77,19 @@ pub fn cross_validate<F, M: LightningModule, D: DataModule<Batch = M::Batch>>(
     // Rank 0 has the files.
     let mut runs: Option<Runs> = None;
     let mut scores: Vec<Metrics> = Vec::new();
+    let folds: Vec<F> = folds.into_iter().collect();
+    let count = folds.len();
     for (number, fold) in folds.into_iter().enumerate() {
         agree(&ranks, &Ok(()))?;
+        let of_fold = hash_of(&(count, &fold));
         let (trainer, module, data) = make(number, fold)?;
-        let settings = settings(&module, &trainer)?;
+        let hparams = module.hparams()?;
+        let has_hparams = !hparams.is_null();
+        let settings = number_of(json::to_value(&(hparams, trainer.config(), of_fold)).map_err(Error::other)?);
         let start = of_zero(&ranks, || {
             let opened = match runs.take() {
                 Some(opened) => opened,
-                None => Runs::open(folder.as_ref(), settings)?,
+                None => Runs::open(folder.as_ref(), settings, has_hparams)?,
             };
             runs.insert(opened).start(number, settings)
         })?;
@@ -112,8 +122,31 @@ pub fn cross_validate<F, M: LightningModule, D: DataModule<Batch = M::Batch>>(
     Ok(scores)
 }
 
-/// A number for the hyperparameters of a module and the options of its Trainer. They may contain secrets.
-fn settings<M: LightningModule>(module: &M, trainer: &Trainer<M>) -> Result<u64> {
-    let settings = json::to_value(&(module.hparams()?, trainer.config())).map_err(Error::other)?;
-    Ok(settings.to_string().bytes().fold(0, |digest, byte| mix(digest, byte.into())))
+/// A number for a fold and the number of folds. It may be another one with another version of Rust: then a call starts
+/// from scratch.
+fn hash_of(fold: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    fold.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A number for settings, which may contain secrets. The order of names does not matter: that of a `HashMap` is another
+/// one in each process.
+fn number_of(mut settings: Value) -> u64 {
+    settings.sort_all_objects();
+    settings.to_string().bytes().fold(0, |digest, byte| mix(digest, byte.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn settings_do_not_depend_on_the_order_of_names() {
+        assert_eq!(number_of(json!({"lr": 0.1, "net": {"a": 1, "b": 2}})), number_of(json!({"net": {"b": 2, "a": 1}, "lr": 0.1})));
+        assert_ne!(number_of(json!({"lr": 0.1})), number_of(json!({"lr": 0.2})));
+        assert_ne!(number_of(json!([1, 2])), number_of(json!([2, 1])));
+    }
 }

@@ -13,7 +13,7 @@ use crate::files::{prepare_folder, read_record, write_record};
 /// The record of a fold: its file is `fold_N.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
-    /// A number for what its module and its Trainer were made with.
+    /// A number for the fold, and for what its module and its Trainer were made with.
     settings: u64,
     /// `None` while the fold is not complete.
     metrics: Option<Vec<(String, f64)>>,
@@ -47,8 +47,8 @@ pub(super) fn name(number: usize) -> String {
 
 impl Runs {
     /// The newest `version_N` below `folder` if the call that made it was interrupted, and its first fold had the same
-    /// settings. Otherwise the next one.
-    pub(super) fn open(folder: &Path, settings: u64) -> Result<Self> {
+    /// settings. Otherwise the next one. Without `hparams`, the settings tell nothing about the module.
+    pub(super) fn open(folder: &Path, settings: u64, has_hparams: bool) -> Result<Self> {
         let all = RunDir::new(folder).with_name("");
         let unfinished = unfinished(&all, settings)?;
         if let Some((version, _)) = &unfinished {
@@ -57,6 +57,9 @@ impl Runs {
         let root = all.log_dir()?.to_owned();
         if unfinished.is_some() {
             tracing::info!("the cross-validation in `{}` continues", root.display());
+            if !has_hparams {
+                tracing::warn!("the module has no `hparams`: if it has changed, remove `{}` to start from scratch", root.display());
+            }
         }
         Ok(Self { root, _all: all, _hold: unfinished.map(|(_, hold)| hold) })
     }
@@ -108,7 +111,7 @@ fn unfinished(all: &RunDir, settings: u64) -> Result<Option<(String, Hold)>> {
     let Some(hold) = hold_alone(&root) else { return Ok(None) };
     let Some(first) = record_in(&root, 0)?.filter(|_| !root.join(RESULT).exists()) else { return Ok(None) };
     if first.settings != settings {
-        tracing::info!("`{}` has a cross-validation with other hyperparameters or options: it is left alone", root.display());
+        tracing::info!("`{}` has a cross-validation with other folds, hyperparameters or options: it is left alone", root.display());
         return Ok(None);
     }
     Ok(Some((format!("version_{number}"), hold)))

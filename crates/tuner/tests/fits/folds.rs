@@ -96,7 +96,12 @@ impl Callback<Line> for Watch {
 
 /// Three folds with two batches an epoch. The second one may fail after two epochs.
 fn folds(folder: &Path, epochs: usize, fails: bool, batches: &Arc<AtomicUsize>) -> Result<FoldScores> {
-    cross_validate(folder, [4, 8, 12], |number, items| {
+    folds_of(folder, &[4, 8, 12], epochs, fails, batches)
+}
+
+/// As [`folds`], with these numbers of items to validate.
+fn folds_of(folder: &Path, items: &[usize], epochs: usize, fails: bool, batches: &Arc<AtomicUsize>) -> Result<FoldScores> {
+    cross_validate(folder, items.to_vec(), |number, items| {
         let watch = Watch { batches: batches.clone(), fails_at: (fails && number == 1).then_some(2) };
         let trainer = Trainer::new().max_epochs(epochs).seed(1).enable_progress_bar(false).enable_model_summary(false);
         let trainer = trainer.handle_signals(false).callback(watch);
@@ -145,6 +150,22 @@ fn a_call_with_other_options_starts_from_scratch() {
     folds(folder.path(), 3, false, &batches).unwrap();
     assert_eq!(batches.load(Ordering::Relaxed), 18);
     assert!(folder.path().join("version_1/folds.csv").exists() && !folder.path().join("version_0/folds.csv").exists());
+}
+
+#[test]
+fn folds_that_have_changed_are_fitted_again() {
+    let _alone = alone();
+    let batches: Arc<AtomicUsize> = Arc::default();
+    // Each fold has eight batches. Of as many folds, the first one is complete and the same.
+    for (others, version) in [(&[4, 8][..], "version_1"), (&[4, 16, 12], "version_0")] {
+        let (folder, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        folds(folder.path(), 4, true, &batches).unwrap_err();
+        batches.store(0, Ordering::Relaxed);
+        let scores = folds_of(folder.path(), others, 4, false, &batches).unwrap();
+        assert_eq!(batches.load(Ordering::Relaxed), 16, "{others:?}");
+        assert_eq!(scores, folds_of(whole.path(), others, 4, false, &batches).unwrap());
+        assert!(folder.path().join(version).join("folds.csv").exists(), "{others:?}");
+    }
 }
 
 #[test]
