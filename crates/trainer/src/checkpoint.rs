@@ -12,7 +12,7 @@ mod restore;
 mod save;
 
 pub(crate) use at_boundary::{go_back, keep, keep_place, run_state, unfinished_epoch};
-pub use locate::CkptPath;
+pub use locate::{CkptPath, can_resume_from};
 pub(crate) use locate::SearchFolders;
 pub(crate) use logs::Part;
 pub(crate) use of_ranks::gather;

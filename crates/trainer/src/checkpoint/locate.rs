@@ -149,6 +149,11 @@ impl SearchFolders {
     }
 }
 
+/// Whether a fit can resume from this file: it is whole, and has more than weights.
+pub fn can_resume_from(path: &Path) -> bool {
+    Checkpoint::read_manifest(path).is_ok_and(|manifest| !manifest.weights_only) && verify(path).is_ok()
+}
+
 /// Sorts the checkpoints of each run by progress, and the runs by the time of their last save. If a file has two names,
 /// the file itself comes before the link.
 fn newest_first(found: Vec<(PathBuf, Manifest)>) -> Vec<(PathBuf, Manifest)> {

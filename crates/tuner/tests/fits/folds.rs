@@ -6,6 +6,7 @@ use std::{
     },
 };
 
+use stormfire_callbacks::ModelCheckpoint;
 use stormfire_module::{Callback, Context, Error, Result, StepOutput};
 use stormfire_ranks::threads;
 use stormfire_trainer::Trainer;
@@ -138,6 +139,28 @@ fn a_fold_without_a_checkpoint_starts_from_scratch() {
     batches.store(0, Ordering::Relaxed);
     folds(folder.path(), 4, false, &batches).unwrap();
     assert_eq!(batches.load(Ordering::Relaxed), 16);
+}
+
+/// Nothing of the first start stays in the logs.
+#[test]
+fn a_fold_with_weights_only_starts_from_scratch() {
+    let _alone = alone();
+    let (halved, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let batches: Arc<AtomicUsize> = Arc::default();
+    let fold = |folder: &Path, fails: bool| {
+        cross_validate(folder, [4], |_, items| {
+            let watch = Watch { batches: batches.clone(), fails_at: fails.then_some(2) };
+            let trainer = Trainer::new().max_epochs(4).seed(1).enable_progress_bar(false).enable_model_summary(false);
+            let trainer = trainer.handle_signals(false).callback(watch).callback(ModelCheckpoint::new().save_weights_only(true));
+            Ok((trainer, Line::fixed(), (line_data(8, 4), line_data(items, 4))))
+        })
+    };
+    fold(halved.path(), true).unwrap_err();
+    assert!(std::fs::read_dir(halved.path().join("version_0/fold_0/checkpoints")).unwrap().count() > 0);
+    assert_eq!(fold(halved.path(), false).unwrap(), fold(whole.path(), false).unwrap());
+    assert_eq!(batches.load(Ordering::Relaxed), 4 + 8 + 8);
+    let log = |folder: &Path| std::fs::read_to_string(folder.join("version_0/fold_0/metrics.csv")).unwrap();
+    assert_eq!(log(halved.path()), log(whole.path()));
 }
 
 #[test]
