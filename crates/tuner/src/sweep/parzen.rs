@@ -140,7 +140,8 @@ impl Axis {
 
     fn normal(&self, centre: f64, width: f64) -> Side {
         let inside = below((self.high - centre) / width) - below((self.low - centre) / width);
-        Side::Normal { centre, width, height: ((self.high - self.low) / (width * TAU.sqrt() * inside)).ln() }
+        // The width itself times a number may be infinite.
+        Side::Normal { centre, width, height: -(width / (self.high - self.low) * TAU.sqrt() * inside).ln() }
     }
 
     /// A coordinate from a kernel of this axis.

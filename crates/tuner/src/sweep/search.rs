@@ -131,6 +131,22 @@ mod tests {
         assert!((70..130).contains(&small), "half of the logarithms: {small}");
     }
 
+    #[test]
+    fn ranges_of_one_value_and_of_all_numbers_have_proposals() {
+        let large = 1_i64 << 53;
+        let space = Space::new().int("one", 3, 3).int("large", large, large).int("all", i64::MIN, i64::MAX).choice("only", ["a"]);
+        let space = space.log_uniform("near", 1e5, 1e5_f64.next_up()).log_uniform("wide", 5e-324, f64::MAX).uniform("x", -8e307, 8e307);
+        space.check().unwrap();
+        let mut records: Vec<TrialRecord> = Vec::new();
+        for number in 0..40 {
+            let params = Search::Tpe { trials: 40 }.params(&space, 1, number, &records, Mode::Min);
+            assert_eq!((params["one"].as_i64(), params["large"].as_i64(), params["only"].as_str()), (Some(3), Some(large), Some("a")));
+            assert!(["near", "wide", "x"].iter().all(|name| params[*name].as_f64().is_some_and(f64::is_finite)), "{params:?}");
+            let score = Some([1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY][number % 4]);
+            records.push(TrialRecord { state: TrialState::Completed, score, ..TrialRecord::new(number, params) });
+        }
+    }
+
     /// The best score of a search of a bowl in three dimensions.
     fn best(search: &Search, mode: Mode, seed: u64) -> f64 {
         let sign = if mode == Mode::Min { 1.0 } else { -1.0 };

@@ -72,7 +72,7 @@ impl Space {
         for (index, Dimension { name, values }) in self.0.iter().enumerate() {
             let wrong = match values {
                 _ if self.0[..index].iter().any(|other| other.name == *name) => Some("the name is given twice".to_owned()),
-                Values::Uniform(low, high) if !(low.is_finite() && high.is_finite() && low < high) => {
+                Values::Uniform(low, high) if !((high - low).is_finite() && low < high) => {
                     Some(format!("{low}..{high} is not a range"))
                 }
                 Values::LogUniform(low, high) if !(*low > 0.0 && high.is_finite() && low < high) => {
@@ -112,12 +112,14 @@ impl Values {
 
     /// The ends of the coordinate of a value, the last one excluded.
     pub(super) fn ends(&self) -> (f64, f64) {
-        match self {
+        let (low, high) = match self {
             Values::Uniform(low, high) => (*low, *high),
             Values::LogUniform(low, high) => (low.ln(), high.ln()),
             Values::Int(low, high) => (*low as f64, *high as f64 + 1.0),
             Values::Choice(values) => (0.0, values.len() as f64),
-        }
+        };
+        // Whole numbers beyond 2^53 and logarithms of near numbers may be the same.
+        (low, high.max(low.next_up()))
     }
 
     /// The value at a coordinate.

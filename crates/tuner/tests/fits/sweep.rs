@@ -226,6 +226,7 @@ fn wrong_spaces_are_named() {
     let cases = [
         (Space::new(), "`Space`: it has no hyperparameter"),
         (Space::new().uniform("a", 1.0, 1.0), "`Space`: `a`: 1..1 is not a range"),
+        (Space::new().uniform("a", -1e308, 1e308), "`Space`: `a`: -1"),
         (Space::new().log_uniform("a", 0.0, 1.0), "`Space`: `a`: 0..1 is not a range of positive numbers"),
         (Space::new().int("a", 2, 1), "`Space`: `a`: 2..=1 is empty"),
         (Space::new().choice("a", Vec::<f64>::new()), "`Space`: `a`: there are no values"),

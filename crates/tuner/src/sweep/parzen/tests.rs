@@ -75,3 +75,9 @@ fn many_hyperparameters_have_finite_densities() {
     let points: Vec<&[f64]> = seen.iter().map(|(point, _)| point.as_slice()).collect();
     assert!(Density::new(&points, &axes).log_at(&point).is_finite());
 }
+
+#[test]
+fn the_widest_range_has_a_finite_density() {
+    let wide = [Axis { low: -8e307, high: 8e307, are_names: false }];
+    assert!(density_of(&[0.0, 1e307], &wide).log_at(&[1e300]).is_finite());
+}
