@@ -21,6 +21,7 @@ use std::{
 };
 
 use stormfire_module::{Error, Result};
+use stormfire_store::{is_url, on_disk};
 use stormfire_trainer::for_tuner::panic_message;
 use stormfire_values::{
     Mode,
@@ -132,9 +133,13 @@ impl Sweep {
         self
     }
 
-    /// The folder of the sweep, on a disk. Default: `sweep`.
+    /// The folder of the sweep, on a disk: a path or a `file://` URL. Default: `sweep`.
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.folder = folder.into();
+        let folder = folder.into();
+        self.folder = match on_disk(&folder) {
+            Some(path) => path.to_owned(),
+            None => folder,
+        };
         self
     }
 
@@ -212,6 +217,10 @@ impl Sweep {
 
     fn check(&self) -> Result<()> {
         self.misread.check()?;
+        if is_url(&self.folder) {
+            let reason = format!("`{}` is not on a disk", self.folder.display());
+            return Err(Error::config("Sweep::folder", reason, "choose a local folder"));
+        }
         self.space.check()?;
         self.pruner.check()?;
         Ok(())

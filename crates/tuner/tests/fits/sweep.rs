@@ -239,6 +239,19 @@ fn wrong_spaces_are_named() {
     }
 }
 
+#[test]
+fn the_folder_of_a_sweep_is_on_a_disk() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("place");
+    let url = format!("file://{}", place.display());
+    rates(Path::new(&url), &[0.1]).run(|_| Ok(0.0)).unwrap();
+    assert!(place.join("trials.csv").exists());
+    let error = rates(Path::new("s3://bucket/sweep"), &[0.1]).run(|_| Ok(0.0)).unwrap_err();
+    assert_eq!(error.to_string(), "`Sweep::folder`: `s3://bucket/sweep` is not on a disk");
+    assert!(!Path::new("s3:").exists());
+}
+
 /// The process was killed after the end of the trial's fit, and before its record was written.
 #[test]
 fn a_trial_that_was_pruned_before_a_kill_stays_pruned() {
