@@ -180,7 +180,7 @@ fn folds_that_have_changed_are_fitted_again() {
     let _alone = alone();
     let batches: Arc<AtomicUsize> = Arc::default();
     // Each fold has eight batches. Of as many folds, the first one is complete and the same.
-    for (others, version) in [(&[4, 8][..], "version_1"), (&[4, 16, 12], "version_0")] {
+    for (others, version) in [(&[4, 8][..], "version_1"), (&[4, 16, 12][..], "version_0")] {
         let (folder, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         folds(folder.path(), 4, true, &batches).unwrap_err();
         batches.store(0, Ordering::Relaxed);
