@@ -62,8 +62,9 @@ use crate::{
 /// are not fitted again, and the one that was running continues from its newest checkpoint, or from scratch if it has
 /// none. `make` is called for each fold. With another number of folds, other hyperparameters of the module
 /// ([`hparams`](LightningModule::hparams)) or other options of the Trainer, a call starts from scratch in the next
-/// version. So does a call after a complete one. A single fold that has changed is fitted again. Other changes, such as
-/// those of the data or of a module without `hparams`, are not noticed: choose another folder for them.
+/// version. So does a call after a complete one, and one of a module without `hparams`, which may have changed. A single
+/// fold that has changed is fitted again. Other changes, such as those of the data, are not noticed: choose another
+/// folder for them.
 ///
 /// # Errors
 /// Those of `make` and of [`Trainer::fit`](stormfire_trainer::Trainer::fit), for the first fold that fails.
@@ -84,12 +85,13 @@ pub fn cross_validate<F: Hash, M: LightningModule, D: DataModule<Batch = M::Batc
         let of_fold = hash_of(&(count, &fold));
         let (trainer, module, data) = make(number, fold)?;
         let hparams = module.hparams()?;
-        let has_hparams = !hparams.is_null();
-        let settings = number_of(json::to_value(&(hparams, trainer.config(), of_fold)).map_err(Error::other)?);
+        let is_known = !hparams.is_null();
+        let settings = json::to_value(&(hparams, trainer.config(), of_fold)).map_err(Error::other)?;
+        let settings = is_known.then(|| number_of(settings));
         let start = of_zero(&ranks, || {
             let opened = match runs.take() {
                 Some(opened) => opened,
-                None => Runs::open(folder.as_ref(), settings, has_hparams)?,
+                None => Runs::open(folder.as_ref(), settings)?,
             };
             runs.insert(opened).start(number, settings)
         })?;

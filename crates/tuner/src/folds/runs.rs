@@ -13,8 +13,9 @@ use crate::files::{prepare_folder, read_record, write_record};
 /// The record of a fold: its file is `fold_N.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
-    /// A number for the fold, and for what its module and its Trainer were made with.
-    settings: u64,
+    /// A number for the fold, and for what its module and its Trainer were made with. `None` for a module that does not
+    /// say it, since it may have changed.
+    settings: Option<u64>,
     /// `None` while the fold is not complete.
     metrics: Option<Vec<(String, f64)>>,
 }
@@ -47,8 +48,8 @@ pub(super) fn name(number: usize) -> String {
 
 impl Runs {
     /// The newest `version_N` below `folder` if the call that made it was interrupted, and its first fold had the same
-    /// settings. Otherwise the next one. Without `hparams`, the settings tell nothing about the module.
-    pub(super) fn open(folder: &Path, settings: u64, has_hparams: bool) -> Result<Self> {
+    /// settings. Otherwise the next one.
+    pub(super) fn open(folder: &Path, settings: Option<u64>) -> Result<Self> {
         let all = RunDir::new(folder).with_name("");
         let unfinished = unfinished(&all, settings)?;
         if let Some((version, _)) = &unfinished {
@@ -57,9 +58,6 @@ impl Runs {
         let root = all.log_dir()?.to_owned();
         if unfinished.is_some() {
             tracing::info!("the cross-validation in `{}` continues", root.display());
-            if !has_hparams {
-                tracing::warn!("the module has no `hparams`: if it has changed, remove `{}` to start from scratch", root.display());
-            }
         }
         Ok(Self { root, _all: all, _hold: unfinished.map(|(_, hold)| hold) })
     }
@@ -69,8 +67,8 @@ impl Runs {
     }
 
     /// Starts a fold, unless it is complete.
-    pub(super) fn start(&self, number: usize, settings: u64) -> Result<Start> {
-        let known = self.record(number)?.filter(|record| record.settings == settings);
+    pub(super) fn start(&self, number: usize, settings: Option<u64>) -> Result<Start> {
+        let known = self.record(number)?.filter(|record| settings.is_some() && record.settings == settings);
         if let Some(Record { metrics: Some(metrics), .. }) = known {
             return Ok(Start::Complete(metrics));
         }
@@ -80,7 +78,7 @@ impl Runs {
     }
 
     /// Notes the metrics of a fold. They are durable afterwards.
-    pub(super) fn complete(&self, number: usize, settings: u64, metrics: &Metrics) -> Result<()> {
+    pub(super) fn complete(&self, number: usize, settings: Option<u64>, metrics: &Metrics) -> Result<()> {
         let metrics = metrics.iter().map(|(name, value)| (name.to_owned(), value)).collect();
         self.note(number, &Record { settings, metrics: Some(metrics) })
     }
@@ -103,13 +101,18 @@ fn record_in(root: &Path, number: usize) -> Result<Option<Record>> {
 }
 
 /// The newest version, if its call was interrupted and had these settings.
-fn unfinished(all: &RunDir, settings: u64) -> Result<Option<(String, Hold)>> {
+fn unfinished(all: &RunDir, settings: Option<u64>) -> Result<Option<(String, Hold)>> {
     let number = |folder: &Path| folder.file_name()?.to_str()?.strip_prefix("version_")?.parse::<u64>().ok();
     let newest = all.log_dirs()?.into_iter().filter_map(|folder| Some((number(&folder)?, folder))).max();
     let Some((number, root)) = newest else { return Ok(None) };
     // Without a lock, the call may still be active.
     let Some(hold) = hold_alone(&root) else { return Ok(None) };
     let Some(first) = record_in(&root, 0)?.filter(|_| !root.join(RESULT).exists()) else { return Ok(None) };
+    if settings.is_none() {
+        let log = root.display();
+        tracing::warn!("`{log}` is not continued: the module has no `hparams`, so it may be another one");
+        return Ok(None);
+    }
     if first.settings != settings {
         tracing::info!("`{}` has a cross-validation with other folds, hyperparameters or options: it is left alone", root.display());
         return Ok(None);

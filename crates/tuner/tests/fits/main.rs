@@ -24,6 +24,7 @@ use burn::{
     optim::{AdamConfig, SgdConfig},
     prelude::*,
 };
+use serde_json::Value;
 use stormfire_data::Loader;
 use stormfire_module::{LightningModule, Result, StepOutput};
 use stormfire_optim::{Optimizer, Optimizers};
@@ -71,6 +72,10 @@ impl LightningModule for Line {
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
         Ok(Optimizer::new(SgdConfig::new(), 0.01).into())
+    }
+
+    fn hparams(&self) -> Result<Value> {
+        Ok(serde_json::json!({"lr": 0.01}))
     }
 }
 
