@@ -140,9 +140,41 @@ pub(crate) fn unwritable(option: &str, error: &impl fmt::Display) -> Error {
     Error::config(option, error.to_string(), "choose a folder that can be written to")
 }
 
+/// A folder that this process has created.
+pub(crate) struct NewFolder {
+    pub(crate) path: PathBuf,
+    /// The folders above it that did not exist before, from the inside.
+    above: Vec<PathBuf>,
+}
+
+impl NewFolder {
+    /// Removes it and the new folders above it, as far as they are empty.
+    pub(crate) fn remove_unused(&self) {
+        remove_empty(std::iter::once(&self.path).chain(&self.above));
+    }
+}
+
+fn remove_empty<'a>(folders: impl IntoIterator<Item = &'a PathBuf>) {
+    for folder in folders {
+        // This succeeds only for an empty folder.
+        let _ = std::fs::remove_dir(folder);
+    }
+}
+
 /// The next free `NAME_K` in a folder. Only one process creates it.
-pub(crate) fn new_folder(root: &Path, name: &str) -> io::Result<PathBuf> {
-    fs_err::create_dir_all(root)?;
+pub(crate) fn new_folder(root: &Path, name: &str) -> io::Result<NewFolder> {
+    let is_new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let above: Vec<PathBuf> = root.ancestors().take_while(is_new).map(Path::to_owned).collect();
+    match fs_err::create_dir_all(root).and_then(|()| next_free(root, name)) {
+        Ok(path) => Ok(NewFolder { path, above }),
+        Err(error) => {
+            remove_empty(&above);
+            Err(error)
+        }
+    }
+}
+
+fn next_free(root: &Path, name: &str) -> io::Result<PathBuf> {
     let mut number = 0;
     loop {
         let folder = root.join(format!("{name}_{number}"));

@@ -101,11 +101,8 @@ impl Plan {
 
     /// Runs them in child processes. Returns a table, and whether all have ended well.
     pub(crate) fn run(&self, program: Program<'_>) -> Result<(String, bool), stormfire_module::Error> {
-        let folder = if self.is_dry {
-            self.root.join("multirun_K")
-        } else {
-            new_folder(&self.root, "multirun").map_err(|error| unwritable(ROOT, &error))?
-        };
+        let made = if self.is_dry { None } else { Some(new_folder(&self.root, "multirun").map_err(|error| unwritable(ROOT, &error))?) };
+        let folder = made.as_ref().map_or_else(|| self.root.join("multirun_K"), |made| made.path.clone());
         let watch = SignalWatch::install(None);
         let folder_of = |number: usize| folder.join(format!("job_{number}"));
         let left = Mutex::new(0..self.runs.len());
@@ -123,9 +120,10 @@ impl Plan {
             Ok(())
         };
         work_off(self.jobs.min(self.runs.len()), next, work)?;
-        if !self.is_dry {
+        if let Some(made) = made {
             // This succeeds only for empty folders, which belong to runs that failed to start.
-            (0..self.runs.len()).map(folder_of).chain([folder.clone()]).for_each(|unused| drop(std::fs::remove_dir(unused)));
+            (0..self.runs.len()).map(folder_of).for_each(|unused| drop(std::fs::remove_dir(unused)));
+            made.remove_unused();
         }
         let ends = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
         let verb = if self.is_dry { " would be" } else { "" };

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 use stormfire_data::DataModule;
 use stormfire_module::{Error, LightningModule};
-use stormfire_trainer::Trainer;
+use stormfire_trainer::{Trainer, for_tuner::ProbeTrainer as _};
 use stormfire_tuner::{LrCurve, Tuner, for_cli::is_batch_size_trial};
 
 use super::{Cli, ended::Ended, options::options_of};
@@ -63,14 +63,16 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             self.search(trainer, module, (config, schema), device)?;
             return Err(Error::other("the trial of a batch size has not reached its search").into());
         }
+        // A search for a batch size would take it for a size that does not fit.
+        trainer.check_start()?;
         // Before the search, which may take long.
-        let folder = new_folder(root, tune::SECTION).map_err(|error| unwritable("default_root_dir", &error))?;
+        let made = new_folder(root, tune::SECTION).map_err(|error| unwritable("default_root_dir", &error))?;
         let found = self.search(trainer, module, (config, schema), device);
         if found.is_err() {
-            // It is empty.
-            let _ = std::fs::remove_dir(&folder);
+            made.remove_unused();
         }
         let Found { learning_rate, batch_size, curve } = found?;
+        let folder = made.path;
         if let Some(curve) = curve {
             curve.write(&folder)?;
         }

@@ -218,7 +218,7 @@ fn tune_checks_its_folder_before_it_searches() {
     // A search that fails leaves no folder.
     let wrong = |config: LineConfig, device: &Device| Line::new(LineConfig { inputs: 2, ..config }, device);
     let program = Cli::new(wrong, |_: PointsConfig| Ok(batch())).alias("quiet", "trainer.enable_progress_bar=false");
-    run(program, folder.path(), &["tune"]).unwrap_err();
+    run(program, &folder.path().join("new/deep"), &["tune"]).unwrap_err();
     assert_eq!(walk(folder.path()), [file]);
     assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1);
 }

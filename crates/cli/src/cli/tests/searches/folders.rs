@@ -1,4 +1,4 @@
-//! The folder of a sweep.
+//! The folders of several runs, and of searches.
 
 use super::*;
 
@@ -26,4 +26,24 @@ fn a_sweep_in_the_folder_of_a_url_runs_and_continues() {
     assert_eq!(sweep(folder.path(), &["model.lr=0.01,0.1", &path]).unwrap(), (expected, true));
     assert_eq!(processes(folder.path()).len(), 3);
     assert!(!folder.path().join("sweep").exists());
+}
+
+#[test]
+fn runs_that_fail_at_their_start_leave_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = format!("--{}={}", crate::children::ROOT, folder.path().join("new/deep").display());
+    let Ended::Several(runs) = ended(&["-m", "model.lr=8,9", &root]) else { panic!("there are not several runs") };
+    let (table, is_good) = runs.run(&script(folder.path())).map_err(Ended::into_error).unwrap();
+    assert!(!is_good && table.matches("exit code").count() == 2, "{table}");
+    assert!(!folder.path().join("new").exists());
+}
+
+/// Each size would have this mistake, and none would fit.
+#[test]
+fn a_search_for_a_batch_size_refuses_what_a_run_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = format!("--{}={}", crate::children::ROOT, folder.path().join("new").display());
+    let error = refusal(&["tune", &root, "trainer.strategy=mpi"]);
+    assert!(error.starts_with("trainer.strategy: `trainer.strategy`: `mpi` needs several processes"), "{error}");
+    assert!(!folder.path().join("new").exists());
 }
