@@ -120,7 +120,7 @@ pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str, re
         None => Path::new(root.and_then(Node::text).unwrap_or(".")).join(SECTION),
     };
     let folder = folder_on_disk(&folder, given, FOLDER)?.to_owned();
-    let sweep = options.sweep(&dimensions, &folder, &section.source)?;
+    let sweep = options.sweep(&dimensions, &folder, section)?;
     read(config, "trainer")?;
     check_values(layers, &dimensions, read)?;
     let config = without_commands(secret::without(config, schema));

@@ -11,8 +11,8 @@ use stormfire_tuner::{Pruner, Sweep};
 use super::space::{self, Dimension};
 use crate::{
     error::{Problem, Result},
+    node::Node,
     registry::Better,
-    source::Source,
     values::MOST,
 };
 
@@ -110,18 +110,21 @@ impl Default for SweepConfig {
 const TRIALS: usize = 20;
 
 impl SweepConfig {
-    /// The sweep over a space. `source`: that of the section.
-    pub(super) fn sweep(&self, dimensions: &[Dimension], folder: &Path, source: &Source) -> Result<Sweep> {
-        let refuse = |message: &str| Err(Problem::new(source, message).into());
+    /// The sweep over a space. `section`: the options with their sources.
+    pub(super) fn sweep(&self, dimensions: &[Dimension], folder: &Path, section: &Node) -> Result<Sweep> {
+        let refuse = |option: &str, message: &str| {
+            let given = section.get([option]).unwrap_or(section);
+            Err(Problem::new(&given.source, message).into())
+        };
         let trials = self.trials.unwrap_or(TRIALS);
         let space = space::of(dimensions);
         let lists_alone = dimensions.iter().all(Dimension::is_list) && self.trials.is_none();
         let sweep = match self.search.unwrap_or(if lists_alone { Search::Grid } else { Search::Tpe }) {
             Search::Grid if self.trials.is_some() => {
-                return refuse("a grid has all combinations, and no number of trials");
+                return refuse("trials", "a grid has all combinations, and no number of trials");
             }
             Search::Grid if !dimensions.iter().all(Dimension::is_finite) => {
-                return refuse("a grid needs lists of values, and a range has any number of them");
+                return refuse("search", "a grid needs lists of values, and a range has any number of them");
             }
             Search::Grid => {
                 space::check_grid(dimensions)?;

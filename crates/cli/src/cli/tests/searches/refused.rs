@@ -35,6 +35,9 @@ fn a_dry_run_refuses_what_the_sweep_refuses() {
     sweep.folder: `sweep.folder`: the name of the folder is empty
       help: leave it out, or name a folder
     ");
+    // Also with other options of the sweep.
+    assert_snapshot!(told(&["model.lr=uniform(1,2)", "--sweep.search=grid", "--sweep.seed=1"]), @"--sweep.search: a grid needs lists of values, and a range has any number of them");
+    assert_snapshot!(told(&["model.lr=1,2", "--sweep.trials=1", "--sweep.search=grid", "--sweep.seed=1"]), @"--sweep.trials: a grid has all combinations, and no number of trials");
     assert_snapshot!(told(&["model.hidden=range(0,20000)"]), @r"
     model.hidden: `model.hidden` has more than 10000 values
       help: draw them from a range: `int(low, high)` or `uniform(low, high)`
