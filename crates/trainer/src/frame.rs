@@ -29,6 +29,8 @@ pub(crate) struct Frame {
     pub(crate) has_logged_fit: bool,
     /// Whether this is the rehearsal of a run without loggers.
     pub(crate) lacks_loggers: bool,
+    /// The effective options of the run that this one rehearses.
+    pub(crate) rehearsed: Option<Arc<TrainerConfig>>,
 }
 
 impl Frame {
@@ -44,6 +46,7 @@ impl Frame {
             logs_wait: false,
             has_logged_fit: false,
             lacks_loggers: false,
+            rehearsed: None,
             config: Arc::new(config),
         }
     }

@@ -46,7 +46,7 @@ use crate::{
     logger_choice::LoggerChoice,
     move_module::{choose_device, move_module},
     seed::{self, drawn_before},
-    setup::{OpenLoggers, complete_callbacks, draw_seed, is_timed, limit_of, limits_of, log_hyperparams, tell_what_is_rare},
+    setup::{OpenLoggers, complete_callbacks, draw_seed, is_timed, limits_of_fit, log_hyperparams, tell_what_is_rare},
     signals::{Signal, SignalWatch},
     slurm::Requeue,
     stop::{Fit, Stop},
@@ -96,6 +96,7 @@ impl<M: LightningModule> Session<M> {
         engine.run.loggers = opened.loggers;
         engine.frame.logs_wait = opened.some_continue;
         engine.frame.lacks_loggers = given.rehearsed.as_ref().is_some_and(|run| run.lacks_loggers);
+        engine.frame.rehearsed = given.rehearsed.as_ref().map(|run| run.config.clone());
         Ok(Self { engine, folders: opened.folders, given, log_dir, requeue, interrupted: None, training: Training::default(), ended: None })
     }
 
@@ -404,21 +405,15 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     }
     train = of_rank(engine, &train)?;
     val = val.iter().map(|loader| of_rank(engine, loader)).collect::<Result<_>>()?;
-    let option = |own| if config.overfit_batches.is_none() { own } else { "overfit_batches" };
-    let train_batches = limit_of(&train, config.limit_train_batches, option("limit_train_batches"), Hook::TrainDataloader)?;
-    let val_batches = limits_of(&val, config.limit_val_batches, option("limit_val_batches"), Hook::ValDataloader)?;
+    let (train_batches, val_batches) = limits_of_fit(&train, &val, &config)?;
+    if let Some(run) = &engine.frame.rehearsed {
+        limits_of_fit(&train, &val, run)?;
+    }
     on_ranks::require_same(engine, || {
         let loaders: Vec<_> = std::iter::once(&train).chain(val.iter()).cloned().collect();
         let limits: Vec<_> = std::iter::once(train_batches).chain(val_batches.iter().copied()).collect();
         Ok(on_ranks::facts_of_data(&loaders, &limits))
     })?;
-    if matches!(config.val_check_interval, Every::Fraction(_)) && train_batches.is_none() {
-        return Err(Error::config(
-            "val_check_interval",
-            "the training data does not know its length, so a fraction of an epoch is unknown",
-            "use batches, steps or a time: `200 batches`, `50 steps`, `10 minutes`",
-        ));
-    }
     let sanity = |n: Option<usize>| config.num_sanity_val_steps.map_or(n, |steps| Some(n.map_or(steps, |n| n.min(steps))));
     engine.run.limits = Limits {
         max_epochs: config.resolved_max_epochs(is_timed(engine.callbacks())),

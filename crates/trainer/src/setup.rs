@@ -16,7 +16,7 @@ use stormfire_loggers::{
 };
 use stormfire_module::{Callback, Error, Hook, LightningModule, Result, run::Run};
 use stormfire_values::{
-    Scalar,
+    Every, Scalar,
     every::{Passed, Tick},
     read::read,
 };
@@ -212,7 +212,7 @@ fn check_state_keys<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> R
 }
 
 /// The number of batches to take from a loader, which was returned by the hook `of`.
-pub(crate) fn limit_of<B: Send + 'static>(loader: &Loader<B>, limit: Limit, option: &str, of: Hook) -> Result<Option<usize>> {
+fn limit_of<B: Send + 'static>(loader: &Loader<B>, limit: Limit, option: &str, of: Hook) -> Result<Option<usize>> {
     if limit.is_none() {
         return Ok(Some(0));
     }
@@ -227,6 +227,25 @@ pub(crate) fn limit_of<B: Send + 'static>(loader: &Loader<B>, limit: Limit, opti
 /// The number of batches to take from each loader.
 pub(crate) fn limits_of<B: Send + 'static>(loaders: &Loaders<B>, limit: Limit, option: &str, of: Hook) -> Result<Vec<Option<usize>>> {
     loaders.iter().map(|loader| limit_of(loader, limit, option, of)).collect()
+}
+
+/// The number of batches that a fit takes from its loader for training, and from each one for validation.
+pub(crate) fn limits_of_fit<B: Send + 'static>(
+    train: &Loader<B>,
+    val: &Loaders<B>,
+    config: &TrainerConfig,
+) -> Result<(Option<usize>, Vec<Option<usize>>)> {
+    let option = |own| if config.overfit_batches.is_none() { own } else { "overfit_batches" };
+    let train_batches = limit_of(train, config.limit_train_batches, option("limit_train_batches"), Hook::TrainDataloader)?;
+    let val_batches = limits_of(val, config.limit_val_batches, option("limit_val_batches"), Hook::ValDataloader)?;
+    if matches!(config.val_check_interval, Every::Fraction(_)) && train_batches.is_none() {
+        return Err(Error::config(
+            "val_check_interval",
+            "the training data does not know its length, so a fraction of an epoch is unknown",
+            "use batches, steps or a time: `200 batches`, `50 steps`, `10 minutes`",
+        ));
+    }
+    Ok((train_batches, val_batches))
 }
 
 /// Reports what happens less often in this fit than the user may expect.

@@ -39,10 +39,14 @@ impl<M: LightningModule> Session<M> {
             on_ranks::require_same(engine, || on_ranks::facts_of(engine, module, on_ranks::must_be_the_same))?;
             on_ranks::share_weights(engine, module)?;
             let config = &engine.frame.config;
-            let (hook, limit, option) = if is_test {
-                (Hook::TestDataloader, config.limit_test_batches, "limit_test_batches")
+            // A rehearsal of one batch refuses the limits that its run refuses.
+            let in_run = engine.frame.rehearsed.as_ref();
+            let (hook, limit, in_run, option) = if is_test {
+                (Hook::TestDataloader, config.limit_test_batches, in_run.map(|run| run.limit_test_batches), "limit_test_batches")
             } else {
-                (Hook::ValDataloader, config.limit_val_batches, "limit_val_batches")
+                let is_overfit = !in_run.unwrap_or(config).overfit_batches.is_none();
+                let option = if is_overfit { "overfit_batches" } else { "limit_val_batches" };
+                (Hook::ValDataloader, config.limit_val_batches, in_run.map(|run| run.limit_val_batches), option)
             };
             if limit.is_none() {
                 engine.begin_logs()?;
@@ -53,6 +57,9 @@ impl<M: LightningModule> Session<M> {
             let loaders = seeded(engine, &loaders)?;
             let loaders: Loaders<_> = loaders.iter().map(|loader| of_rank(engine, loader)).collect::<Result<_>>()?;
             let limits = limits_of(&loaders, limit, option, hook)?;
+            if let Some(limit) = in_run {
+                limits_of(&loaders, limit, option, hook)?;
+            }
             on_ranks::require_same(engine, || Ok(on_ranks::facts_of_data(&loaders.iter().cloned().collect::<Vec<_>>(), &limits)))?;
             let known = &mut engine.run.limits;
             if is_test { &mut known.test_batches } else { &mut known.val_batches }.clone_from(&limits);
@@ -99,6 +106,9 @@ impl<M: LightningModule> Session<M> {
             let loaders = seeded(engine, &loaders)?;
             let loaders: Loaders<_> = loaders.iter().map(|loader| of_rank(engine, loader)).collect::<Result<_>>()?;
             let limits = limits_of(&loaders, engine.frame.config.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
+            if let Some(run) = &engine.frame.rehearsed {
+                limits_of(&loaders, run.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
+            }
             engine.run.limits.predict_batches.clone_from(&limits);
             engine.begin_logs()?;
             let facts = facts_of_prediction(engine, module, &loaders, &limits)?;

@@ -1,5 +1,7 @@
 //! Options that only the program can set.
 
+use std::sync::Arc;
+
 use burn::tensor::Device;
 use stormfire_data::{Caster, Splitter};
 
@@ -33,7 +35,7 @@ pub(crate) struct Rehearsed {
     /// Whether it has no loggers.
     pub(crate) lacks_loggers: bool,
     /// Its effective options.
-    pub(crate) config: TrainerConfig,
+    pub(crate) config: Arc<TrainerConfig>,
 }
 
 /// The start values of a fit, besides the options.

@@ -1,6 +1,6 @@
 //! Trainers that try something on copies, for a tuner.
 
-use std::{any::Any, path::Path};
+use std::{any::Any, path::Path, sync::Arc};
 
 use burn::tensor::GradientCheckpointingStrategy;
 use stormfire_callbacks::{ModelSummary, ProgressBar};
@@ -156,7 +156,7 @@ impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
         self.callbacks.retain(|callback| !is::<ProgressBar, M>(callback.as_ref()) && !is::<ModelSummary, M>(callback.as_ref()));
         let lacks_loggers = self.config.barebones || matches!(&self.loggers, LoggerChoice::Given(loggers) if loggers.is_empty());
         // A `fast_dev_run` has none, and needs none.
-        self.rehearsed = Some(Rehearsed { lacks_loggers: lacks_loggers && config.fast_dev_run == 0, config });
+        self.rehearsed = Some(Rehearsed { lacks_loggers: lacks_loggers && config.fast_dev_run == 0, config: Arc::new(config) });
         self.loggers = LoggerChoice::Given(Vec::new());
         self.config = TrainerConfig {
             fast_dev_run: 1,

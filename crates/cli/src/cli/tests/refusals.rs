@@ -73,6 +73,21 @@ fn a_dry_run_refuses_what_a_run_refuses() {
     }
 }
 
+/// A dry run takes one batch of each loader.
+#[test]
+fn a_dry_run_refuses_a_share_of_less_than_a_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |words: &[&str]| run(program_of(1), folder.path(), words).unwrap_err().to_string();
+    for (command, option) in [("fit", "limit_train_batches"), ("fit", "overfit_batches"), ("test", "limit_test_batches")] {
+        let word = format!("trainer.{option}=0.1");
+        let expected = format!(
+            "trainer.{option}: `trainer.{option}`: 0.1 of 2 batches is less than one\n  help: use at least 0.5000, or a number of batches"
+        );
+        assert_eq!(told(&[command, &word]), expected);
+        assert_eq!(told(&[command, "--dry-run", &word]), expected);
+    }
+}
+
 #[test]
 fn a_time_is_read_alike_by_every_option() {
     let folder = tempfile::tempdir().unwrap();
