@@ -120,7 +120,7 @@ fn main() -> Result<Stop> {
         .with_devices()
         .with_precision()
         .trainer(|trainer| {
-            let validates = trainer.config().limit_val_batches != Limit::Batches(0);
+            let validates = !matches!(trainer.config().limit_val_batches, Limit::Batches(0) | Limit::Fraction(0.0));
             let trainer = trainer.callback(LearningRateMonitor::new());
             if validates { trainer.callback(EarlyStopping::new("val_loss").patience(3)) } else { trainer }
         })

@@ -128,7 +128,7 @@ fn opened(mut logger: Box<dyn Logger>, root: &Path) -> Result<Background> {
         _ => format!("{type_name}::save_dir"),
     };
     Background::spawn(logger).map_err(|error| match error {
-        LoggerError::Io(_) => {
+        LoggerError::Io(_) | LoggerError::Url { .. } => {
             let hint = error.hint().unwrap_or_else(|| "choose a folder that can be written to".to_owned());
             Error::config(option, error.to_string(), hint)
         }

@@ -66,6 +66,8 @@ fn a_logger_that_cannot_write_has_its_source() {
         let help = "\n  help: a file is in the way of a log folder; move it or choose another `save_dir`";
         assert!(error.starts_with(expected) && error.ends_with(help), "{error}");
     }
+    let error = usage(program_of(1), folder.path(), &["trainer.loggers=[{name: csv, save_dir: 'ftp://x/y'}]"]);
+    assert!(error.starts_with("trainer.loggers: `trainer.loggers[0].save_dir`: `ftp://…` cannot be used: "), "{error}");
     let error = usage(program_of(1), Path::new(&below), &["trainer.loggers=[{name: csv}]"]);
     assert!(error.starts_with("--trainer.default_root_dir: `trainer.default_root_dir`: failed to create directory `"), "{error}");
     assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1, "{:?}", walk(folder.path()));

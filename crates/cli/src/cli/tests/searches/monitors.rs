@@ -27,6 +27,16 @@ fn a_dry_run_refuses_metrics_that_the_run_does_not_log() {
     }
 }
 
+/// `overfit_batches` is the limit of a validation, too.
+#[test]
+fn a_validation_names_the_limit_that_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = root_of(folder.path());
+    let told = refusal(&["validate", &root, "trainer.overfit_batches=0.001"]);
+    assert!(told.starts_with("trainer.overfit_batches: `trainer.overfit_batches`: 0.001 of "), "{told}");
+    assert_eq!(refusal(&["validate", &root, "--dry-run", "trainer.overfit_batches=0.001"]), told);
+}
+
 #[test]
 fn a_dry_run_accepts_what_the_run_accepts() {
     let folder = tempfile::tempdir().unwrap();
