@@ -94,7 +94,9 @@ pub(super) fn check_monitors<M: LightningModule>(
         Some(Tree::List(items)) => items.as_slice(),
         _ => &[],
     };
-    let names: Vec<&str> = metrics.iter().map(|(name, _)| name).collect();
+    // The run logs nothing, and a rehearsal does.
+    let barebones = config.get(["trainer", "barebones"]).filter(|node| node.value == Tree::Bool(true));
+    let names: Vec<&str> = metrics.iter().map(|(name, _)| name).filter(|_| barebones.is_none()).collect();
     let has = |name: &str| names.contains(&name) || COUNTERS.contains(&name);
     let off =
         |option: &str| config.get(["trainer", option]).filter(|limit| limit.value == Tree::UInt(0) || limit.value == Tree::Float(0.0));
@@ -111,6 +113,7 @@ pub(super) fn check_monitors<M: LightningModule>(
     for (path, node) in monitors.chain(of_sweep.map(|node| ("sweep.monitor".to_owned(), node.clone()))) {
         let Some(name) = node.text().filter(|name| !has(name)) else { continue };
         let help = did_you_mean(name, names.iter().copied())
+            .or_else(|| barebones.map(|_| "nothing is logged with `trainer.barebones`".to_owned()))
             .or_else(|| limit.map(|_| "the run has no validation: `trainer.limit_val_batches` is 0".to_owned()))
             .or_else(|| (!names.is_empty()).then(|| format!("there are {}", any_of(names.iter().copied()))));
         let message = format!("`{path}`: a batch of each loader has logged no metric `{}`", quote::name(name));
@@ -121,6 +124,10 @@ pub(super) fn check_monitors<M: LightningModule>(
     let stops = trainer.get_all::<EarlyStopping>().filter(|stop| stop.is_strict()).map(|stop| ("EarlyStopping", stop.monitored()));
     let saves = trainer.get_all::<ModelCheckpoint>().filter_map(|save| Some(("ModelCheckpoint", save.monitored()?)));
     let Some((owner, name)) = stops.chain(saves).find(|(_, name)| !has(name)) else { return Ok(()) };
+    if let Some(barebones) = barebones.filter(|barebones| !barebones.source.is_default()) {
+        let message = format!("`trainer.barebones`: nothing is logged, also not the metric `{name}`, which `{owner}` monitors");
+        return Err(Problem::new(&barebones.source, message).into_ended());
+    }
     if let Some(limit) = limit.filter(|limit| !limit.source.is_default()) {
         let message = format!("`trainer.limit_val_batches`: without a validation there is no metric `{name}`, which `{owner}` monitors");
         return Err(Problem::new(&limit.source, message).into_ended());

@@ -27,6 +27,24 @@ fn a_dry_run_refuses_metrics_that_the_run_does_not_log() {
     }
 }
 
+/// A rehearsal is not barebones.
+#[test]
+fn a_dry_run_of_a_barebones_run_has_no_metrics() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = root_of(folder.path());
+    let words = [root.as_str(), "trainer.barebones=true", "trainer.callbacks=[{name: early_stopping, monitor: val_loss}]"];
+    assert_snapshot!(refusal(&[&words[..], &["--dry-run"]].concat()), @r"
+    trainer.callbacks: `trainer.callbacks[0].monitor`: a batch of each loader has logged no metric `val_loss`
+      help: nothing is logged with `trainer.barebones`
+    ");
+    // So does the run.
+    let error = program().try_run(&words, &[]).unwrap_err().to_string();
+    assert!(error.starts_with("metric `val_loss` is not available"), "{error}");
+    let stop = program().trainer(|trainer| trainer.callback(EarlyStopping::new("val_loss")));
+    let error = stop.try_run(&["--dry-run", &root, "trainer.barebones=true"], &[]).unwrap_err().to_string();
+    assert_snapshot!(error, @"trainer.barebones: `trainer.barebones`: nothing is logged, also not the metric `val_loss`, which `EarlyStopping` monitors");
+}
+
 /// `overfit_batches` is the limit of a validation, too.
 #[test]
 fn a_validation_names_the_limit_that_is_refused() {
