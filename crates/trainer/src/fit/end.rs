@@ -1,6 +1,6 @@
 //! The end of a fit.
 
-use stormfire_module::{LightningModule, moment::Progress, requests::StopRequest};
+use stormfire_module::{LightningModule, LossScale, place::Place, requests::StopRequest};
 
 use super::FitLoop;
 use crate::stop::Stop;
@@ -43,8 +43,34 @@ impl<M: LightningModule> FitLoop<'_, M> {
 }
 
 /// Warns after the first epoch, because a step that does not return its loss would go unnoticed.
-pub(super) fn tell_if_nothing_is_trained(progress: &Progress) {
-    if progress.epoch == 0 && progress.batches > 0 && progress.global_step == 0 {
+pub(super) fn tell_if_nothing_is_trained(place: &Place) {
+    if is_without_steps(place) {
         tracing::warn!("no optimizer has stepped in the first epoch: `training_step` must return its loss");
+    }
+}
+
+/// Whether the first epoch had no step. Overflows of scaled gradients, which shrink the scale, take steps away, too.
+fn is_without_steps(place: &Place) -> bool {
+    let (progress, whole) = (&place.progress, LossScale::default().scale);
+    let has_overflowed = place.loss_scale.as_ref().is_some_and(|now| now.scale < whole);
+    progress.epoch == 0 && progress.batches > 0 && progress.global_step == 0 && !has_overflowed
+}
+
+#[cfg(test)]
+mod tests {
+    use stormfire_module::moment::Progress;
+
+    use super::*;
+
+    #[test]
+    fn an_overflow_of_gradients_is_not_a_missing_loss() {
+        let place = |global_step, scale| {
+            let progress = Progress { batches: 1, global_step, ..Progress::default() };
+            Place { progress, loss_scale: Some(LossScale { scale, ..LossScale::default() }), ..Place::default() }
+        };
+        assert!(is_without_steps(&place(0, 65536.0)));
+        assert!(is_without_steps(&Place { loss_scale: None, ..place(0, 65536.0) }));
+        assert!(!is_without_steps(&place(0, 32768.0)));
+        assert!(!is_without_steps(&place(1, 65536.0)));
     }
 }

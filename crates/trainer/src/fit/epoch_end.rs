@@ -19,7 +19,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         engine.fire(self.module, Event::TrainEpochEnd)?;
         let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(RunningStage::Train))?;
         self.finite.end_epoch(engine, self.module)?;
-        end::tell_if_nothing_is_trained(&engine.run.place.progress);
+        end::tell_if_nothing_is_trained(&engine.run.place);
         let completed = engine.run.place.progress.epoch as u64 + 1;
         // An epoch that was cut short is judged by its own values only: it may not have been validated.
         let mut of_epoch = |name: &str| {
