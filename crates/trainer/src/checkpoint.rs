@@ -16,5 +16,5 @@ pub use locate::{CkptPath, can_resume_from};
 pub(crate) use locate::SearchFolders;
 pub(crate) use logs::Part;
 pub(crate) use of_ranks::gather;
-pub(crate) use restore::Resume;
+pub(crate) use restore::{Resume, check_continued};
 pub(crate) use save::{in_memory, settle, write_kept, write_requested, write_state};

@@ -171,7 +171,10 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let Started { command, dry_run, is_watched, mut trainer, mut module, data, config, schema, device, header } = started;
         match checkpoint {
             // A rehearsal is not a continued fit, whose limits may be reached.
-            Some(path) if dry_run && command == Command::Fit => module = module.load_weights(path, &LoadOptions::new())?.0,
+            Some(path) if dry_run && command == Command::Fit => {
+                trainer.check_continued(path)?;
+                module = module.load_weights(path, &LoadOptions::new())?.0;
+            }
             Some(path) => trainer.set_ckpt_path(CkptPath::Path(path.to_owned())),
             None if matches!(command, Command::Validate | Command::Test | Command::Predict) => {
                 tracing::warn!("without `--ckpt-path`, `{}` has a module that was not trained", command.name());

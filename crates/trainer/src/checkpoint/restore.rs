@@ -31,6 +31,7 @@ use super::{locate::SearchFolders, of_ranks};
 use crate::{
     accelerator::check_default_device,
     checkpoint_names::Names,
+    config::TrainerConfig,
     data_facts::DataFacts,
     engine::Engine,
     fit_state::{DATA_MODULE, RunState, SavedRun, UNFINISHED},
@@ -58,6 +59,37 @@ pub(crate) struct Resume {
     names: Names,
     optimizers: OptimizerStates,
     tensors: BTreeMap<String, TensorData>,
+}
+
+/// The limits of epochs and of steps may exceed the progress of a checkpoint, but must not be smaller.
+fn check_limits((max_epochs, max_steps): (Option<usize>, Option<u64>), done: &Progress, path: &Path) -> Result<()> {
+    let path = path.display();
+    let begun = done.epoch + usize::from(done.batch_in_epoch > 0);
+    if let Some(max) = max_epochs.filter(|&max| max < begun) {
+        let what = if done.batch_in_epoch > 0 { "begun" } else { "completed" };
+        return Err(Error::config(
+            "max_epochs",
+            format!("{max} is less than the {begun} epochs that `{path}` has {what}"),
+            "raise it, or resume from an earlier checkpoint",
+        ));
+    }
+    if let Some(max) = max_steps.filter(|&max| max < done.global_step) {
+        return Err(Error::config(
+            "max_steps",
+            format!("{max} is less than the {} steps that `{path}` has done", done.global_step),
+            "raise it, or resume from an earlier checkpoint",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks the limits of a fit with these options that would continue from a checkpoint.
+pub(crate) fn check_continued(config: &TrainerConfig, path: &Path) -> Result<()> {
+    let manifest = Checkpoint::read_manifest(path)?;
+    // A checkpoint of another program may have no progress.
+    let Ok(done) = serde_json::from_value::<Progress>(manifest.progress) else { return Ok(()) };
+    // Without a limit, there is nothing to be smaller.
+    check_limits((config.resolved_max_epochs(true), config.max_steps), &done, path)
 }
 
 impl Resume {
@@ -223,7 +255,7 @@ impl Resume {
 
     /// Restores the state of a fit.
     pub(crate) fn run<M: LightningModule>(mut self, engine: &mut Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
-        self.check_limits(engine)?;
+        check_limits((engine.run.limits.max_epochs, engine.run.limits.max_steps), &self.run.progress, &self.path)?;
         self.check_data(engine)?;
         let options = self.take_up_precision(engine);
         let weights = self.tensors.iter().filter(|(name, _)| is_trained_weight(name));
@@ -265,29 +297,6 @@ impl Resume {
             tracing::warn!("the checkpoint contains the state of `{key}`, which this Trainer does not have");
         }
         engine.fire(module, Event::LoadCheckpoint { checkpoint: &manifest.extra })
-    }
-
-    /// The limits may exceed the progress of the checkpoint, but must not be smaller.
-    fn check_limits<M: LightningModule>(&self, engine: &Engine<M>) -> Result<()> {
-        let (limits, done) = (&engine.run.limits, &self.run.progress);
-        let path = self.path.display();
-        let begun = done.epoch + usize::from(done.batch_in_epoch > 0);
-        if let Some(max) = limits.max_epochs.filter(|&max| max < begun) {
-            let what = if done.batch_in_epoch > 0 { "begun" } else { "completed" };
-            return Err(Error::config(
-                "max_epochs",
-                format!("{max} is less than the {begun} epochs that `{path}` has {what}"),
-                "raise it, or resume from an earlier checkpoint",
-            ));
-        }
-        if let Some(max) = limits.max_steps.filter(|&max| max < done.global_step) {
-            return Err(Error::config(
-                "max_steps",
-                format!("{max} is less than the {} steps that `{path}` has done", done.global_step),
-                "raise it, or resume from an earlier checkpoint",
-            ));
-        }
-        Ok(())
     }
 
     fn check_data<M: LightningModule>(&self, engine: &Engine<M>) -> Result<()> {

@@ -11,6 +11,7 @@ use stormfire_values::Every;
 use super::Trainer;
 use crate::{
     accelerator::Accelerator,
+    checkpoint::check_continued,
     config::TrainerConfig,
     gradient_checkpointing::strategy,
     limit::Limit,
@@ -59,6 +60,12 @@ pub trait ProbeTrainer<M: LightningModule> {
     fn rehearsal(self) -> Result<Self>
     where
         Self: Sized;
+
+    /// Checks the limits of this fit, or of the one that it rehearses, which continues from a checkpoint.
+    ///
+    /// # Errors
+    /// A limit that the checkpoint has passed, and a file that cannot be read.
+    fn check_continued(&self, path: &Path) -> Result<()>;
 
     /// This Trainer with `root` as `default_root_dir`. If it has no loggers, it gets the default ones in the folder of
     /// this run.
@@ -171,6 +178,10 @@ impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
             ..self.config
         };
         Ok(self)
+    }
+
+    fn check_continued(&self, path: &Path) -> Result<()> {
+        check_continued(self.rehearsed.as_ref().map_or(&self.config, |run| run.config.as_ref()), path)
     }
 
     fn in_folder(self, root: &Path, run: &RunDir) -> Self {

@@ -73,6 +73,23 @@ fn a_dry_run_refuses_what_a_run_refuses() {
     }
 }
 
+#[test]
+fn a_dry_run_refuses_limits_that_its_checkpoint_has_passed() {
+    let folder = tempfile::tempdir().unwrap();
+    run(program_of(1), folder.path(), &["trainer.max_epochs=2"]).unwrap();
+    let told = |words: &[&str]| run(program_of(1), folder.path(), &[words, &["--ckpt-path=last"]].concat());
+    for (words, expected) in [
+        (&["trainer.max_epochs=1"][..], "trainer.max_epochs: `trainer.max_epochs`: 1 is less than the 2 epochs that `"),
+        (&["trainer.max_epochs=2", "trainer.max_steps=3"][..], "trainer.max_steps: `trainer.max_steps`: 3 is less than the 4 steps that `"),
+    ] {
+        let error = told(&[words, &["--dry-run"]].concat()).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+        assert_eq!(told(words).unwrap_err().to_string(), error);
+    }
+    // It has reached this one.
+    printed(told(&["--dry-run", "trainer.max_epochs=2"]));
+}
+
 /// A dry run takes one batch of each loader.
 #[test]
 fn a_dry_run_refuses_a_share_of_less_than_a_batch() {
