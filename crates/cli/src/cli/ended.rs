@@ -97,8 +97,8 @@ impl Runs {
     pub(super) fn run(&self, file: &Path) -> Result<(String, bool), Ended> {
         let world = stormfire_ranks::here().map_err(RunError::from)?.world();
         if world > 1 {
-            let reason = format!("{world} ranks would each start all of them");
-            return Err(RunError::config("several runs", reason, "start them in one process, without a launcher").into());
+            let problem = Problem::general(format!("`-m` and `sweep`: {world} ranks would each start all of them"));
+            return Err(problem.help("start them in one process, without a launcher".to_owned()).into_ended());
         }
         let program = Program { file, selector: &self.selector };
         let (option, ended) = match &self.plan {

@@ -57,12 +57,15 @@ fn several_runs_are_refused_under_a_launcher() {
     for command in ["-m", "sweep"] {
         let words = [command, "model.lr=1,2"].map(str::to_owned);
         let told = stormfire_ranks::threads::run(2, |_| match program_of(1).execute("program", &words, Vec::new()) {
-            Err(Ended::Several(runs)) => runs.run(Path::new("program")).map_err(Ended::into_error),
-            other => Ok((other.is_ok().to_string(), true)),
+            Err(Ended::Several(runs)) => match runs.run(Path::new("program")) {
+                Err(Ended::Usage(error)) => Ok::<_, Error>(error.to_string()),
+                other => panic!("{:?}", other.map_err(Ended::into_error)),
+            },
+            other => panic!("{:?}", other.map_err(Ended::into_error)),
         });
-        let told: Vec<_> = told.into_iter().map(|told| told.map_err(|error| format!("{error:?}"))).collect();
-        let expected = "`several runs`: 2 ranks would each start all of them\n  hint: start them in one process, without a launcher";
-        assert_eq!(told, [Err(expected.to_owned()), Err(expected.to_owned())], "{command}");
+        let expected = "`-m` and `sweep`: 2 ranks would each start all of them\n  help: start them in one process, without a launcher";
+        let told: Vec<_> = told.into_iter().map(Result::unwrap).collect();
+        assert_eq!(told, [expected, expected], "{command}");
     }
 }
 
