@@ -190,7 +190,7 @@ fn controls(body: &[String]) -> String {
     format!(
         "<nav>{links}</nav>\n<div class=\"switches\"><label for=\"raw\">without smoothing</label><label for=\"log\">logarithmic</label>\
          <label for=\"auto\">auto</label><label for=\"light\">light</label><label for=\"dark\">dark</label></div>\n\
-         <p class=\"dim\">Lines are smoothed (weight {} of the past). Areas show the range of neighbouring values. Click on a run in the table to hide it.</p>\n",
+         <p class=\"dim\">Lines are smoothed (weight {} of the past). Areas show the range of neighbouring values.<span class=\"screen\"> Click on a run in the table to hide it.</span></p>\n",
         figure::SMOOTHING
     )
 }

@@ -113,8 +113,11 @@ pub fn figure(picture: &Picture) -> Option<Figure> {
 fn matrix_table(matrix: &Matrix) -> Option<Table> {
     let Matrix { rows, columns, row_names, column_names, values } = matrix;
     let table = Table::new(std::iter::once(format!("{rows} / {columns}")).chain(column_names.iter().cloned()));
+    // Counts have no fraction.
+    let are_counts = values.iter().flatten().all(|value| value.fract() == 0.0);
+    let cell = |value: &f64| if are_counts { (*value as i64).into() } else { (*value).into() };
     let row = |table: Table, (name, values): (&String, &Vec<f64>)| {
-        table.row(std::iter::once(name.as_str().into()).chain(values.iter().map(|value| (*value).into()))).ok()
+        table.row(std::iter::once(name.as_str().into()).chain(values.iter().map(cell))).ok()
     };
     row_names.iter().zip(values).try_fold(table, row)
 }
