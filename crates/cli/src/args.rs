@@ -393,6 +393,12 @@ impl Problem {
         let message = format!("`{path}` is a secret, and the values of several runs are shown");
         Self::new(source, message).help("give it in the environment".to_owned())
     }
+
+    /// Of several runs, the values of a section and of an option in it contradict each other.
+    pub(crate) fn of_varied_part(whole: &str, part: &str, source: &Source) -> Self {
+        let message = format!("`{whole}` has several values, and so has `{part}`, which is a part of it");
+        Self::new(source, message).help(format!("give the options in `{whole}` several values, one by one"))
+    }
 }
 
 #[cfg(test)]

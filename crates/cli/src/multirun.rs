@@ -16,6 +16,7 @@ use crate::{
     error::{Problem, Result},
     nearest::any_of,
     quote,
+    schema::is_below,
     values::{self, MOST, Values},
 };
 
@@ -42,7 +43,7 @@ pub(crate) fn plan(line: &Line, root: PathBuf) -> Result<Plan> {
     let mut common: Vec<String> = line.command.iter().map(|command| command.name().to_owned()).collect();
     common.extend(common_words(line));
     let mut runs: Vec<Vec<String>> = vec![Vec::new()];
-    let (mut order, mut varied) = (Vec::new(), Vec::new());
+    let (mut order, mut varied): (_, Vec<&str>) = (Vec::new(), Vec::new());
     for option in last_of_each(&line.options) {
         order.push(option.path.clone());
         let words = match &option.text {
@@ -59,6 +60,14 @@ pub(crate) fn plan(line: &Line, root: PathBuf) -> Result<Plan> {
         if let [word] = words.as_slice() {
             common.push(word.clone());
             continue;
+        }
+        for other in &varied {
+            if is_below(&option.path, other) {
+                return Err(Problem::of_varied_part(other, &option.path, &option.source).into());
+            }
+            if is_below(other, &option.path) {
+                return Err(Problem::of_varied_part(&option.path, other, &option.source).into());
+            }
         }
         varied.push(option.path.as_str());
         if runs.len().saturating_mul(words.len()) > MOST {

@@ -12,8 +12,8 @@ mod restore;
 mod save;
 
 pub(crate) use at_boundary::{go_back, keep, keep_place, run_state, unfinished_epoch};
-pub use locate::{CkptPath, can_resume_from};
 pub(crate) use locate::SearchFolders;
+pub use locate::{CkptPath, can_resume_from};
 pub(crate) use logs::Part;
 pub(crate) use of_ranks::gather;
 pub(crate) use restore::{Resume, check_continued};

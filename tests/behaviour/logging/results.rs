@@ -73,7 +73,7 @@ fn each_class_has_its_number_and_a_picture_is_drawn() {
             panic!("no table")
         };
         let rows: Vec<String> = table.rows().iter().map(|row| format!("{row:?}")).collect();
-        let right = [r#"[String("cat"), Number(2.0), Number(2.0)]"#, r#"[String("dog"), Number(0.0), Number(2.0)]"#];
+        let right = [r#"[String("cat"), Number(2), Number(2)]"#, r#"[String("dog"), Number(0), Number(2)]"#];
         assert_eq!(rows, right, "{place}");
     };
     check("host");

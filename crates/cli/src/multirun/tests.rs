@@ -80,6 +80,15 @@ fn the_last_of_several_flags_counts() {
     assert!(error.contains("no option has several values"), "{error}");
 }
 
+#[test]
+fn a_section_and_an_option_in_it_do_not_both_have_several_values() {
+    for options in [[("a", "{b: 1},{b: 2}"), ("a.b", "1,2")], [("a.b", "1,2"), ("a", "{b: 1},{b: 2}")]] {
+        let error = super::plan(&line(&options), "root".into()).unwrap_err().to_string();
+        assert!(error.contains("`a` has several values, and so has `a.b`, which is a part of it"), "{error}");
+    }
+    assert_eq!(plan(&line(&[("a", "{b: 1},{b: 2}"), ("ab", "1,2")]), "root".into()).unwrap().runs.len(), 4);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_dry_run_makes_no_folder() {

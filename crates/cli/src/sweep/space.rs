@@ -16,7 +16,7 @@ use crate::{
     node::{Node, Tree},
     print::inline,
     quote,
-    schema::{Schema, join},
+    schema::{Schema, is_below, join},
     secret,
     source::Source,
     tune,
@@ -114,6 +114,10 @@ pub(super) fn dimensions(space: &Node, schema: &Schema) -> Result<Vec<Dimension>
         }
     }
     problems.into_result()?;
+    let with_part = found.iter().find_map(|whole| found.iter().find(|part| is_below(&part.path, &whole.path)).map(|part| (whole, part)));
+    if let Some((whole, part)) = with_part {
+        return Err(Problem::of_varied_part(&whole.path, &part.path, &part.source).into());
+    }
     if found.is_empty() {
         let help = "give an option several values, such as `model.lr=log_uniform(1e-5,1e-1)`".to_owned();
         return Err(Problem::general("`sweep`: no option has several values").help(help).into());

@@ -203,8 +203,8 @@ mod tests {
         assert_eq!(table.columns(), &["label / outcome", "tn", "fp", "fn", "tp"].map(str::to_owned)[..]);
         let rows: Vec<String> = table.rows().iter().map(|row| format!("{row:?}")).collect();
         let right = [
-            r#"[String("red"), Number(1.0), Number(1.0), Number(0.0), Number(1.0)]"#,
-            r#"[String("round"), Number(1.0), Number(0.0), Number(0.0), Number(2.0)]"#,
+            r#"[String("red"), Number(1), Number(1), Number(0), Number(1)]"#,
+            r#"[String("round"), Number(1), Number(0), Number(0), Number(2)]"#,
         ];
         assert_eq!(rows, right);
         let svg = String::from_utf8(figure.bytes().to_vec()).unwrap();

@@ -72,9 +72,7 @@ impl Space {
         for (index, Dimension { name, values }) in self.0.iter().enumerate() {
             let wrong = match values {
                 _ if self.0[..index].iter().any(|other| other.name == *name) => Some("the name is given twice".to_owned()),
-                Values::Uniform(low, high) if !((high - low).is_finite() && low < high) => {
-                    Some(format!("{low}..{high} is not a range"))
-                }
+                Values::Uniform(low, high) if !((high - low).is_finite() && low < high) => Some(format!("{low}..{high} is not a range")),
                 Values::LogUniform(low, high) if !(*low > 0.0 && high.is_finite() && low < high) => {
                     Some(format!("{low}..{high} is not a range of positive numbers"))
                 }

@@ -31,6 +31,15 @@ fn a_dry_run_refuses_what_the_sweep_refuses() {
     assert_snapshot!(told(&["sweep.space={sweep.trials: [1]}"]), @"sweep.space: `sweep.trials` has one value: it is an option of the sweep, not of its trials");
     assert_snapshot!(told(&["sweep.space={tune: {lr: [model.lr]}}"]), @"sweep.space: `tune.lr` has no effect on a trial: it is for the command `tune`");
     assert_snapshot!(told(&["sweep.space={trainer: [1]}"]), @"sweep.space: `trainer`: expected a section, not the number `1`");
+    // Both orders: the labels of a trial would contradict each other.
+    assert_snapshot!(told(&["model={lr: 1},{lr: 2}", "model.lr=1,2"]), @r"
+    model.lr: `model` has several values, and so has `model.lr`, which is a part of it
+      help: give the options in `model` several values, one by one
+    ");
+    assert_snapshot!(told(&["model.lr=1,2", "model={lr: 1},{lr: 2}"]), @r"
+    model.lr: `model` has several values, and so has `model.lr`, which is a part of it
+      help: give the options in `model` several values, one by one
+    ");
     assert_snapshot!(told(&["model.lr=1,2", "sweep.folder="]), @r"
     sweep.folder: `sweep.folder`: the name of the folder is empty
       help: leave it out, or name a folder
