@@ -1,9 +1,8 @@
 //! Finds hyperparameters for a small table, and checks them: `cargo run --release --example tune`.
 //!
-//! The task is to distinguish male and female penguins by four measures. First, a finder suggests a learning rate
-//! (`lr_find.svg`). Then a sweep tries 12 rates and sizes around it (`sweep/trials.csv`). At last, five folds show how
-//! good the best ones are on penguins that they were not chosen for (`folds/version_0/folds.csv`): 0.90. A sweep that
-//! was killed continues where it was, and one that is complete is not repeated.
+//! The task is to distinguish male and female penguins by four measures. A finder suggests a rate (`lr_find.svg`), a
+//! sweep tries 12 rates and sizes around it (`sweep/trials.csv`), and five folds show how good the best ones are on
+//! other penguins (`folds/version_0/folds.csv`): 0.90. A sweep or folds that were killed continue where they were.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -42,9 +41,8 @@ type Batch = (Tensor<2>, Tensor<1, Int>);
 impl Penguin {
     /// The measures, by the means of the table. `None` if something is missing.
     fn item(&self) -> Option<Item> {
-        let (length, depth) = (self.bill_length_mm? / 44.0, self.bill_depth_mm? / 17.0);
-        let (flipper, mass) = (self.flipper_length_mm? / 201.0, self.body_mass_g? / 4200.0);
-        Some(([length, depth, flipper, mass].map(|share| 5.0 * (share - 1.0)), i32::from(self.sex.as_deref()? == "male")))
+        let shares = [self.bill_length_mm? / 44.0, self.bill_depth_mm? / 17.0, self.flipper_length_mm? / 201.0, self.body_mass_g? / 4200.0];
+        Some((shares.map(|share| 5.0 * (share - 1.0)), i32::from(self.sex.as_deref()? == "male")))
     }
 }
 
@@ -59,8 +57,7 @@ fn loader(penguins: impl Dataset<Item> + 'static) -> Loader<Batch> {
 
 /// Loaders for training and validation.
 fn parts(fold: &Fold, penguins: &Arc<dyn Dataset<Item>>) -> Result<(Loader<Batch>, Loader<Batch>)> {
-    let (train, val) = fold.of(penguins)?;
-    Ok((loader(train).shuffle(true), loader(val)))
+    Ok(fold.of(penguins).map(|(train, val)| (loader(train).shuffle(true), loader(val)))?)
 }
 
 /// The hyperparameters, by their names in the space of the sweep.
@@ -142,7 +139,6 @@ fn main() -> Result<()> {
         let config = SexConfig { lr: trial.get("lr")?, hidden: trial.get("hidden")? };
         trial.fit(trainer(), Sex::new(config, &device), parts(&folds[0], &penguins)?)
     })?;
-
     let best = sweep.best().ok_or_else(|| Error::other("no trial is complete"))?;
     let config: SexConfig = serde_json::from_value(best.params.clone().into()).map_err(Error::other)?;
     let scores = cross_validate(root.join("folds"), folds, |_number, fold| {

@@ -165,7 +165,7 @@ fn folds(folder: &Path, made: &Cell<usize>, raises: bool) -> Result<FoldScores> 
 
 #[cfg(unix)]
 #[test]
-#[ignore = "a part of `a_signal_in_a_fold_ends_all_of_them_and_an_unknown_module_starts_anew`"]
+#[ignore = "a part of `a_signal_in_a_fold_ends_all_of_them_and_an_unknown_module_starts_again`"]
 fn is_interrupted_in_a_fold() {
     let Some(folder) = folder() else { return };
     let made = Cell::new(0);
@@ -181,7 +181,7 @@ fn is_interrupted_in_a_fold() {
 
 #[cfg(unix)]
 #[test]
-fn a_signal_in_a_fold_ends_all_of_them_and_an_unknown_module_starts_anew() {
+fn a_signal_in_a_fold_ends_all_of_them_and_an_unknown_module_starts_again() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     play(part("tuning::is_interrupted_in_a_fold", folder.path()));
     let made = Cell::new(0);

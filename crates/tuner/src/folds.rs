@@ -62,9 +62,9 @@ use crate::{
 /// are not fitted again, and the one that was running continues from its newest checkpoint, or from scratch if it has
 /// none. `make` is called for each fold. With another number of folds, other hyperparameters of the module
 /// ([`hparams`](LightningModule::hparams)) or other options of the Trainer, a call starts from scratch in the next
-/// version. So does a call after a complete one, and one of a module without `hparams`, which may have changed. A single
-/// fold that has changed is fitted again. Other changes, such as those of the data, are not noticed: choose another
-/// folder for them.
+/// version. So does a call after a complete one, and one of a module without `hparams`, which may have changed. A
+/// single fold that has changed is fitted again. Other changes, such as those of the data, are not noticed: choose
+/// another folder for them.
 ///
 /// # Errors
 /// Those of `make` and of [`Trainer::fit`](stormfire_trainer::Trainer::fit), for the first fold that fails.
