@@ -69,8 +69,13 @@ fn crop(images: Tensor<4>, [height, width]: [usize; 2], padding: usize, rows: Ve
 
 /// Mirrors each image left to right with this probability: torchvision's `RandomHorizontalFlip`.
 pub fn random_flip(images: Tensor<4>, probability: f64, random: &mut Random) -> Tensor<4> {
+    let flags = (0..images.dims()[0]).map(|_| random.chance(probability)).collect();
+    flip(images, flags)
+}
+
+/// Mirrors the images with a flag.
+fn flip(images: Tensor<4>, flags: Vec<bool>) -> Tensor<4> {
     let shape = images.dims();
-    let flags: Vec<bool> = (0..shape[0]).map(|_| random.chance(probability)).collect();
     let flags = Tensor::<1, burn::tensor::Bool>::from_data(TensorData::new(flags, [shape[0]]), &images.device());
     images.clone().mask_where(flags.reshape([shape[0], 1, 1, 1]).expand(shape), images.flip([3]))
 }
@@ -119,20 +124,26 @@ fn mix<const D: usize>(values: Tensor<D>, share: f64, others: Tensor<1, Int>) ->
 /// # Errors
 /// As [`mixup`].
 pub fn cutmix(images: Tensor<4>, targets: Tensor<2>, alpha: f64, random: &mut Random) -> Result<(Tensor<4>, Tensor<2>)> {
-    let [items, channels, height, width] = images.dims();
+    let [items, _, height, width] = images.dims();
     same_items(items, &targets)?;
     let (share, others) = draw(items, alpha, random)?;
     let center = [random.below(height), random.below(width)];
+    Ok(paste(images, targets, share, center, others))
+}
+
+/// Puts the rectangle of the other images into these.
+fn paste(images: Tensor<4>, targets: Tensor<2>, share: f64, center: [usize; 2], others: Vec<usize>) -> (Tensor<4>, Tensor<2>) {
+    let [items, channels, height, width] = images.dims();
     let [rows, columns] = rectangle([height, width], share, center);
     let area = rows.len() * columns.len();
     if area == 0 {
-        return Ok((images, targets));
+        return (images, targets);
     }
     let others = ints(others, &images.device());
     let part = [0..items, 0..channels, rows, columns];
     let other = images.clone().slice(part.clone()).select(0, others.clone());
     let share = 1.0 - area as f64 / (height * width) as f64;
-    Ok((images.slice_assign(part, other), mix(targets, share, others)))
+    (images.slice_assign(part, other), mix(targets, share, others))
 }
 
 /// `rand_bbox` of the authors' program, for one center.
@@ -166,5 +177,7 @@ fn same_items(items: usize, targets: &Tensor<2>) -> Result<usize> {
     }
 }
 
+#[cfg(test)]
+mod numpy;
 #[cfg(test)]
 mod tests;
