@@ -107,4 +107,6 @@ impl AnySampler {
 }
 
 #[cfg(test)]
+mod fairseq;
+#[cfg(test)]
 mod tests;
