@@ -232,6 +232,33 @@ mod tests {
         assert_eq!(sizes(&binary.init(64).margin(0.0), 20, None), (vec![64, 32, 16, 24, 20, 22, 21], Some(20)));
     }
 
+    /// A case of `lightning.json`, which `xtask/python/lightning_rules.py` writes: a search with memory for `limit` items.
+    #[derive(Deserialize)]
+    struct Case {
+        search: String,
+        first: usize,
+        limit: usize,
+        tried: Vec<usize>,
+        result: usize,
+    }
+
+    #[test]
+    fn sizes_are_those_that_lightning_tries() {
+        let cases: Vec<Case> = serde_json::from_str(include_str!("batch_size/lightning.json")).unwrap();
+        assert_eq!(cases.len(), 10);
+        for Case { search, first, limit, tried, result } in cases {
+            let options = ScaleBatchSize::new().search(search.as_str()).init(first).margin(0.0);
+            // Lightning tries a size that has failed once more after a first success.
+            let mut once: Vec<usize> = Vec::new();
+            for size in tried {
+                if !once.contains(&size) {
+                    once.push(size);
+                }
+            }
+            assert_eq!(sizes(&options, limit, None), (once, Some(result)), "{search} from {first}, with memory for {limit}");
+        }
+    }
+
     #[test]
     fn data_of_a_fixed_batch_size_is_an_error() {
         let found = find(&ScaleBatchSize::new(), |_| Ok(Outcome::Fits { items: Some(100), batches: Some(50) }));

@@ -3,6 +3,7 @@ use burn::{
     nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig},
     tensor::Device,
 };
+use serde::Deserialize;
 use stormfire_module::Callback;
 use stormfire_optim::{RateOf, trained::frozen};
 
@@ -46,14 +47,14 @@ fn norms_of_a_frozen_part_train_or_keep_their_statistics() {
     }
 }
 
-/// The rates that a callback has set at the starts of epochs.
-fn rates(mut callback: BackboneFinetuning, restarts: bool) -> Vec<Option<f64>> {
+/// The rates that a callback has set at the starts of epochs, with these rates of the optimizer.
+fn rates(mut callback: BackboneFinetuning, of_optimizer: [f64; 6], restarts: bool) -> Vec<Option<f64>> {
     let mut bench = Bench::new();
     bench.start(&mut callback).unwrap();
     let mut rates = Vec::new();
-    for epoch in 0..6 {
+    for (epoch, of_optimizer) in of_optimizer.into_iter().enumerate() {
         bench.run.place.progress.epoch = epoch;
-        bench.run.place.learning_rates = vec![("lr-Adam".into(), 0.4), ("lr-Adam/layer".into(), 7.0)];
+        bench.run.place.learning_rates = vec![("lr-Adam".into(), of_optimizer), ("lr-Adam/layer".into(), 7.0)];
         bench.fire(&mut callback, stormfire_module::Event::TrainEpochStart).unwrap();
         let asked = std::mem::take(&mut bench.run.place.requests.rates);
         rates.push(asked.into_iter().next().and_then(|(of, rate)| {
@@ -74,7 +75,7 @@ fn the_backbone_is_unfrozen_with_lightnings_rates() {
     let make = || BackboneFinetuning::new("layer").unfreeze_at_epoch(2);
     for restarts in [false, true] {
         let near = |callback, expected: [f64; 4]| {
-            let found = rates(callback, restarts);
+            let found = rates(callback, [0.4; 6], restarts);
             assert_eq!(found[..2], [None, None]);
             let found: Vec<_> = found[2..].iter().map(|rate| rate.unwrap()).collect();
             assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?} {expected:?}");
@@ -83,6 +84,40 @@ fn the_backbone_is_unfrozen_with_lightnings_rates() {
         near(make().initial_ratio(0.5).lambda(|epoch| epoch as f64), [0.2, 0.4, 0.4, 0.4]);
         near(make().initial_ratio(0.5).lambda(|epoch| epoch as f64).align(false), [0.2, 0.8, 4.0, 24.0]);
         near(make().initial_lr(0.01).lambda(|_| 1.5), [0.01, 0.015, 0.0225, 0.03375]);
+    }
+}
+
+/// A case of `lightning.json`, which `xtask/python/lightning_rules.py` writes.
+#[derive(Deserialize)]
+struct Case {
+    of_optimizer: [f64; 6],
+    /// The value of `lambda` at each epoch.
+    factors: Vec<f64>,
+    initial_ratio: f64,
+    initial_lr: Option<f64>,
+    align: bool,
+    rates: Vec<Option<f64>>,
+}
+
+#[test]
+fn rates_equal_those_that_lightning_sets() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("lightning.json")).unwrap();
+    assert_eq!(cases.len(), 7);
+    for Case { of_optimizer, factors, initial_ratio, initial_lr, align, rates: expected } in cases {
+        for restarts in [false, true] {
+            let factors = factors.clone();
+            let callback = BackboneFinetuning::new("layer").unfreeze_at_epoch(2).initial_ratio(initial_ratio).align(align);
+            let callback = callback.lambda(move |epoch| factors[epoch]);
+            let callback = match initial_lr {
+                Some(lr) => callback.initial_lr(lr),
+                None => callback,
+            };
+            // A frozen backbone has no rate.
+            let numbers = |rates: &[Option<f64>]| rates.iter().map(|rate| rate.unwrap_or(-1.0)).collect::<Vec<_>>();
+            let (found, expected) = (numbers(&rates(callback, of_optimizer, restarts)), numbers(&expected));
+            assert_eq!(found.len(), expected.len());
+            assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?} {expected:?}");
+        }
     }
 }
 

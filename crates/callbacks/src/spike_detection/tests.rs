@@ -1,5 +1,6 @@
 use burn::tensor::Device;
 use insta::assert_snapshot;
+use serde::Deserialize;
 use stormfire_module::Event;
 
 use super::*;
@@ -30,6 +31,31 @@ fn the_rule_is_that_of_lightning() {
     // The mean is over the last two: 1 and 3. A spike does not count.
     assert_eq!(spikes(&Rule { window: 2, rtol: Some(1.0), warmup: 3, ..default() }, &[1.0, 1.0, 3.0, 5.0, 7.9, 1e3]), [3, 4, 5]);
     assert_eq!(spikes(&Rule { window: 2, rtol: Some(1.2), warmup: 3, ..default() }, &[1.0, 1.0, 3.0, 4.0, 8.0]), [4]);
+}
+
+/// A case of `lightning.json`, which `xtask/python/lightning_rules.py` writes.
+#[derive(Deserialize)]
+struct Case {
+    mode: Mode,
+    window: usize,
+    warmup: u64,
+    atol: Option<f64>,
+    rtol: Option<f64>,
+    finite_only: bool,
+    /// `null` is NaN.
+    losses: Vec<Option<f64>>,
+    spikes: Vec<usize>,
+}
+
+#[test]
+fn spikes_are_those_that_lightning_detects() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("lightning.json")).unwrap();
+    assert_eq!(cases.len(), 9);
+    for Case { mode, window, warmup, atol, rtol, finite_only, losses, spikes: expected } in cases {
+        let rule = Rule { window, warmup, rtol, atol, finite_only, mode };
+        let losses: Vec<f64> = losses.into_iter().map(|loss| loss.unwrap_or(f64::NAN)).collect();
+        assert_eq!(spikes(&rule, &losses), expected, "{rule:?}: {losses:?}");
+    }
 }
 
 /// A step whose window has these losses.
