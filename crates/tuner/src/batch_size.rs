@@ -232,7 +232,8 @@ mod tests {
         assert_eq!(sizes(&binary.init(64).margin(0.0), 20, None), (vec![64, 32, 16, 24, 20, 22, 21], Some(20)));
     }
 
-    /// A case of `lightning.json`, which `xtask/python/lightning_rules.py` writes: a search with memory for `limit` items.
+    /// A case of `lightning.json`, which `xtask/python/lightning_rules.py` writes: a search with memory for `limit`
+    /// items.
     #[derive(Deserialize)]
     struct Case {
         search: String,
