@@ -251,6 +251,11 @@ mod tests {
         }
     }
 
+    /// The page without what differs from run to run.
+    fn page_of(summary: &Summary, folder: &Path) -> String {
+        summary.to_string().replace(&folder.display().to_string(), "[folder]").replace(&text::size(summary.size), "[size]")
+    }
+
     #[test]
     fn the_page_is_readable() {
         let folder = tempfile::tempdir().unwrap();
@@ -262,8 +267,7 @@ mod tests {
         ];
         write(&path, &manifest(), &tensors).unwrap();
         let summary = inspect(&path).unwrap();
-        let page =
-            summary.to_string().replace(&folder.path().display().to_string(), "[folder]").replace(&text::size(summary.size), "[size]");
+        let page = page_of(&summary, folder.path());
         assert_snapshot!(page, @"
         [folder]/epoch=1.ckpt
 
@@ -307,7 +311,7 @@ mod tests {
         write(&path, &long, &tensors).unwrap();
         let summary = inspect(&path).unwrap();
         let (short, all) = (format!("{summary}"), format!("{summary:#}"));
-        let page = short.replace(&folder.path().display().to_string(), "[folder]").replace(&text::size(summary.size), "[size]");
+        let page = page_of(&summary, folder.path());
         assert_snapshot!(page, @r"
         [folder]/a.ckpt
         

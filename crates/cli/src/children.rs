@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use stormfire_loggers::for_trainer::{missing, remove_empty};
 use stormfire_module::Error;
 use stormfire_trainer::for_tuner::SignalWatch;
 use stormfire_tuner::for_cli::TrialTask;
@@ -154,17 +155,9 @@ impl NewFolder {
     }
 }
 
-fn remove_empty<'a>(folders: impl IntoIterator<Item = &'a PathBuf>) {
-    for folder in folders {
-        // This succeeds only for an empty folder.
-        let _ = std::fs::remove_dir(folder);
-    }
-}
-
 /// The next free `NAME_K` in a folder. Only one process creates it.
 pub(crate) fn new_folder(root: &Path, name: &str) -> io::Result<NewFolder> {
-    let is_new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
-    let above: Vec<PathBuf> = root.ancestors().take_while(is_new).map(Path::to_owned).collect();
+    let above = missing(root);
     match fs_err::create_dir_all(root).and_then(|()| next_free(root, name)) {
         Ok(path) => Ok(NewFolder { path, above }),
         Err(error) => {

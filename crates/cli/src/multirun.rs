@@ -16,7 +16,7 @@ use crate::{
     error::{Problem, Result},
     nearest::any_of,
     quote,
-    schema::is_below,
+    schema::nested,
     values::{self, MOST, Values},
 };
 
@@ -43,7 +43,7 @@ pub(crate) fn plan(line: &Line, root: PathBuf) -> Result<Plan> {
     let mut common: Vec<String> = line.command.iter().map(|command| command.name().to_owned()).collect();
     common.extend(common_words(line));
     let mut runs: Vec<Vec<String>> = vec![Vec::new()];
-    let (mut order, mut varied): (_, Vec<&str>) = (Vec::new(), Vec::new());
+    let (mut order, mut varied) = (Vec::new(), Vec::new());
     for option in last_of_each(&line.options) {
         order.push(option.path.clone());
         let words = match &option.text {
@@ -61,15 +61,10 @@ pub(crate) fn plan(line: &Line, root: PathBuf) -> Result<Plan> {
             common.push(word.clone());
             continue;
         }
-        for other in &varied {
-            if is_below(&option.path, other) {
-                return Err(Problem::of_varied_part(other, &option.path, &option.source).into());
-            }
-            if is_below(other, &option.path) {
-                return Err(Problem::of_varied_part(&option.path, other, &option.source).into());
-            }
-        }
         varied.push(option.path.as_str());
+        if let Some((whole, part)) = nested(&varied) {
+            return Err(Problem::of_varied_part(varied[whole], varied[part], &option.source).into());
+        }
         if runs.len().saturating_mul(words.len()) > MOST {
             return Err(Problem::new(&option.source, format!("these are more than {MOST} runs")).into());
         }

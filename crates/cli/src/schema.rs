@@ -139,6 +139,12 @@ pub(crate) fn is_below(path: &str, section: &str) -> bool {
     path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
 }
 
+/// The places of a section and of an option in it, if these paths have both.
+pub(crate) fn nested(paths: &[&str]) -> Option<(usize, usize)> {
+    let part_of = |whole: &str| paths.iter().position(|path| is_below(path, whole));
+    paths.iter().enumerate().find_map(|(at, whole)| Some((at, part_of(whole)?)))
+}
+
 /// Whether an option is this one, or below it.
 pub(crate) fn is_within(path: &str, of: &str) -> bool {
     path == of || is_below(path, of)

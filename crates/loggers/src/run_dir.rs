@@ -8,7 +8,6 @@ mod tests;
 mod version;
 
 use std::ffi::OsStr;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -17,7 +16,7 @@ pub(crate) use version::short;
 use version::{Made, folder_of};
 
 use stormfire_store::files;
-use stormfire_store::folder::absolute;
+use stormfire_store::folder::{absolute, remove_empty};
 use stormfire_store::hold::{Hold, hold};
 use stormfire_store::mirror::{self, Mirror};
 use stormfire_store::names::fit_path;
@@ -385,12 +384,7 @@ pub trait DriveRunDir {
 
 impl DriveRunDir for RunDir {
     fn remove_unused(&self) {
-        for folder in self.inner.resolved.get().into_iter().flat_map(|resolved| &resolved.created) {
-            // This fails for a folder that is not empty.
-            if std::fs::remove_dir(folder).is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
-                break;
-            }
-        }
+        remove_empty(self.inner.resolved.get().into_iter().flat_map(|resolved| &resolved.created));
     }
 }
 

@@ -8,7 +8,7 @@ pub use crate::{
     context::{context, hide},
     error::in_hook,
     evidence::{Evidence, FiniteCheck, Skipped},
-    metric_source::{MetricSource, monitored, monitored_of_epoch, warn_if_misspelled},
+    metric_source::{MetricSource, counter, monitored, monitored_of_epoch, warn_if_misspelled},
     module_hooks::ModuleHooks,
     outer_run::OuterRun,
     precision::{Lent, cast, cast_parameters, explained, refuse_unfit},

@@ -5,7 +5,7 @@ use stormfire_values::nearest::did_you_mean;
 use crate::{
     error::{Error, Result},
     log_error::LogError,
-    moment::Stage,
+    moment::{Progress, Stage},
     run::Run,
 };
 
@@ -58,16 +58,17 @@ pub fn monitored(metrics: &mut dyn MetricSource, run: &Run, name: &str) -> Resul
     match metrics.metric(name) {
         Err(Error::MetricMissing { name, available, .. }) => {
             let lacks_validation = run.stage == Stage::Fit && !run.limits.validates();
-            counter(run, &name).ok_or(Error::MetricMissing { name, available, lacks_validation })
+            counter(&run.place.progress, &name).ok_or(Error::MetricMissing { name, available, lacks_validation })
         }
         metric => metric,
     }
 }
 
-fn counter(run: &Run, name: &str) -> Option<f64> {
+/// A counter of a run that a monitor can have in place of a metric.
+pub fn counter(progress: &Progress, name: &str) -> Option<f64> {
     match name {
-        "epoch" => Some(run.place.progress.epoch as f64),
-        "step" => Some(run.place.progress.global_step as f64),
+        "epoch" => Some(progress.epoch as f64),
+        "step" => Some(progress.global_step as f64),
         _ => None,
     }
 }
@@ -77,7 +78,7 @@ fn counter(run: &Run, name: &str) -> Option<f64> {
 pub fn warn_if_misspelled(metrics: &mut dyn MetricSource, run: &Run, owner: &str, name: &str) {
     let names = metrics.names();
     let names = || names.iter().map(String::as_str);
-    if names().any(|known| known == name) || counter(run, name).is_some() {
+    if names().any(|known| known == name) || counter(&run.place.progress, name).is_some() {
         return;
     }
     if let Some(guess) = did_you_mean(name, names()) {

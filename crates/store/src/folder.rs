@@ -39,8 +39,18 @@ pub fn recreate(folder: &Path) -> io::Result<()> {
 }
 
 /// The folders of a path that do not exist, from the inside.
-pub fn missing(folder: &Path) -> Vec<&Path> {
-    folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect()
+pub fn missing(folder: &Path) -> Vec<PathBuf> {
+    folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).map(Path::to_owned).collect()
+}
+
+/// Removes these folders, from the inside, up to the first one that is not empty.
+pub fn remove_empty<'a>(folders: impl IntoIterator<Item = &'a PathBuf>) {
+    for folder in folders {
+        // This fails for a folder that is not empty.
+        if std::fs::remove_dir(folder).is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+            break;
+        }
+    }
 }
 
 /// Creates a folder and its parents. All of them are durable afterwards.
@@ -48,7 +58,7 @@ pub(crate) fn create(folder: &Path) -> io::Result<()> {
     let missing = missing(folder);
     std::fs::create_dir_all(folder)
         .map_err(|error| io::Error::new(error.kind(), format!("failed to create directory `{}`: {error}", folder.display())))?;
-    missing.into_iter().try_for_each(|created| sync(of(created)))
+    missing.iter().try_for_each(|created| sync(of(created)))
 }
 
 /// Makes new names in a folder durable.

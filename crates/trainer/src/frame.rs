@@ -27,10 +27,17 @@ pub(crate) struct Frame {
     pub(crate) logs_wait: bool,
     /// Whether a fit was logged to these logs.
     pub(crate) has_logged_fit: bool,
-    /// Whether this is the rehearsal of a run without loggers.
+    /// The run that this one rehearses.
+    pub(crate) rehearsed: Option<Rehearsed>,
+}
+
+/// A run that is rehearsed.
+#[derive(Clone, Debug)]
+pub(crate) struct Rehearsed {
+    /// Whether it has no loggers.
     pub(crate) lacks_loggers: bool,
-    /// The effective options of the run that this one rehearses.
-    pub(crate) rehearsed: Option<Arc<TrainerConfig>>,
+    /// Its effective options.
+    pub(crate) config: Arc<TrainerConfig>,
 }
 
 impl Frame {
@@ -45,7 +52,6 @@ impl Frame {
             threads: None,
             logs_wait: false,
             has_logged_fit: false,
-            lacks_loggers: false,
             rehearsed: None,
             config: Arc::new(config),
         }

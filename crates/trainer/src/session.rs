@@ -28,7 +28,7 @@ use stormfire_module::{
 use stormfire_optim::for_trainer::DriveOptimizers as _;
 use stormfire_values::{Every, seeds::mix};
 
-pub(crate) use given::{Given, Rehearsed, Start};
+pub(crate) use given::{Given, Start};
 use later_runs::Ended;
 use shown::{print, run_span};
 
@@ -95,8 +95,7 @@ impl<M: LightningModule> Session<M> {
         let mut engine = Engine::new(config, callbacks, ranks);
         engine.run.loggers = opened.loggers;
         engine.frame.logs_wait = opened.some_continue;
-        engine.frame.lacks_loggers = given.rehearsed.as_ref().is_some_and(|run| run.lacks_loggers);
-        engine.frame.rehearsed = given.rehearsed.as_ref().map(|run| run.config.clone());
+        engine.frame.rehearsed.clone_from(&given.rehearsed);
         Ok(Self { engine, folders: opened.folders, given, log_dir, requeue, interrupted: None, training: Training::default(), ended: None })
     }
 
@@ -407,7 +406,7 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     val = val.iter().map(|loader| of_rank(engine, loader)).collect::<Result<_>>()?;
     let (train_batches, val_batches) = limits_of_fit(&train, &val, &config)?;
     if let Some(run) = &engine.frame.rehearsed {
-        limits_of_fit(&train, &val, run)?;
+        limits_of_fit(&train, &val, &run.config)?;
     }
     on_ranks::require_same(engine, || {
         let loaders: Vec<_> = std::iter::once(&train).chain(val.iter()).cloned().collect();

@@ -10,6 +10,7 @@ use burn::{
 };
 use insta::assert_snapshot;
 use stormfire::{data::WeightedSampler, loggers::MemoryLogger, module::requests::SaveRequest, prelude::*};
+use tempfile::TempDir;
 
 use crate::{
     error_text::error_text,
@@ -17,6 +18,10 @@ use crate::{
     rig::Logging,
     support::{Batch, Line, line_data, quiet, recording},
 };
+
+fn shown(error: &str, folder: &TempDir) -> String {
+    error.replace(&folder.path().display().to_string(), "[folder]")
+}
 
 /// Requests a checkpoint after a training step.
 struct SaveAfter(u64, PathBuf);
@@ -32,7 +37,7 @@ impl<M: LightningModule> Callback<M> for SaveAfter {
 
 /// A folder with a checkpoint of a line. An epoch has four steps.
 struct Checkpointed {
-    folder: tempfile::TempDir,
+    folder: TempDir,
 }
 
 impl Checkpointed {
@@ -60,7 +65,7 @@ impl Checkpointed {
     #[track_caller]
     fn refused<M: LightningModule<Batch = Batch>>(&self, trainer: Trainer<M>, module: M, data: Loader<Batch>) -> String {
         let text = error_text(trainer.ckpt_path(self.path()).fit(module, data));
-        text.replace(&self.folder.path().display().to_string(), "[folder]") + "\n"
+        shown(&text, &self.folder) + "\n"
     }
 }
 
@@ -145,7 +150,7 @@ fn another_shuffle_seed_is_refused_in_mid_epoch() {
     let again = |trainer: Trainer<Line>| trainer.max_epochs(1).ckpt_path(&path).fit(Line::new(), data());
     let _ = again(quiet().seed(1)).unwrap();
     let _ = again(quiet()).unwrap();
-    assert_snapshot!(error_text(again(quiet().seed(2))).replace(&folder.path().display().to_string(), "[folder]"), @"
+    assert_snapshot!(shown(&error_text(again(quiet().seed(2))), &folder), @"
     checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: it is shuffled with another `seed` than the checkpoint's
       hint: resume with the data it was written with, or from a checkpoint that was written at the end of an epoch
     ");
@@ -162,7 +167,7 @@ fn other_batches_of_as_many_items_are_refused_in_mid_epoch() {
         let _ = quiet().seed(1).max_epochs(1).callback(save).fit(Line::new(), saved.clone()).unwrap();
         let again = |data| quiet().max_epochs(1).ckpt_path(&path).fit(Line::new(), data);
         let _ = again(saved).unwrap();
-        error_text(again(other)).replace(&folder.path().display().to_string(), "[folder]")
+        shown(&error_text(again(other)), &folder)
     });
     assert_snapshot!(errors.join("\n"), @r"
     checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: its loader has batch_size 6, shuffle false, seed none, drop_last false, the checkpoint's had batch_size 5, shuffle false, seed none, drop_last false
@@ -274,7 +279,7 @@ fn other_optimizers_and_schedules_are_refused() {
 
     let refused = |(saved, now): (Configure, Configure)| {
         let _ = fit(saved, None).unwrap();
-        error_text(fit(now, Some(&path))).replace(&folder.path().display().to_string(), "[folder]") + "\n"
+        shown(&error_text(fit(now, Some(&path))), &folder) + "\n"
     };
     let changes = [
         (plain, adam),
@@ -377,7 +382,7 @@ fn a_metric_with_another_reduction_is_refused() {
     let logger = MemoryLogger::new();
     let _ = recording(&logger).max_epochs(1).callback(SaveAfter(2, path.clone())).fit(logs(ReduceFx::Sum), line_data(8, 2)).unwrap();
     let error = error_text(recording(&logger).max_epochs(1).ckpt_path(&path).fit(logs(ReduceFx::Mean), line_data(8, 2)));
-    assert_snapshot!(error.replace(&folder.path().display().to_string(), "[folder]"), @"
+    assert_snapshot!(shown(&error, &folder), @"
     `loss` was logged twice in `training_step` with different arguments
       hint: use the same arguments, or two names
     ");

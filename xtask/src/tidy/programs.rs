@@ -11,7 +11,7 @@ pub(super) fn check(files: &[(&str, String)]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, page) in files.iter().filter(|(path, _)| is_page(path)) {
         let is_included = list.contains(&format!("include_str!(\"../../../{path}\")"));
-        for (line, language) in blocks(page) {
+        for Block { line, language, .. } in blocks(page) {
             let mut words = language.split(',').map(str::trim);
             let is_program = words.next() == Some("rust");
             if language.is_empty() {
@@ -27,17 +27,27 @@ pub(super) fn check(files: &[(&str, String)]) -> Vec<Finding> {
     findings
 }
 
-/// The languages of the blocks of code, with the numbers of their first lines.
-fn blocks(page: &str) -> Vec<(usize, &str)> {
+/// A block of code in a page.
+pub(super) struct Block<'a> {
+    /// The number of its first line.
+    line: usize,
+    language: &'a str,
+    pub(super) code: Vec<&'a str>,
+}
+
+/// The blocks of code of a page.
+pub(super) fn blocks(page: &str) -> Vec<Block<'_>> {
     let mut in_code = false;
-    let mut found = Vec::new();
+    let mut found: Vec<Block<'_>> = Vec::new();
     for (number, line) in (1..).zip(page.lines()) {
-        let Some(language) = line.trim_start().strip_prefix("```").map(str::trim) else { continue };
-        if !in_code {
-            found.push((number, language));
-            in_code = true;
-        } else if language.is_empty() {
-            in_code = false;
+        match line.trim_start().strip_prefix("```").map(str::trim) {
+            Some(language) if !in_code => {
+                found.push(Block { line: number, language, code: Vec::new() });
+                in_code = true;
+            }
+            Some("") => in_code = false,
+            _ if in_code => found.iter_mut().last().into_iter().for_each(|block| block.code.push(line)),
+            _ => {}
         }
     }
     found

@@ -1,6 +1,6 @@
 //! The pages of the types that matter: each public method occurs in an example.
 
-use super::{Finding, source};
+use super::{Finding, programs::blocks, source};
 
 /// A type or a trait, the page with its examples, and the files with its methods.
 type Tour = (&'static str, &'static str, &'static [&'static str]);
@@ -124,16 +124,7 @@ fn documented(text: &str) -> String {
 
 /// The blocks of code of a page. Text around them is not an example.
 fn code(page: &str) -> String {
-    let mut in_code = false;
-    let mut lines = Vec::new();
-    for line in page.lines() {
-        if line.trim_start().starts_with("```") {
-            in_code = !in_code;
-        } else if in_code {
-            lines.push(line);
-        }
-    }
-    lines.join("\n")
+    blocks(page).into_iter().flat_map(|block| block.code).collect::<Vec<_>>().join("\n")
 }
 
 /// Whether the text contains the name as a whole word.

@@ -1,9 +1,8 @@
 //! Errors of a run that options explain.
 
 use stormfire_callbacks::{EarlyStopping, ModelCheckpoint};
-use stormfire_loggers::Metrics;
-use stormfire_module::{Error, LightningModule};
-use stormfire_trainer::Trainer;
+use stormfire_module::{Error, LightningModule, for_trainer::counter};
+use stormfire_trainer::{Fit, Trainer};
 
 use super::ended::{Ended, refused_at};
 use crate::{
@@ -80,15 +79,12 @@ fn overridden(before: &Node, now: &Node, path: &str, changed: &mut Vec<(String, 
     }
 }
 
-/// Counters that callbacks can monitor, too.
-const COUNTERS: [&str; 2] = ["epoch", "step"];
-
-/// The metrics that options and callbacks name exist. `metrics` are those of a rehearsal of this Trainer.
+/// The metrics that options and callbacks name exist in a rehearsal of this Trainer.
 pub(super) fn check_monitors<M: LightningModule>(
     command: Command,
     config: &Node,
     trainer: &Trainer<M>,
-    metrics: &Metrics,
+    rehearsal: &Fit<M>,
 ) -> Result<(), Ended> {
     let callbacks = match config.get(["trainer", "callbacks"]).map(|list| &list.value) {
         Some(Tree::List(items)) => items.as_slice(),
@@ -96,8 +92,8 @@ pub(super) fn check_monitors<M: LightningModule>(
     };
     // The run logs nothing, and a rehearsal does.
     let barebones = config.get(["trainer", "barebones"]).filter(|node| node.value == Tree::Bool(true));
-    let names: Vec<&str> = metrics.iter().map(|(name, _)| name).filter(|_| barebones.is_none()).collect();
-    let has = |name: &str| names.contains(&name) || COUNTERS.contains(&name);
+    let names: Vec<&str> = rehearsal.metrics.iter().map(|(name, _)| name).filter(|_| barebones.is_none()).collect();
+    let has = |name: &str| names.contains(&name) || counter(&rehearsal.progress, name).is_some();
     let off =
         |option: &str| config.get(["trainer", option]).filter(|limit| limit.value == Tree::UInt(0) || limit.value == Tree::Float(0.0));
     // The limit that leaves the validation out.

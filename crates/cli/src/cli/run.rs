@@ -194,7 +194,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
                 if dry_run {
                     // The probes of `tune` have no callbacks.
                     if is_watched && command != Command::Tune && fit.progress.batches > 0 {
-                        check_monitors(command, config, &trainer, &fit.metrics)?;
+                        check_monitors(command, config, &trainer, &fit)?;
                     }
                 } else if !fit.stop.is_interrupted()
                     && !is_pruned

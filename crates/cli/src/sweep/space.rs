@@ -16,7 +16,7 @@ use crate::{
     node::{Node, Tree},
     print::inline,
     quote,
-    schema::{Schema, is_below, join},
+    schema::{Schema, join, nested},
     secret,
     source::Source,
     tune,
@@ -114,9 +114,9 @@ pub(super) fn dimensions(space: &Node, schema: &Schema) -> Result<Vec<Dimension>
         }
     }
     problems.into_result()?;
-    let with_part = found.iter().find_map(|whole| found.iter().find(|part| is_below(&part.path, &whole.path)).map(|part| (whole, part)));
-    if let Some((whole, part)) = with_part {
-        return Err(Problem::of_varied_part(&whole.path, &part.path, &part.source).into());
+    let paths: Vec<&str> = found.iter().map(|dimension| dimension.path.as_str()).collect();
+    if let Some((whole, part)) = nested(&paths) {
+        return Err(Problem::of_varied_part(paths[whole], paths[part], &found[part].source).into());
     }
     if found.is_empty() {
         let help = "give an option several values, such as `model.lr=log_uniform(1e-5,1e-1)`".to_owned();

@@ -36,14 +36,10 @@ pub(super) struct Made {
     pub(super) created: Vec<PathBuf>,
 }
 
-fn to_create(folder: &Path) -> Vec<PathBuf> {
-    missing(folder).into_iter().map(Path::to_owned).collect()
-}
-
 /// Uses the folder of a version given by the user. `is_shared`: other files are expected in it.
 pub(super) fn reuse(root: &Path, version: &str, is_shared: bool) -> Result<Made> {
     let log_dir = folder_of(root, version);
-    let created = to_create(&log_dir);
+    let created = missing(&log_dir);
     fs_err::create_dir_all(&log_dir)?;
     if !is_shared && fs_err::read_dir(&log_dir)?.next().is_some() {
         tracing::warn!(folder = %log_dir.display(), "the log folder exists and is not empty; new files join the old ones");
@@ -59,7 +55,7 @@ pub(super) fn reuse(root: &Path, version: &str, is_shared: bool) -> Result<Made>
 
 /// Creates the folder of the next version, which is at least `at_least`.
 pub(super) fn reserve(root: &Path, at_least: u64) -> Result<Made> {
-    let above = to_create(root);
+    let above = missing(root);
     fs_err::create_dir_all(root)?;
     versions(root)?.iter().for_each(|(_, log_dir)| tidy(log_dir));
     let mut next = at_least;
@@ -75,7 +71,7 @@ pub(super) fn reserve(root: &Path, at_least: u64) -> Result<Made> {
 
 /// Creates a version next to the one given by the user: `try-v1`, `try-v2`, …
 pub(super) fn reserve_beside(root: &Path, version: &str) -> Result<Made> {
-    let above = to_create(root);
+    let above = missing(root);
     fs_err::create_dir_all(root)?;
     let dash = if version.is_empty() { "" } else { "-" };
     let mut number = 1_u64;

@@ -25,7 +25,7 @@ impl<M: LightningModule> Engine<M> {
     pub(crate) fn begin(&mut self, stage: Stage) {
         let loggers = std::mem::take(&mut self.run.loggers);
         let before = std::mem::replace(&mut self.run, fresh_run(&self.frame.config, stage, loggers));
-        self.run.internals.lacks_loggers = self.frame.lacks_loggers;
+        self.run.internals.lacks_loggers = self.frame.rehearsed.as_ref().is_some_and(|run| run.lacks_loggers);
         let books = std::mem::take(&mut self.books);
         if stage != Stage::Fit {
             self.books = books.of_evaluation();

@@ -8,6 +8,7 @@ use stormfire_module::{
 
 use super::{Session, begin, of_data, of_rank, on_ranks, print, with_run_seed};
 use crate::{
+    config::TrainerConfig,
     engine::{Engine, over_ranks::of_zero},
     evaluate::{Evaluated, evaluate},
     flags::Flags,
@@ -38,16 +39,16 @@ impl<M: LightningModule> Session<M> {
             begin(engine, module, data, stage)?;
             on_ranks::require_same(engine, || on_ranks::facts_of(engine, module, on_ranks::must_be_the_same))?;
             on_ranks::share_weights(engine, module)?;
-            let config = &engine.frame.config;
-            // A rehearsal of one batch refuses the limits that its run refuses.
-            let in_run = engine.frame.rehearsed.as_ref();
-            let (hook, limit, in_run, option) = if is_test {
-                (Hook::TestDataloader, config.limit_test_batches, in_run.map(|run| run.limit_test_batches), "limit_test_batches")
-            } else {
-                let is_overfit = !in_run.unwrap_or(config).overfit_batches.is_none();
-                let option = if is_overfit { "overfit_batches" } else { "limit_val_batches" };
-                (Hook::ValDataloader, config.limit_val_batches, in_run.map(|run| run.limit_val_batches), option)
+            let hook = if is_test { Hook::TestDataloader } else { Hook::ValDataloader };
+            let limit_in = |config: &TrainerConfig| {
+                if is_test {
+                    (config.limit_test_batches, "limit_test_batches")
+                } else {
+                    let option = if config.overfit_batches.is_none() { "limit_val_batches" } else { "overfit_batches" };
+                    (config.limit_val_batches, option)
+                }
             };
+            let (limit, option) = limit_in(&engine.frame.config);
             if limit.is_none() {
                 engine.begin_logs()?;
                 return Ok(Vec::new());
@@ -57,7 +58,9 @@ impl<M: LightningModule> Session<M> {
             let loaders = seeded(engine, &loaders)?;
             let loaders: Loaders<_> = loaders.iter().map(|loader| of_rank(engine, loader)).collect::<Result<_>>()?;
             let limits = limits_of(&loaders, limit, option, hook)?;
-            if let Some(limit) = in_run {
+            // A rehearsal of one batch refuses the limits that its run refuses.
+            if let Some(run) = &engine.frame.rehearsed {
+                let (limit, option) = limit_in(&run.config);
                 limits_of(&loaders, limit, option, hook)?;
             }
             on_ranks::require_same(engine, || Ok(on_ranks::facts_of_data(&loaders.iter().cloned().collect::<Vec<_>>(), &limits)))?;
@@ -107,7 +110,7 @@ impl<M: LightningModule> Session<M> {
             let loaders: Loaders<_> = loaders.iter().map(|loader| of_rank(engine, loader)).collect::<Result<_>>()?;
             let limits = limits_of(&loaders, engine.frame.config.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
             if let Some(run) = &engine.frame.rehearsed {
-                limits_of(&loaders, run.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
+                limits_of(&loaders, run.config.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
             }
             engine.run.limits.predict_batches.clone_from(&limits);
             engine.begin_logs()?;

@@ -1,11 +1,9 @@
 //! Options that only the program can set.
 
-use std::sync::Arc;
-
 use burn::tensor::Device;
 use stormfire_data::{Caster, Splitter};
 
-use crate::{config::TrainerConfig, new_rates::NewRates};
+use crate::{config::TrainerConfig, frame::Rehearsed, new_rates::NewRates};
 
 /// Options that only the program can set, because no file can contain them.
 pub(crate) struct Given<B> {
@@ -27,15 +25,6 @@ impl<B> Given<B> {
             None => effective,
         }
     }
-}
-
-/// A run that is rehearsed.
-#[derive(Clone, Debug)]
-pub(crate) struct Rehearsed {
-    /// Whether it has no loggers.
-    pub(crate) lacks_loggers: bool,
-    /// Its effective options.
-    pub(crate) config: Arc<TrainerConfig>,
 }
 
 /// The start values of a fit, besides the options.

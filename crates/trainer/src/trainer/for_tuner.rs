@@ -13,6 +13,7 @@ use crate::{
     accelerator::Accelerator,
     checkpoint::check_continued,
     config::TrainerConfig,
+    frame::Rehearsed,
     gradient_checkpointing::strategy,
     limit::Limit,
     logger_choice::LoggerChoice,
@@ -21,7 +22,6 @@ use crate::{
     non_finite::NonFinite,
     requeue_signal::RequeueSignal,
     seed::{initialise, initialise_on},
-    session::Rehearsed,
     setup::{complete_callbacks, draw_seed},
 };
 

@@ -45,10 +45,14 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     html
 }
 
+/// The columns that have a value in some row.
+pub(super) fn filled(columns: usize, rows: &[impl AsRef<[String]>]) -> Vec<usize> {
+    (0..columns).filter(|at| rows.iter().any(|row| !row.as_ref()[*at].is_empty())).collect()
+}
+
 /// A table without the columns that have no value.
 pub(super) fn filled_table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let is_filled = |at: &usize| rows.iter().any(|row| !row[*at].is_empty());
-    let columns: Vec<usize> = (0..head.len()).filter(is_filled).collect();
+    let columns = filled(head.len(), rows);
     let head: Vec<&str> = columns.iter().map(|at| head[*at]).collect();
     let rows: Vec<Vec<String>> = rows.iter().map(|row| columns.iter().map(|at| row[*at].clone()).collect()).collect();
     table(&head, &rows)

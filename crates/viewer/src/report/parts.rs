@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::figure;
-use super::html::{escaped, filled_table, markdown, section, table};
+use super::html::{escaped, filled, filled_table, markdown, section, table};
 use crate::compare;
 use crate::metric_names::{is_of_machine, rank};
 use crate::runs::{Content, Curve, Level, MediaKind, Run, Tag, number};
@@ -36,8 +36,7 @@ pub(super) fn runs(runs: &[Run], now: SystemTime) -> String {
         ]
     };
     let rows: Vec<_> = runs.iter().map(cells).collect();
-    let is_filled = |at: &usize| rows.iter().any(|row| !row[*at].is_empty());
-    let columns: Vec<usize> = (0..head.len()).filter(is_filled).collect();
+    let columns = filled(head.len(), &rows);
     let mut html = String::from("<div class=\"wide\"><table><thead><tr><th>run</th>");
     html.extend(columns.iter().map(|at| format!("<th>{}</th>", head[*at])));
     html.push_str("</tr></thead><tbody>");
