@@ -4,7 +4,7 @@
 use std::{
     fs,
     path::Path,
-    process::{Output, exit},
+    process::{Command, Output, Stdio, exit},
 };
 
 use burn::prelude::*;
@@ -15,7 +15,7 @@ use stormfire::{
 };
 
 use crate::{
-    child::{folder, part},
+    child::{folder, part, wait_for},
     signals::kill_self,
     support::{Batch, Line, line_data},
 };
@@ -163,11 +163,15 @@ fn runs_a_program() {
     }
 }
 
-/// Runs a line of the file with two programs in a folder.
-fn run(root: &Path, words: &[&str]) -> Output {
+/// A line of the file with two programs, in a folder.
+fn command(root: &Path, words: &[&str]) -> Command {
     let mut command = part("programs::runs_a_program", root);
     command.arg("--").args(words).arg(format!("--trainer.default_root_dir={}", root.display()));
-    command.output().unwrap()
+    command
+}
+
+fn run(root: &Path, words: &[&str]) -> Output {
+    command(root, words).output().unwrap()
 }
 
 #[track_caller]
@@ -187,6 +191,33 @@ fn a_signal_gives_each_command_its_exit_code() {
             ends_with(0, &run(folder.path(), &["net", command]));
         }
     }
+}
+
+/// The parent ends its runs with another signal than the one that it has received.
+#[test]
+fn several_runs_say_that_a_signal_has_ended_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let words = ["net", "-m", "model.lr=0.1,0.2", "trainer.max_epochs=1000000"];
+    let parent = command(root, &words).stdout(Stdio::piped()).spawn().unwrap();
+    let started = root.join("multirun_0/job_0/lightning_logs/version_0/config.yaml");
+    wait_for("the first run", || started.exists().then_some(()));
+    assert!(Command::new("kill").args(["-INT", &parent.id().to_string()]).status().unwrap().success());
+    let output = parent.wait_with_output().unwrap();
+    ends_with(130, &output);
+    let table = String::from_utf8_lossy(&output.stdout);
+    let expected = "job_0  model.lr=0.1  interrupted\njob_1  model.lr=0.2  not started\n";
+    assert!(table.ends_with(expected), "{table}");
+}
+
+/// The probes of `tune` have their own limit.
+#[test]
+fn a_dry_run_of_tune_accepts_a_limit_that_its_probes_do_not_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let limit = "trainer.limit_val_batches=0.1";
+    ends_with(0, &run(folder.path(), &["net", "tune", "--dry-run", limit]));
+    let text = ends_with(2, &run(folder.path(), &["net", "fit", "--dry-run", limit]));
+    assert!(text.contains("trainer.limit_val_batches: `trainer.limit_val_batches`: 0.1 of 4 batches is less than one"), "{text}");
 }
 
 #[test]

@@ -100,7 +100,10 @@ mod tests {
     #[test]
     fn a_monitor_without_a_logger_is_refused() {
         let error = Bench::new().start(&mut LearningRateMonitor::new()).unwrap_err();
-        assert_eq!(text(&error), "`LearningRateMonitor`: there is no logger to log to | hint: add one, or leave this callback out");
+        assert_eq!(
+            text(&error),
+            "`logger`: `LearningRateMonitor` needs a logger, and this run has none | hint: add one, or leave the callback out"
+        );
         let mut dev_run = Bench::new();
         dev_run.run.fast_dev_run = true;
         dev_run.start(&mut LearningRateMonitor::new()).unwrap();

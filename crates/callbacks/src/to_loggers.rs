@@ -8,8 +8,8 @@ use stormfire_module::{Context, Error, Result};
 /// Refuses a run without a logger. A `fast_dev_run` needs no logger, unless it rehearses a run that has none.
 pub(crate) fn needs_logger(callback: &str, ctx: &mut Context<'_>) -> Result<()> {
     if ctx.loggers().is_empty() && (!ctx.run().fast_dev_run || ctx.run().internals.lacks_loggers) {
-        let hint = "add one, or leave this callback out";
-        return Err(Error::config(callback, "there is no logger to log to", hint));
+        let reason = format!("`{callback}` needs a logger, and this run has none");
+        return Err(Error::config("logger", reason, "add one, or leave the callback out"));
     }
     Ok(())
 }

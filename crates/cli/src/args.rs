@@ -71,6 +71,18 @@ pub(crate) enum Print {
     Completion(String),
 }
 
+impl Print {
+    /// The flag that requests it.
+    pub(crate) fn flag(&self) -> &'static str {
+        match self {
+            Self::Help { .. } => "--help",
+            Self::Config { .. } => "--print-config",
+            Self::Schema => "--print-schema",
+            Self::Completion(_) => "--completion",
+        }
+    }
+}
+
 /// A shorter name of an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Alias {
@@ -96,18 +108,6 @@ pub(crate) struct Line {
     pub(crate) jobs: Option<usize>,
     /// The words as they were typed, without secrets.
     pub(crate) shown: Vec<String>,
-}
-
-impl Line {
-    /// The flag that asks the program to print something.
-    pub(crate) fn of_print(&self) -> Option<&'static str> {
-        self.print.as_ref().map(|print| match print {
-            Print::Help { .. } => "--help",
-            Print::Config { .. } => "--print-config",
-            Print::Schema => "--print-schema",
-            Print::Completion(_) => "--completion",
-        })
-    }
 }
 
 /// The words of a program besides its options.
@@ -343,17 +343,26 @@ impl<'a> Parser<'a> {
                 let refused = || Problem::general(format!("`--jobs {}`: {expected}", quote::value(&text)));
                 self.line.jobs = Some(jobs.ok_or_else(refused)?);
             }
-            "print-schema" => self.ask(Print::Schema),
-            "completion" => self.ask(Print::Completion(needed(value)?)),
-            "print-config" => self.ask(Print::Config { docs: value.is_none() }),
-            _ => self.ask(Print::Help { all: value.is_some() }),
+            "print-schema" => self.ask(Print::Schema)?,
+            "completion" => self.ask(Print::Completion(needed(value)?))?,
+            "print-config" => self.ask(Print::Config { docs: value.is_none() })?,
+            _ => self.ask(Print::Help { all: value.is_some() })?,
         }
         Ok(())
     }
 
-    /// The first request counts: `--help` after it changes nothing.
-    fn ask(&mut self, print: Print) {
-        self.line.print.get_or_insert(print);
+    /// A request for help goes before all others.
+    fn ask(&mut self, print: Print) -> Result<()> {
+        let is_help = |print: &Print| matches!(print, Print::Help { .. });
+        match &self.line.print {
+            Some(before) if is_help(before) => {}
+            Some(before) if before.flag() != print.flag() && !is_help(&print) => {
+                let message = format!("`{}` and `{}` print different things", before.flag(), print.flag());
+                return Err(Problem::general(message).help("give one of them".to_owned()).into());
+            }
+            _ => self.line.print = Some(print),
+        }
+        Ok(())
     }
 
     fn value_of(&mut self, path: &str, attached: Option<&'a str>) -> Option<&'a str> {

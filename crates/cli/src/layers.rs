@@ -135,8 +135,8 @@ impl Layers {
     pub fn args<T: AsRef<str>>(mut self, words: &[T]) -> Result<Self> {
         let words: Vec<String> = words.iter().map(|word| word.as_ref().to_owned()).collect();
         let line = args::parse(&words, &self.schema, Words::PLAIN)?;
-        if let Some(word) = line.of_print() {
-            return Err(Problem::general(format!("`{word}` is for a whole program, and this line has options alone")).into());
+        if let Some(print) = line.print {
+            return Err(Problem::general(format!("`{}` is for a whole program, and this line has options alone", print.flag())).into());
         }
         for file in &line.files {
             self = self.file(file)?;

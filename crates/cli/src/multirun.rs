@@ -117,6 +117,7 @@ impl Plan {
             let job = Job { program, words, folder: folder_of(number), is_quiet: self.jobs > 1, is_dry: self.is_dry, trial: None };
             let end = match job.run(&watch)?.code() {
                 Some(0) => GOOD.to_owned(),
+                Some(ENDED_BY_PARENT) if watch.received().is_some() => "interrupted".to_owned(),
                 Some(code) => format!("exit code {code}"),
                 None => "killed".to_owned(),
             };
@@ -139,6 +140,10 @@ impl Plan {
         Ok((table, ends.iter().all(|end| end == GOOD)))
     }
 }
+
+/// The exit code of a run whose parent has received a signal, whichever that was: [`crate::children`] ends it as after
+/// SIGTERM.
+const ENDED_BY_PARENT: i32 = 128 + signal_hook::consts::SIGTERM;
 
 /// The end of a run without an error.
 const GOOD: &str = "good";

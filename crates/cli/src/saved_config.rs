@@ -137,8 +137,7 @@ impl<M: LightningModule> Callback<M> for SavedConfig {
 
     fn state(&self) -> Result<Saved> {
         let model = self.config.get(["model"]);
-        let model =
-            json::to_value(&model).map_err(|error| Problem::general(format!("the options of the model: {error}"))).map_err(stormfire)?;
+        let model = json::to_value(&model).map_err(|error| stormfire_module::Error::State { what: KEY.into(), error })?;
         Ok(Saved::from(serde_json::json!({ "model": model })))
     }
 

@@ -125,7 +125,8 @@ pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str, re
     check_values(layers, &dimensions, read)?;
     let config = without_commands(secret::without(config, schema));
     check_config(&folder.join(CONFIG), &config)?;
-    let trials = check_sweep(&sweep).map_err(|error| mistake(error, section, given))?;
+    let place = if options.folder.is_some() { FOLDER } else { ROOT };
+    let trials = check_sweep(&sweep).map_err(|error| mistake(error, section, (place, given)))?;
     let mut words = vec!["fit".to_owned()];
     words.extend(common_words(line));
     let passed = layers.given_flags().iter().filter(|option| !is_within(&option.path, SECTION));
@@ -209,19 +210,22 @@ fn check_config(path: &Path, config: &Node) -> Result<()> {
     Err(Problem::new(&source, message).help("take those, or another folder: `--sweep.folder=FOLDER`".to_owned()).into())
 }
 
-/// The mistake in the section `sweep`, or in the choice of its folder, that an error of the crate `tuner` means.
-fn mistake(error: Error, section: &Node, folder: Option<&Node>) -> Problem {
+/// The mistake in the section `sweep`, or in the choice of its folder by this option, that an error of the crate `tuner`
+/// means.
+fn mistake(error: Error, section: &Node, (place, folder): (&str, Option<&Node>)) -> Problem {
     let error = config::named(error);
-    let option = match &error {
-        Error::Config(refused) => refused.option.strip_prefix("sweep.").unwrap_or_default(),
-        _ => "folder",
+    let (given, message, help) = match &error {
+        Error::Config(refused) if refused.option != FOLDER => {
+            (section.get([refused.option.strip_prefix("sweep.").unwrap_or_default()]), error.to_string(), error.hint())
+        }
+        Error::Config(refused) => (folder, format!("`{place}`: {}", refused.reason), error.hint()),
+        _ => (folder, format!("`{place}`: {error}"), error.hint().or_else(|| Some("choose another folder".to_owned()))),
     };
-    let given = if option == "folder" { folder } else { section.get([option]) };
     let problem = match given.filter(|given| !given.source.is_default()) {
-        Some(given) => Problem::new(&given.source, error.to_string()),
-        None => Problem::general(error.to_string()),
+        Some(given) => Problem::new(&given.source, message),
+        None => Problem::general(message),
     };
-    problem.help(error.hint())
+    problem.help(help)
 }
 
 impl Plan {

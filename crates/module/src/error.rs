@@ -100,6 +100,14 @@ pub enum Error {
     /// Weights, or the state of an optimizer, cannot be read from a module or loaded into it.
     #[error(transparent)]
     Weights(#[from] stormfire_checkpoint::WeightsError),
+    /// The weights, or the states of optimizers, in a file cannot be loaded into this module.
+    #[error("`{}`: {error}", .path.display())]
+    WeightsOf {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What does not fit.
+        error: stormfire_checkpoint::WeightsError,
+    },
     /// A file or folder cannot be used. The message contains its path.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -158,6 +166,17 @@ impl Error {
         Error::Config(ConfigError::new(option, reason, hint))
     }
 
+    /// The same error, with the file whose weights it is about.
+    #[must_use]
+    pub fn of_file(self, path: &std::path::Path) -> Self {
+        match self {
+            // These name their file.
+            Error::Weights(error @ stormfire_checkpoint::WeightsError::PyTorch { .. }) => error.into(),
+            Error::Weights(error) => Error::WeightsOf { path: path.to_owned(), error },
+            other => other,
+        }
+    }
+
     /// The remedy, as a sentence part for `hint: …`.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -188,7 +207,7 @@ impl Error {
             }
             Error::Ranks(error) => error.hint(),
             Error::CheckpointFile(error) => error.hint(),
-            Error::Weights(error) => error.hint(),
+            Error::Weights(error) | Error::WeightsOf { error, .. } => error.hint(),
             Error::Data(error) => error.hint(),
             Error::Logger(error) => error.hint(),
             _ => None,

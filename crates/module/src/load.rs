@@ -69,12 +69,13 @@ pub(crate) fn from_checkpoint<M: Module, H: DeserializeOwned>(path: &Path, build
         let hint = format!("read them as the type that `hparams` saved; this one is `{}`", std::any::type_name::<H>());
         refuse(path, format!("its hyperparameters do not match: {e}"), &hint)
     })?;
-    Ok(restore(build(hparams), tensors, &LoadOptions::new())?.0)
+    let restored = restore(build(hparams), tensors, &LoadOptions::new());
+    Ok(restored.map_err(|error| Error::from(error).of_file(path))?.0)
 }
 
 /// [`LightningModule::load_weights`](crate::LightningModule::load_weights).
 pub(crate) fn weights<M: Module>(module: M, path: &Path, options: &LoadOptions) -> Result<(M, LoadReport)> {
-    Ok(WeightsFile::read(path)?.restore(module, options)?)
+    WeightsFile::read(path)?.restore(module, options).map_err(|error| Error::from(error).of_file(path))
 }
 
 /// [`LightningModule::export_weights`](crate::LightningModule::export_weights).

@@ -153,8 +153,8 @@ pub trait LightningModule: Module + 'static {
     /// [`hparams`](Self::hparams) saved, as in the example at [`crate::load`].
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for a file that cannot be read or has no matching hyperparameters. [`Error::Weights`] if
-    /// its weights do not match the module exactly.
+    /// [`Error::Checkpoint`] for a file that cannot be read or has no matching hyperparameters. [`Error::WeightsOf`]
+    /// if its weights do not match the module exactly.
     fn load_from_checkpoint<H: DeserializeOwned>(path: impl AsRef<Path>, build: impl FnOnce(H) -> Self) -> Result<Self> {
         load::from_checkpoint(path.as_ref(), build)
     }
@@ -168,8 +168,8 @@ pub trait LightningModule: Module + 'static {
     /// the report lists the casts. Apart from the module's parameters, one tensor of the file is in memory at a time.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for a file that cannot be read. [`Error::Weights`] with all mismatches, unless the options
-    /// are not strict.
+    /// [`Error::Checkpoint`] for a file that cannot be read. [`Error::WeightsOf`] with all mismatches, unless the
+    /// options are not strict.
     fn load_weights(self, path: impl AsRef<Path>, options: &LoadOptions) -> Result<(Self, LoadReport)> {
         load::weights(self, path.as_ref(), options)
     }

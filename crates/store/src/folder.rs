@@ -43,11 +43,12 @@ pub fn missing(folder: &Path) -> Vec<PathBuf> {
     folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).map(Path::to_owned).collect()
 }
 
-/// Removes these folders, from the inside, up to the first one that is not empty.
+/// Removes these folders, from the inside, up to the first one that is not empty. One that does not exist, or cannot
+/// exist because of its name, is passed over.
 pub fn remove_empty<'a>(folders: impl IntoIterator<Item = &'a PathBuf>) {
     for folder in folders {
         // This fails for a folder that is not empty.
-        if std::fs::remove_dir(folder).is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+        if std::fs::remove_dir(folder).is_err() && folder.exists() {
             break;
         }
     }
@@ -77,6 +78,20 @@ pub(crate) fn sync(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn new_folders_are_removed_with_the_names_that_no_disk_accepts() {
+        let root = tempfile::tempdir().unwrap();
+        let kept = root.path().join("kept");
+        std::fs::create_dir(&kept).unwrap();
+        let folder = kept.join("new/deep").join("n".repeat(300)).join("x");
+        let created = missing(&folder);
+        assert_eq!(created.len(), 4);
+        std::fs::create_dir_all(&folder).unwrap_err();
+        assert!(kept.join("new/deep").is_dir());
+        remove_empty(&created);
+        assert!(kept.is_dir() && !kept.join("new").exists());
+    }
 
     #[test]
     fn a_path_below_the_current_folder_is_relative() {

@@ -52,7 +52,7 @@ fn disabled_statistics_are_not_logged() {
 #[test]
 fn a_monitor_without_a_logger_is_refused() {
     assert_snapshot!(error_text(quiet().max_epochs(1).callback(DeviceStatsMonitor::new()).fit(Descent::new(), line_data(2, 1))), @"
-    `DeviceStatsMonitor`: there is no logger to log to (in `on_train_start` of `DeviceStatsMonitor`)
-      hint: add one, or leave this callback out
+    `logger`: `DeviceStatsMonitor` needs a logger, and this run has none (in `on_train_start` of `DeviceStatsMonitor`)
+      hint: add one, or leave the callback out
     ");
 }

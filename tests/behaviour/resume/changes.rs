@@ -246,9 +246,9 @@ fn a_different_module_is_refused_with_all_its_paths() {
     let errors =
         [saved.refused(quiet().max_epochs(2), wide, line_data(8, 2)), saved.refused(quiet().max_epochs(2), other, line_data(8, 2))];
     assert_snapshot!(errors.concat(), @r#"
-    the weights do not fit the module: 0 parameters loaded; 2 that do not fit: `layer.weight` (f32 [1, 1] in the file, f32 [2, 3] in the module), `layer.bias` (f32 [1] in the file, f32 [3] in the module)
+    `[folder]/a.ckpt`: the weights do not fit the module: 0 parameters loaded; 2 that do not fit: `layer.weight` (f32 [1, 1] in the file, f32 [2, 3] in the module), `layer.bias` (f32 [1] in the file, f32 [3] in the module)
       hint: build the module as it was when it was saved; `rename` maps other names, `strict(false)` loads what fits
-    the weights do not fit the module: 0 parameters loaded; 2 missing: `line.layer.weight`, `line.layer.bias`; 2 unexpected: `layer.bias`, `layer.weight`
+    `[folder]/a.ckpt`: the weights do not fit the module: 0 parameters loaded; 2 missing: `line.layer.weight`, `line.layer.bias`; 2 unexpected: `layer.bias`, `layer.weight`
       hint: build the module as it was when it was saved; most names fit with `LoadOptions::rename(r"^", "line.")`, and `strict(false)` loads what fits
     "#);
 }

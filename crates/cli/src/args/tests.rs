@@ -138,6 +138,18 @@ fn mistakes_are_explained() {
 }
 
 #[test]
+fn one_thing_is_printed() {
+    let told = |words: &[&str]| parsed(words).map(|line| line.print).map_err(|error| error.to_string());
+    let refused = |flags: [&str; 2]| Err(format!("`{}` and `{}` print different things\n  help: give one of them", flags[0], flags[1]));
+    assert_eq!(told(&["--print-schema", "--print-config"]), refused(["--print-schema", "--print-config"]));
+    assert_eq!(told(&["--completion=fish", "--print-schema"]), refused(["--completion", "--print-schema"]));
+    assert_eq!(told(&["--print-config", "--print-config=values"]), Ok(Some(Print::Config { docs: false })));
+    for words in [["--print-config", "--help"], ["--help", "--print-config"]] {
+        assert_eq!(told(&words), Ok(Some(Print::Help { all: false })), "{words:?}");
+    }
+}
+
+#[test]
 fn words_without_an_effect_are_explained() {
     let told = |words: &[&str]| parsed(words).unwrap_err().to_string();
     assert_snapshot!(told(&["=x"]), @r"

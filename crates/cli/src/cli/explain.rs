@@ -1,10 +1,16 @@
 //! Errors of a run that options explain.
 
+use std::path::Path;
+
 use stormfire_callbacks::{EarlyStopping, ModelCheckpoint};
 use stormfire_module::{Error, LightningModule, for_trainer::counter};
 use stormfire_trainer::{Fit, Trainer};
+use stormfire_values::ConfigError;
 
-use super::ended::{Ended, refused_at};
+use super::{
+    ended::{Ended, refused_at},
+    options::of_ckpt_path,
+};
 use crate::{
     args::Command,
     error::{Problem, Problems},
@@ -12,20 +18,28 @@ use crate::{
     node::{Node, Tree},
     print::inline,
     quote,
-    registry::Registry,
+    registry::{Kind, Registry},
     schema::{Schema, join},
     source::Origin,
 };
 
-/// A checkpoint does not fit a module if options change the module's sizes. The error then names them.
-pub(super) fn with_overrides(ended: Ended, saved: Option<&Node>, config: &Node) -> Ended {
+/// The setter that errors of callbacks without a logger name.
+const LOGGER: &str = "logger";
+
+/// An error of this checkpoint is a mistake on the command line. One does not fit a module if options change the
+/// module's sizes: the error then names them.
+pub(super) fn with_checkpoint(ended: Ended, checkpoint: Option<&Path>, saved: Option<&Node>, config: &Node) -> Ended {
     let Ended::Failed(error) = ended else { return ended };
-    let is_mismatch = matches!(error, Error::Weights(_) | Error::CheckpointFile(_) | Error::Checkpoint { .. });
+    let is_of_checkpoint =
+        matches!(&error, Error::WeightsOf { path, .. } | Error::Checkpoint { path, .. } if checkpoint == Some(path.as_path()));
+    if !is_of_checkpoint {
+        return Ended::Failed(error);
+    }
     let mut changed = Vec::new();
     if let Some((before, now)) = saved.and_then(|saved| saved.get(["model"])).zip(config.get(["model"])) {
         overridden(before, now, "model", &mut changed);
     }
-    let Some((_, first, _)) = changed.first().filter(|_| is_mismatch) else { return Ended::Failed(error) };
+    let Some((_, first, _)) = changed.first() else { return of_ckpt_path(&error) };
     let differences: Vec<String> = changed
         .iter()
         .map(|(path, now, before)| format!("`{path}` was {} and is {} by {}", inline(before), inline(now), now.source))
@@ -51,8 +65,11 @@ pub(super) fn with_place<M: LightningModule>(ended: Ended, registry: &Registry<M
 
 fn with_entries<M: LightningModule>(ended: Ended, registry: &Registry<M>, config: &Node) -> Ended {
     let Ended::Failed(error) = ended else { return ended };
-    let inner = if let Error::InHook { error, .. } = &error { error } else { &error };
+    let (inner, owner) = if let Error::InHook { error, owner, .. } = &error { (&**error, owner.as_str()) } else { (&error, "") };
     let Error::Config(refused) = inner else { return Ended::Failed(error) };
+    if refused.option == LOGGER {
+        return with_loggers(refused, owner, registry, config).unwrap_or(Ended::Failed(error));
+    }
     let found = config.get(["trainer"]).and_then(|options| registry.meant(&refused.option, options));
     let Some((path, node)) = found.filter(|(_, node)| !node.source.is_default()) else { return Ended::Failed(error) };
     let help = match refused.option.strip_suffix("::state_key") {
@@ -61,6 +78,16 @@ fn with_entries<M: LightningModule>(ended: Ended, registry: &Registry<M>, config
         None => refused.hint.clone(),
     };
     Ended::Usage(Problem::new(&node.source, format!("`{path}`: {}", refused.reason)).help(help).into())
+}
+
+/// A callback needs a logger, and the run has none: the option that leaves the loggers out, or the callback's entry.
+fn with_loggers<M: LightningModule>(refused: &ConfigError, owner: &str, registry: &Registry<M>, config: &Node) -> Option<Ended> {
+    let options = config.get(["trainer"])?;
+    let given = |option: &str| options.get([option]).filter(|node| !node.source.is_default()).map(|node| (join("trainer", option), node));
+    let barebones = given("barebones").filter(|(_, node)| node.value == Tree::Bool(true));
+    let (path, node) = barebones.or_else(|| given(Kind::Logger.option())).or_else(|| registry.meant(owner, options))?;
+    let problem = Problem::new(&node.source, format!("`{path}`: {}", refused.reason)).help(refused.hint.clone());
+    Some(problem.into_ended())
 }
 
 /// The options that a layer above the checkpoint has changed: the path, the value, and that of the checkpoint.

@@ -12,7 +12,7 @@ use stormfire_trainer::{CkptPath, Stop, Trainer, for_tuner::ProbeTrainer as _, f
 use super::{
     Cli, Tuned,
     ended::{Ended, in_source},
-    explain::{check_monitors, with_overrides, with_place},
+    explain::{check_monitors, with_checkpoint, with_place},
     options::options_of,
     prepare::Prepared,
     sections::shown_for,
@@ -134,6 +134,10 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             precision.prepare(&device).map_err(placed)?;
         }
         trainer = trainer.accelerator(device.clone());
+        if dry_run && command == Command::Tune {
+            // The probes have their own limit.
+            trainer = trainer.limit_val_batches(1);
+        }
         if dry_run {
             trainer = trainer.rehearsal().map_err(placed)?;
         }
@@ -156,7 +160,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         };
         let outcome = self.command(started, checkpoint.as_deref());
         let outcome = outcome
-            .map_err(|ended| with_overrides(ended, saved.as_ref(), &config))
+            .map_err(|ended| with_checkpoint(ended, checkpoint.as_deref(), saved.as_ref(), &config))
             .map_err(|ended| with_place(ended, &self.registry, &config, &schema))?;
         if dry_run {
             let from = checkpoint.map_or_else(String::new, |path| format!(" from {}", path.display()));

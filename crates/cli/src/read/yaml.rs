@@ -113,6 +113,7 @@ impl<'a> Reader<'a> {
                 Node::new(Tree::Map(self.fields()?), &at)
             }
             Event::Alias(id) => self.alias(id, &at)?,
+            // The parser has refused such a file before.
             _ => return Err(Problem::new(&at, "not valid YAML: a value is missing").into()),
         };
         let node = Node { source: at, ..node };

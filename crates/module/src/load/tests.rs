@@ -71,7 +71,7 @@ fn a_file_that_cannot_build_it_is_refused() {
       hint: implement `LightningModule::hparams`, or build the module yourself and call `load_weights`
     checkpoint `[folder]/line.ckpt`: its hyperparameters do not match: missing field `inputs`
       hint: read them as the type that `hparams` saved; this one is `stormfire_module::load::tests::LineConfig`
-    the weights do not fit the module: 1 parameter loaded; 1 that do not fit: `layer.weight` (f32 [2, 1] in the file, f32 [3, 1] in the module)
+    `[folder]/line.ckpt`: the weights do not fit the module: 1 parameter loaded; 1 that do not fit: `layer.weight` (f32 [2, 1] in the file, f32 [3, 1] in the module)
       hint: build the module as it was when it was saved; `rename` maps other names, `strict(false)` loads what fits
     ");
     let missing = Line::load_from_checkpoint("no such file", |config: LineConfig| Line::new(&config)).unwrap_err();
@@ -90,5 +90,5 @@ fn weights_are_loaded_into_a_module_that_is_there() {
     assert_eq!(report.loaded, ["layer.bias"]);
 
     let error = Line::new(&LineConfig { inputs: 3 }).load_weights(&file, &LoadOptions::new()).unwrap_err();
-    assert!(matches!(error, Error::Weights(WeightsError::Misfit(_))), "{error}");
+    assert!(matches!(error, Error::WeightsOf { error: WeightsError::Misfit(_), .. }), "{error}");
 }

@@ -224,7 +224,7 @@ impl Resume {
     pub(crate) fn into_weights_in_force<M: Module>(mut self, module: M) -> Result<M> {
         let dtype = module.devices().first().unwrap_or(&Device::flex()).settings().float_dtype;
         let options = self.options(dtype);
-        with_weights(module, take_weights(&mut self.tensors), &options)
+        with_weights(module, take_weights(&mut self.tensors), &options).map_err(|error| error.of_file(&self.path))
     }
 
     /// How to load the weights into a module of this type: with the types of the file, unless another precision has
@@ -254,7 +254,12 @@ impl Resume {
     }
 
     /// Restores the state of a fit.
-    pub(crate) fn run<M: LightningModule>(mut self, engine: &mut Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
+    pub(crate) fn run<M: LightningModule>(self, engine: &mut Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
+        let (path, is_in_memory) = (self.path.clone(), self.is_in_memory);
+        self.restore_into(engine, module, training).map_err(|error| if is_in_memory { error } else { error.of_file(&path) })
+    }
+
+    fn restore_into<M: LightningModule>(mut self, engine: &mut Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
         check_limits((engine.run.limits.max_epochs, engine.run.limits.max_steps), &self.run.progress, &self.path)?;
         self.check_data(engine)?;
         let options = self.take_up_precision(engine);

@@ -214,6 +214,53 @@ fn a_checkpoint_that_does_not_fit_names_the_options() {
     }
 }
 
+/// A new module cannot have the weights, whatever the options say.
+#[test]
+fn a_checkpoint_of_another_program_is_a_mistake_of_the_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other");
+    run(program_of(3), &other, &["--model.inputs=3"]).unwrap();
+    let checkpoint = walk(&other).into_iter().find(|path| path.extension().is_some_and(|end| end == "ckpt")).unwrap();
+    // It has no options, so those of the checkpoint do not reach its module.
+    let batch = || (Tensor::ones([4, 1], &Device::flex()), Tensor::ones([4, 1], &Device::flex()));
+    let data = move |_: PointsConfig| Ok(Points(Loader::from_batches(vec![batch()]).items_per_batch(4)));
+    let module = |(): (), device: &Device| Line::new(LineConfig::default(), device);
+    let program = || Cli::new(module, data).alias("quiet", "trainer.enable_progress_bar=false").trainer(|trainer| trainer.max_epochs(2));
+    let path = format!("--ckpt-path={}", checkpoint.display());
+    for words in [&["test", path.as_str()][..], &["fit", path.as_str()], &["--dry-run", path.as_str()]] {
+        let error = program().try_run(&in_folder(folder.path().to_str().unwrap(), words), &[]).unwrap_err().to_string();
+        let expected = format!(
+            "--ckpt-path: `{}`: the weights do not fit the module: 1 parameter loaded; 1 that do not fit: `layer.weight`",
+            checkpoint.display()
+        );
+        assert!(error.starts_with(&expected), "{words:?}: {error}");
+    }
+}
+
+/// A callback of the program, which no file names.
+#[test]
+fn a_callback_without_its_logger_names_the_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |words: &[&str]| {
+        let program = program_of(1).trainer(|trainer| trainer.callback(stormfire_callbacks::LearningRateMonitor::new()));
+        shown(&run(program, folder.path(), words).unwrap_err().to_string(), folder.path())
+    };
+    for (word, option) in [("trainer.loggers=[]", "trainer.loggers"), ("trainer.barebones=true", "trainer.barebones")] {
+        let expected = format!(
+            "{option}: `{option}`: `LearningRateMonitor` needs a logger, and this run has none\n  help: add one, or leave the callback out"
+        );
+        assert_eq!(told(&[word]), expected);
+        assert_eq!(told(&[word, "--dry-run"]), expected);
+    }
+    // The loggers of the code are no mistake of the line.
+    let program = program_of(1).trainer(Trainer::no_logger);
+    let error = run(program, folder.path(), &["trainer.callbacks=[{name: learning_rate_monitor}]"]).unwrap_err().to_string();
+    assert_snapshot!(error, @r"
+    trainer.callbacks: `trainer.callbacks[0]`: `LearningRateMonitor` needs a logger, and this run has none
+      help: add one, or leave the callback out
+    ");
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct TwoRates {

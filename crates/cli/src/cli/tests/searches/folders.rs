@@ -38,6 +38,25 @@ fn runs_that_fail_at_their_start_leave_no_folder() {
     assert!(!folder.path().join("new").exists());
 }
 
+#[test]
+fn a_file_in_place_of_a_folder_is_named_with_its_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs_err::write(&file, "").unwrap();
+    let told = |option: &str| {
+        let error = refusal(&["sweep", "model.lr=1,2", &format!("--{option}={}", file.display())]);
+        error.replace(&folder.path().display().to_string(), "DIR")
+    };
+    insta::assert_snapshot!(told("sweep.folder"), @r"
+    --sweep.folder: `sweep.folder`: failed to open file `DIR/file/sweep.json`: Not a directory (os error 20)
+      help: choose another folder
+    ");
+    insta::assert_snapshot!(told("trainer.default_root_dir"), @r"
+    --trainer.default_root_dir: `trainer.default_root_dir`: failed to open file `DIR/file/sweep/sweep.json`: Not a directory (os error 20)
+      help: choose another folder
+    ");
+}
+
 /// Each size would have this mistake, and none would fit.
 #[test]
 fn a_search_for_a_batch_size_refuses_what_a_run_refuses() {

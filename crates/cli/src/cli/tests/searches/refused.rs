@@ -84,7 +84,7 @@ fn the_folder_of_another_sweep_is_refused() {
       help: take those, or another folder: `--sweep.folder=FOLDER`
     ");
     assert_snapshot!(told(&["sweep.space={model.lr: [0.1, 0.2]}"]), @r"
-    --trainer.default_root_dir: `sweep.folder`: `ROOT/sweep` has a sweep with another space
+    --trainer.default_root_dir: `trainer.default_root_dir`: `ROOT/sweep` has a sweep with another space
       help: choose another folder, or remove this one
     ");
     let same = format!("--sweep.folder={}", folder.path().join("sweep").display());
