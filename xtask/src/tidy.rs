@@ -8,6 +8,7 @@ mod module_uses;
 mod programs;
 mod quoted;
 mod rooms;
+mod shared_builds;
 mod source;
 mod style;
 mod text;
@@ -69,6 +70,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
         findings.extend(source::check(path, text, &test_modules));
         findings.extend(style::check(path, text));
     }
+    findings.extend(shared_builds::check(workspace)?);
     findings.extend(rooms::check(&files, &test_modules));
     findings.extend(quoted::check(&files));
     findings.extend(programs::check(&files));

@@ -46,9 +46,9 @@ pub enum SpikeAction {
 /// A step is a spike if its loss is worse than that of the step before, and differs from the mean of the last
 /// [`window`](Self::window) losses by at least [`rtol`](Self::rtol) times that mean and by at least
 /// [`atol`](Self::atol). Unless [`finite_only`](Self::finite_only) is off, a loss that is NaN or infinite is one, too.
-/// These are the rules and defaults of Lightning's `SpikeDetection`. The loss of a spike does not count in the mean. Here,
-/// `finite_only(false)` ignores every loss that is not finite. In Lightning it ignores NaN, and an infinite loss that is
-/// worse is still a spike.
+/// These are the rules and defaults of Lightning's `SpikeDetection`. The loss of a spike does not count in the mean.
+/// Here, `finite_only(false)` ignores every loss that is not finite. In Lightning it ignores NaN, and an infinite loss
+/// that is worse is still a spike.
 ///
 /// `on_non_finite` judges a loss that is not finite as well. To skip such a step, set it to `"skip:5"`, too.
 ///

@@ -210,8 +210,8 @@ fn check_config(path: &Path, config: &Node) -> Result<()> {
     Err(Problem::new(&source, message).help("take those, or another folder: `--sweep.folder=FOLDER`".to_owned()).into())
 }
 
-/// The mistake in the section `sweep`, or in the choice of its folder by this option, that an error of the crate `tuner`
-/// means.
+/// The mistake in the section `sweep`, or in the choice of its folder by this option, that an error of the crate
+/// `tuner` means.
 fn mistake(error: Error, section: &Node, (place, folder): (&str, Option<&Node>)) -> Problem {
     let error = config::named(error);
     let (given, message, help) = match &error {

@@ -12,7 +12,7 @@ use crate::{
     node::Node,
     schema::{Schema, join},
     secret,
-    source::Source,
+    source::{Origin, Source},
     sweep,
 };
 
@@ -130,4 +130,10 @@ pub(super) fn in_source(error: RunError, config: &Node, schema: &Schema, section
 pub(super) fn refused_at(refused: &ConfigError, path: &str, node: &Node, config: &Node, schema: &Schema) -> Ended {
     let problem = Problem::new(&node.source, format!("`{path}`: {}", refused.reason)).help(refused.hint.clone());
     Ended::Usage(secret::redacted(problem.into(), config, schema))
+}
+
+/// A checkpoint that cannot be used is a mistake on the command line.
+pub(super) fn of_ckpt_path(error: &RunError) -> Ended {
+    let problem = Problem::new(&Origin::Flag("--ckpt-path".into()).into(), error.to_string());
+    problem.help(error.hint()).into_ended()
 }

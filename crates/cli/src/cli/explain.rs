@@ -7,10 +7,7 @@ use stormfire_module::{Error, LightningModule, for_trainer::counter};
 use stormfire_trainer::{Fit, Trainer};
 use stormfire_values::ConfigError;
 
-use super::{
-    ended::{Ended, refused_at},
-    options::of_ckpt_path,
-};
+use super::ended::{Ended, of_ckpt_path, refused_at};
 use crate::{
     args::Command,
     error::{Problem, Problems},

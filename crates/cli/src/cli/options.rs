@@ -10,7 +10,7 @@ use stormfire_trainer::{CkptPath, Trainer, TrainerConfig, for_tuner::ProbeTraine
 
 use super::{
     Cli,
-    ended::{Ended, in_source},
+    ended::{Ended, in_source, of_ckpt_path},
     explain::with_place,
 };
 use crate::{
@@ -174,10 +174,4 @@ pub(super) fn found<M: LightningModule>(trainer: &Trainer<M>, path: &str, comman
         return Err(problem.help("train first, or give the path of a file".to_owned()).into_ended());
     }
     Ok(found)
-}
-
-/// A checkpoint that cannot be used is a mistake on the command line.
-pub(super) fn of_ckpt_path(error: &stormfire_module::Error) -> Ended {
-    let problem = Problem::new(&Origin::Flag("--ckpt-path".into()).into(), error.to_string());
-    problem.help(error.hint()).into_ended()
 }

@@ -9,8 +9,8 @@ use stormfire_trainer::Trainer;
 
 use super::{
     Cli,
-    ended::{Ended, Plan, Runs},
-    options::{checked, checked_tune, found, of_ckpt_path},
+    ended::{Ended, Plan, Runs, of_ckpt_path},
+    options::{checked, checked_tune, found},
     sections::shown_for,
 };
 use crate::{

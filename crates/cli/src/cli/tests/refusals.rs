@@ -214,7 +214,6 @@ fn a_checkpoint_that_does_not_fit_names_the_options() {
     }
 }
 
-/// A new module cannot have the weights, whatever the options say.
 #[test]
 fn a_checkpoint_of_another_program_is_a_mistake_of_the_line() {
     let folder = tempfile::tempdir().unwrap();
