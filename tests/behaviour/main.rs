@@ -45,6 +45,7 @@ mod optimization;
 mod precision;
 mod prediction;
 mod pretrained;
+mod prints;
 mod programs;
 mod pruning;
 mod ranks;

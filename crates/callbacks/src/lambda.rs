@@ -32,8 +32,8 @@ macro_rules! lambda_callback {
         ///         }
         ///         Ok(())
         ///     })
-        ///     .on_event(|_ctx, _module, event| {
-        ///         println!("{}", event.hook());
+        ///     .on_event(|ctx, _module, event| {
+        ///         ctx.print(event.hook());
         ///         Ok(())
         ///     });
         /// ```

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    fmt::Display,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,7 +20,7 @@ use crate::{
     log_error::LogError,
     metric_source::{MetricSource, monitored, monitored_of_epoch, warn_if_misspelled},
     moment::{Progress, RunningStage},
-    record,
+    print, record,
     requests::{ChangeRequests as _, SaveRequest, StopRequest},
     run::{Limits, Run},
     secrets::Secrets,
@@ -150,6 +151,21 @@ impl Context<'_> {
     /// Logs a value from a callback, as `self.log` does in the module.
     pub fn log(&self, name: impl Into<Cow<'static, str>>, value: impl Loggable) -> Entry {
         log::log(name, value)
+    }
+
+    /// Prints a line on stdout, above the progress bars, as `self.print` does in the module: see
+    /// [`LightningModule::print`](crate::LightningModule::print). Read a metric before the call:
+    ///
+    /// ```
+    /// # use stormfire_module::{Context, Result};
+    /// # fn hook(ctx: &mut Context<'_>) -> Result<()> {
+    /// let loss = ctx.metric("val_loss")?;
+    /// ctx.print(format!("epoch {}: {loss:.3}", ctx.current_epoch()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn print(&self, line: impl Display) {
+        print::line(self.run.moment.rank, &line);
     }
 
     /// Sends metrics to all loggers directly, with the current step number and without the device. From then on

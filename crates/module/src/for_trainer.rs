@@ -12,6 +12,7 @@ pub use crate::{
     module_hooks::ModuleHooks,
     outer_run::OuterRun,
     precision::{Lent, cast, cast_parameters, explained, refuse_unfit},
+    print::print_above_bars,
     renewed_stats::RenewedStats,
     requests::ChangeRequests,
     run_internals::RunInternals,

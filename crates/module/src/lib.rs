@@ -27,6 +27,7 @@ pub mod place;
 mod precision;
 pub mod predict_module;
 pub mod prediction_sink;
+mod print;
 mod record;
 mod renewed_stats;
 pub mod requests;

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    fmt::Display,
     path::{Path, PathBuf},
 };
 
@@ -21,7 +22,7 @@ use crate::{
     hook::Hook,
     hooks, load,
     log::{self, Entries, Entry},
-    scope,
+    print, scope,
     step_output::StepOutput,
     stepper::Stepper,
 };
@@ -200,6 +201,16 @@ pub trait LightningModule: Module + 'static {
     /// Records several values with the same options: [`log_dict`](crate::log_dict).
     fn log_dict<N: Into<Cow<'static, str>>, V: Loggable>(&self, values: impl IntoIterator<Item = (N, V)>) -> Entries {
         log::log_dict(values)
+    }
+
+    /// Prints a line on stdout, above the progress bars: `self.print(format!("{loss:.3}"))`. A line of `println!` is
+    /// overwritten by a bar on a terminal.
+    ///
+    /// Only rank 0 prints, and of threads that share a batch (`Trainer::devices`) the one with its first part. With
+    /// several runs in the process, the line starts with the name of its run. Outside of a run, it is a line of
+    /// `println!`.
+    fn print(&self, line: impl Display) {
+        print::line(self.global_rank(), &line);
     }
 
     /// The loggers of the run, for values other than numbers: `self.loggers().log_image("digits", image, None)`.

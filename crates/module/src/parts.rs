@@ -25,6 +25,7 @@ use crate::{
     log_error::LogError,
     loss_scale::LossScale,
     moment::Moment,
+    print,
     record::{self, Record},
     running_stats, scope,
     step_output::StepOutput,
@@ -144,7 +145,7 @@ pub fn predict<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
             let part = split(batch, 1)?.into_iter().next().ok_or_else(|| Error::other("a batch without parts"))?;
             let (whole, weight) = (part.items, part.items);
             let (module, work, surroundings) = (module.clone(), Arc::clone(&work), here.at(*moment));
-            Ok(Planned { module, training: None, part, whole, weight, work, surroundings, seed: seed(index) })
+            Ok(Planned { module, training: None, part, whole, weight, work, surroundings, seed: seed(index), prints: true })
         };
         batches.iter().enumerate().map(plan).collect()
     };
@@ -190,7 +191,7 @@ fn of_batch<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
             let weight = weigh(valid, &part.value).unwrap_or(part.items);
             let (module, work, surroundings) = (valid.clone(), Arc::clone(work), here.clone());
             let seed = seed.map(|seed| mix(seed, index as u64));
-            Planned { module, training: training.cloned(), part, whole, weight, work, surroundings, seed }
+            Planned { module, training: training.cloned(), part, whole, weight, work, surroundings, seed, prints: index == 0 }
         };
         Ok(parts.into_iter().enumerate().map(plan).collect())
     };
@@ -221,6 +222,8 @@ struct Planned<M, B, O> {
     work: Work<M, B, O>,
     surroundings: Surroundings,
     seed: Option<u64>,
+    /// Whether lines that it prints are shown.
+    prints: bool,
 }
 
 /// A step that has run.
@@ -243,8 +246,9 @@ struct Returned<O> {
 impl<M: Module, B, O> Planned<M, B, O> {
     /// Runs it on this thread. With a turn, it waits for the turn first.
     fn run(self, turn: Option<Turn>) -> Returned<O> {
-        let Self { module, training, part, whole, weight, work, surroundings, .. } = self;
+        let Self { module, training, part, whole, weight, work, surroundings, prints, .. } = self;
         let items = part.items;
+        print::mute(!prints);
         surroundings.within(|| {
             // A copy with its own leaves over the same memory. burn dead-locks if two threads walk back over the same
             // leaves.

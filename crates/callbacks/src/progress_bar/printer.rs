@@ -9,7 +9,7 @@ use std::{
 };
 
 use indicatif::MultiProgress;
-use stormfire_module::for_trainer::live_run;
+use stormfire_module::for_trainer::{live_run, print_above_bars};
 
 /// The bars on the screen, by the number that [`OnScreen`] took.
 static LIVE: Mutex<(u64, Vec<(u64, MultiProgress)>)> = Mutex::new((0, Vec::new()));
@@ -84,6 +84,7 @@ pub(super) struct OnScreen(u64);
 
 impl OnScreen {
     pub(super) fn new(bars: &MultiProgress) -> Self {
+        print_above_bars(|line| Printer::live().print_line(line));
         let mut live = live();
         live.0 += 1;
         let number = live.0;
