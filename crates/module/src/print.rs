@@ -24,7 +24,7 @@ pub fn print_above_bars(print: PrintLine) {
     ABOVE_BARS.get_or_init(|| print);
 }
 
-/// Whether the next lines of this thread are dropped, because it works on a part of a batch that another thread reports.
+/// Whether this thread drops its lines, because it works on a part of a batch that is not the first.
 pub(crate) fn mute(on: bool) {
     IS_MUTE.set(on);
 }
