@@ -9,6 +9,7 @@ use stormfire_module::{
 };
 use stormfire_values::{
     Mode,
+    number_text::short,
     text::{Misread, TextError},
 };
 
@@ -306,7 +307,7 @@ impl EarlyStopping {
             Mode::Max => ('>', '<'),
         };
         if self.check_finite && !value.is_finite() {
-            let message = format!("monitored metric `{monitor}` = {value} is not finite; previous best value was {best:.3}");
+            let message = format!("monitored metric `{monitor}` = {value} is not finite; previous best value was {}", short(best));
             return Some((StoppingReason::NonFiniteMetric, message));
         }
         if let Some(threshold) = self.stopping_threshold.filter(|&threshold| mode.is_better(value, threshold)) {
@@ -319,8 +320,8 @@ impl EarlyStopping {
     }
 
     fn verdict_on_patience(&self) -> Option<(StoppingReason, String)> {
-        let (monitor, looks, best) = (&self.monitor, self.state.wait_count, self.best());
-        let message = || format!("monitored metric `{monitor}` did not improve in the last {looks} checks; best score: {best:.3}");
+        let (monitor, looks, best) = (&self.monitor, self.state.wait_count, short(self.best()));
+        let message = || format!("monitored metric `{monitor}` did not improve in the last {looks} checks; best score: {best}");
         (looks >= self.patience.max(1)).then(|| (StoppingReason::PatienceExhausted, message()))
     }
 
@@ -329,12 +330,12 @@ impl EarlyStopping {
     }
 
     fn report_improvement(&self, value: f64, best: f64) {
-        let (monitor, delta) = (&self.monitor, self.min_delta);
+        let (monitor, delta, score) = (&self.monitor, self.min_delta, short(value));
         if best.is_finite() {
-            let change = (best - value).abs();
-            tracing::info!("metric `{monitor}` improved by {change:.3} >= min_delta = {delta}; new best score: {value:.3}");
+            let change = short((best - value).abs());
+            tracing::info!("metric `{monitor}` improved by {change} >= min_delta = {delta}; new best score: {score}");
         } else {
-            tracing::info!("metric `{monitor}` improved; new best score: {value:.3}");
+            tracing::info!("metric `{monitor}` improved; new best score: {score}");
         }
     }
 

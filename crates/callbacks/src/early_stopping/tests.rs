@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use stormfire_module::RunningStage;
 
 use super::*;
-use crate::testing::{Bench, text};
+use crate::testing::{Bench, text, told};
 
 /// Ends epochs with these values until it stops. Returns the number of checks and the reason.
 fn run(callback: &mut EarlyStopping, values: &[f64]) -> (usize, Option<String>) {
@@ -29,6 +29,18 @@ fn patience_counts_checks_without_improvement() {
     assert_eq!((callback.stopping_reason(), callback.stopped_epoch()), (StoppingReason::PatienceExhausted, Some(3)));
     assert_eq!((callback.best_score(), callback.wait_count()), (Some(0.5), 2));
     assert_eq!(run(&mut EarlyStopping::new("loss").patience(0), &[1.0, 1.0, 0.5]).0, 2);
+}
+
+#[test]
+fn small_improvements_are_reported_with_their_digits() {
+    let lines = told(|| {
+        run(&mut EarlyStopping::new("loss").verbose(true), &[0.0391, 0.0387, 0.038_699_99]);
+    });
+    assert_snapshot!(lines.join("\n"), @"
+    INFO metric `loss` improved; new best score: 0.0391
+    INFO metric `loss` improved by 4.00e-4 >= min_delta = 0; new best score: 0.0387
+    INFO metric `loss` improved by 1.00e-8 >= min_delta = 0; new best score: 0.0387
+    ");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use stormfire_module::{
     requests::{Also, AlsoKind, SaveRequest},
 };
 use stormfire_store::names;
+use stormfire_values::number_text::rounded;
 
 use super::{Destination, ModelCheckpoint, SaveLast, SaveTopK, Template};
 use crate::files::{file, free_file, is_inside};
@@ -239,10 +240,8 @@ impl ModelCheckpoint {
         };
         if let (Some(path), Some(best)) = (path, self.best_model_score()) {
             let top = if top.is_empty() { top } else { format!(" as{top}") };
-            let path = path.display();
-            tracing::info!(
-                "epoch {epoch}, global step {step}: `{monitor}` reached {score:.5} (best {best:.5}), saving model to `{path}`{top}"
-            );
+            let (path, score, best) = (path.display(), rounded(score, 5), rounded(best, 5));
+            tracing::info!("epoch {epoch}, global step {step}: `{monitor}` reached {score} (best {best}), saving model to `{path}`{top}");
         } else {
             tracing::info!("epoch {epoch}, global step {step}: `{monitor}` was not in{top}");
         }
