@@ -50,7 +50,8 @@ impl BarValues {
         self.entries.iter().map(|(name, entry)| (name, &entry.reading))
     }
 
-    /// The available values, without waiting. Other values are read in the background for the next call.
+    /// The available values, without waiting: in the order of their first values, with that of an epoch next to that of
+    /// its steps. Other values are read in the background for the next call.
     pub(crate) fn newest(&mut self) -> Vec<(String, Option<f64>)> {
         let pending: Vec<Reading> = self.entries.values().map(|e| &e.reading).filter(|r| r.get().is_none()).cloned().collect();
         if !pending.is_empty() {
@@ -64,7 +65,18 @@ impl BarValues {
         for entry in self.entries.values_mut() {
             entry.newest = entry.reading.get().or(entry.newest);
         }
-        self.entries.iter().map(|(name, entry)| (name.to_string(), entry.newest)).collect()
+        let partner = |name: &str, of: &str, other: &str| {
+            let name = format!("{}{other}", name.strip_suffix(of)?);
+            self.entries.get_key_value(name.as_str())
+        };
+        let mut newest = Vec::with_capacity(self.entries.len());
+        for (name, entry) in &self.entries {
+            if partner(name, "_epoch", "_step").is_none() {
+                newest.push((name.to_string(), entry.newest));
+                newest.extend(partner(name, "_step", "_epoch").map(|(name, entry)| (name.to_string(), entry.newest)));
+            }
+        }
+        newest
     }
 }
 

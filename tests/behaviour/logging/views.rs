@@ -153,10 +153,10 @@ fn the_bar_shows_the_metrics_with_prog_bar() {
     let expected = [
         "on_train_batch_end: s=1 se_step=1",
         "on_train_batch_end: s=2 se_step=2",
-        "on_train_epoch_end: s=2 se_step=2 e=1.5 se_epoch=1.5",
-        "on_train_batch_end: s=3 se_step=3 e=1.5 se_epoch=1.5",
-        "on_train_batch_end: s=4 se_step=4 e=1.5 se_epoch=1.5",
-        "on_train_epoch_end: s=4 se_step=4 e=3.5 se_epoch=3.5",
+        "on_train_epoch_end: s=2 se_step=2 se_epoch=1.5 e=1.5",
+        "on_train_batch_end: s=3 se_step=3 se_epoch=1.5 e=1.5",
+        "on_train_batch_end: s=4 se_step=4 se_epoch=1.5 e=1.5",
+        "on_train_epoch_end: s=4 se_step=4 se_epoch=3.5 e=3.5",
     ];
     sees(probe, line_data(8, 4), hooks, bar_metrics, &expected);
 }
