@@ -87,6 +87,8 @@ enum Output {
 struct Track {
     label: String,
     loader: usize,
+    /// The batches that were done when it started, by the run that this one resumes.
+    before: u64,
     done: u64,
     total: Option<u64>,
     started: Instant,
@@ -198,7 +200,7 @@ impl ProgressBar {
         let now = clock::now();
         let mut speed = std::mem::take(&mut self.train_speed);
         speed.skip(done, now);
-        self.train = Some(Track { label, loader: 0, done, total, started: now, ended: None, speed });
+        self.train = Some(Track { label, loader: 0, before: done, done, total, started: now, ended: None, speed });
         self.next_refresh = Some(now);
         self.draw(ctx, Slot::Train, now);
     }
@@ -244,7 +246,7 @@ impl ProgressBar {
         let total = totals.get(loader).copied().flatten().map(|n| n as u64);
         let now = clock::now();
         let label = format!("{what} DataLoader {loader}");
-        self.eval = Some(Track { label, loader, done: 0, total, started: now, ended: None, speed: Speed::default() });
+        self.eval = Some(Track { label, loader, before: 0, done: 0, total, started: now, ended: None, speed: Speed::default() });
         self.next_refresh = Some(now);
         self.draw(ctx, Slot::Eval, now);
     }
@@ -363,6 +365,19 @@ impl ProgressBar {
             customize(ctx, &mut metrics);
         }
         metrics
+    }
+
+    /// The run fails. A plain line without a batch would only separate the error from its cause.
+    fn fail(&mut self, ctx: &mut Context<'_>) {
+        if let Output::Plain(_) = self.output {
+            for track in [&mut self.train, &mut self.eval] {
+                drop(track.take_if(|track| track.done == track.before));
+            }
+        }
+        if ctx.stage() != Stage::Fit {
+            self.end_eval(ctx);
+        }
+        self.end_train(ctx);
     }
 
     /// Training ends here, with or without an error.

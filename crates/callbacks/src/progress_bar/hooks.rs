@@ -125,10 +125,7 @@ impl<M: LightningModule> Callback<M> for ProgressBar {
     }
 
     fn on_exception(&mut self, ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {
-        if ctx.stage() != Stage::Fit {
-            self.end_eval(ctx);
-        }
-        self.end_train(ctx);
+        self.fail(ctx);
         Ok(())
     }
 }

@@ -306,7 +306,14 @@ fn plain_lines_of_a_test_and_of_a_failure() {
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
     train(&mut bench, &mut bar, 3, 1.0);
     bench.metric("loss\u{1b}[31m", f64::NAN);
-    bench.fire(&mut bar, Event::Exception { error: &Error::other("full disk") }).unwrap();
+    let error = Error::other("full disk");
+    bench.fire(&mut bar, Event::Exception { error: &error }).unwrap();
+    // An error in the first batch of an epoch or a test has no line.
+    bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+    bench.fire(&mut bar, Event::Exception { error: &error }).unwrap();
+    (bench.run.stage, bench.run.moment.stage) = (Stage::Test, RunningStage::Test);
+    bench.fire(&mut bar, Event::TestEpochStart).unwrap();
+    bench.fire(&mut bar, Event::Exception { error: &error }).unwrap();
     assert_snapshot!(page.text(), @"
     testing dataloader 0  2/2 batches  1.0 it/s
     testing dataloader 1  1 batches  ? it/s
