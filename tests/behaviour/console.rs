@@ -115,9 +115,9 @@ fn last_words(folder: &std::path::Path, trainer: Trainer<Talking>) -> String {
     });
     let said = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(path).unwrap();
-    let whereabouts = said.lines().skip_while(|line| !line.contains("stopped: ")).skip(1);
-    let words = whereabouts.map(|line| format!("{}\n", line.split_once("whereabouts: ").unwrap().1));
-    words.collect::<String>().replace(&folder.display().to_string(), "[folder]")
+    let (_, after) = said.split_once("stopped: ").unwrap();
+    let whereabouts = after.split_once("whereabouts: ").map_or("", |(_, words)| words);
+    whereabouts.replace(&folder.display().to_string(), "[folder]")
 }
 
 #[test]
@@ -135,8 +135,8 @@ fn all_messages_of_a_fit_name_its_folder_from_the_current_one() {
         fit(2);
     });
     let said = std::fs::read_to_string(&path).unwrap();
-    let messages =
-        ["starts device", "the run is in", "to see it", "to view its logs", "(\"last\")` is `", "continues from", "the newest checkpoint"];
+    let commands = ["stormfire watch", "stormfire report", "tensorboard --logdir"];
+    let messages = ["starts device", "the run is in", "(\"last\")` is `", "continues from"].into_iter().chain(commands);
     for message in messages {
         assert!(said.lines().any(|line| line.contains(message) && line.contains(name)), "{message}: {said}");
     }
@@ -152,9 +152,11 @@ fn a_fit_reports_where_its_files_are() {
     let new = || Trainer::new().default_root_dir(folder.path());
     assert_snapshot!(said(new()), @"
     the run is in `[folder]/lightning_logs/version_0`
-    to see it: `stormfire watch [folder]/lightning_logs/version_0`, or as a page: `stormfire report [folder]/lightning_logs/version_0`
-    to view its logs: `tensorboard --logdir [folder]/lightning_logs`
-    the newest checkpoint is `[folder]/lightning_logs/version_0/checkpoints/epoch=1-step=4.ckpt`
+      newest checkpoint: `checkpoints/epoch=1-step=4.ckpt`
+      to view it:
+        stormfire watch [folder]/lightning_logs/version_0
+        stormfire report [folder]/lightning_logs/version_0
+        tensorboard --logdir [folder]/lightning_logs
     ");
     let scored = |name: &str| {
         struct Scores;
@@ -176,23 +178,29 @@ fn a_fit_reports_where_its_files_are() {
         .callback(ModelCheckpoint::new().save_top_k(0).every(Every::Steps(1)));
     assert_snapshot!(said(two), @"
     the run is in `[folder]/lightning_logs/version_1`
-    to see it: `stormfire watch [folder]/lightning_logs/version_1`, or as a page: `stormfire report [folder]/lightning_logs/version_1`
-    to view its logs: `tensorboard --logdir [folder]/lightning_logs`
-    the best checkpoint is `[folder]/best/epoch=0.ckpt` (score = 0.500)
-    the best checkpoint is `[folder]/highest/epoch=1.ckpt` (score = 1.500)
+      best checkpoint: `[folder]/best/epoch=0.ckpt` (score = 0.500)
+      best checkpoint: `[folder]/highest/epoch=1.ckpt` (score = 1.500)
+      to view it:
+        stormfire watch [folder]/lightning_logs/version_1
+        stormfire report [folder]/lightning_logs/version_1
+        tensorboard --logdir [folder]/lightning_logs
     ");
     // A folder with a space in its name.
     let spaced = TensorBoardLogger::new(folder.path().join("a b")).name("");
     assert_snapshot!(said(new().enable_checkpointing(false).logger(spaced)), @"
     the run is in `[folder]/a b/version_0`
-    to see it: `stormfire watch '[folder]/a b/version_0'`, or as a page: `stormfire report '[folder]/a b/version_0'`
-    to view its logs: `tensorboard --logdir '[folder]/a b'`
+      to view it:
+        stormfire watch '[folder]/a b/version_0'
+        stormfire report '[folder]/a b/version_0'
+        tensorboard --logdir '[folder]/a b'
     ");
     assert_snapshot!(said(new().enable_checkpointing(false).logger(CsvLogger::new(folder.path()))), @"
     the run is in `[folder]/lightning_logs/version_2`
-    to see it: `stormfire watch [folder]/lightning_logs/version_2`, or as a page: `stormfire report [folder]/lightning_logs/version_2`
+      to view it:
+        stormfire watch [folder]/lightning_logs/version_2
+        stormfire report [folder]/lightning_logs/version_2
     ");
-    assert_snapshot!(said(new().no_logger()), @"the newest checkpoint is `[folder]/checkpoints/epoch=1-step=4.ckpt`");
+    assert_snapshot!(said(new().no_logger()), @"newest checkpoint: `[folder]/checkpoints/epoch=1-step=4.ckpt`");
     let silent = [new().enable_checkpointing(false).logger(MemoryLogger::new()), new().barebones(true), new().fast_dev_run(1)];
     assert_eq!(silent.map(said), [""; 3]);
     assert!(folder.path().join("lightning_logs").exists());
