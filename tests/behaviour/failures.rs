@@ -75,6 +75,21 @@ fn a_panic_in_a_training_step_leaves_readable_files() {
 }
 
 #[test]
+fn a_panic_of_burn_is_one_line_of_the_error() {
+    let panics = |step| {
+        let zeros = |shape: [usize; 2]| burn::tensor::Tensor::<2>::zeros(shape, &burn::tensor::Device::flex());
+        if step == 12 {
+            drop(zeros([1, 2]).matmul(zeros([3, 1])));
+        }
+    };
+    let prepare = |trainer, data| {
+        Logging::in_step(panics);
+        (trainer, data)
+    };
+    assert_snapshot!(failing(prepare, 12), @"panicked in `training_step`, epoch 0, batch 12: Operation: 'Matmul'; Reason: 1. The inner dimension of matmul should be the same, but got 2 and 3. Lhs shape Shape { dims: [1, 2] }, rhs shape Shape { dims: [3, 1] }.");
+}
+
+#[test]
 fn a_panic_or_error_in_a_callback_leaves_readable_files() {
     let panics = |trainer: Trainer<Logging>, data| (trainer.callback(at_batch(12, |_| panic!("no more"))), data);
     assert_snapshot!(failing(panics, 12), @"panicked in `on_train_batch_end`, epoch 0, batch 12: no more");
@@ -96,7 +111,7 @@ fn a_panic_in_a_worker_of_the_loader_leaves_readable_files() {
     });
     assert_snapshot!(errors[0], @"
     the batcher panicked at batch 12: point 24 is broken
-      hint: set `RUST_BACKTRACE=1` to see where; `workers(0)` keeps loading on the training thread
+      hint: `workers(0)` keeps loading on the training thread
     ");
     assert!(errors.iter().all(|error| *error == errors[0]), "{errors:?}");
 }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use burn::data::dataset::DatasetError;
-use stormfire_values::error_text::with_causes;
+use stormfire_values::error_text::{one_line, with_causes};
 
 use crate::Stage;
 
@@ -29,7 +29,7 @@ pub enum Error {
         cause: DatasetError,
     },
     /// User code panicked while a batch was made, on a worker or on the training thread.
-    #[error("the {place} panicked at batch {batch}: {message}")]
+    #[error("the {place} panicked at batch {batch}: {}", one_line(.message))]
     Panic {
         /// The code that panicked: `dataset`, `batcher`, `iterator`, ….
         place: &'static str,
@@ -218,7 +218,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::State(error) => return error.hint(),
-            Self::Panic { .. } => "set `RUST_BACKTRACE=1` to see where; `workers(0)` keeps loading on the training thread".into(),
+            Self::Panic { .. } => "`workers(0)` keeps loading on the training thread".into(),
             Self::Consumed { .. } => "use `Loader::from_fn`, which makes a fresh iterator for each epoch, or `Loader::from_batches`".into(),
             Self::Empty { .. } => "check where the data is read from; with `drop_last` a dataset smaller than one batch has none".into(),
             Self::LoaderMissing { stage } => match stage {

@@ -3,7 +3,12 @@
 use burn::data::dataset::DatasetError;
 use stormfire_metrics::MergeError;
 use stormfire_optim::{Error as OptimError, schedule::LookupError};
-use stormfire_values::{ConfigError, ReadError, error_text::with_causes, nearest::did_you_mean, text::TextError};
+use stormfire_values::{
+    ConfigError, ReadError,
+    error_text::{one_line, with_causes},
+    nearest::did_you_mean,
+    text::TextError,
+};
 
 use crate::{hook::Hook, moment::Moment};
 
@@ -135,8 +140,9 @@ pub enum Error {
         /// The source of the interrupt: `Ctrl-C`, `SIGTERM`.
         by: String,
     },
-    /// Code of the user or of a library panicked during the run.
-    #[error("panicked{}: {message}", place(*.hook, *.moment))]
+    /// Code of the user or of a library panicked during the run. Rust has printed the panic, with its place, when it
+    /// happened.
+    #[error("panicked{}: {}", place(*.hook, *.moment), one_line(.message))]
     Panic {
         /// The hook that was running.
         hook: Option<Hook>,

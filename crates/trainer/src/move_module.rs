@@ -2,6 +2,7 @@
 
 use burn::{module::Module, tensor::Device};
 use stormfire_module::{Error, Result};
+use stormfire_values::error_text::one_line;
 
 use crate::{
     config::TrainerConfig,
@@ -42,7 +43,7 @@ pub(crate) fn move_module<M: Module>(module: M, device: &Device, seed: Option<u6
 /// Initializes parameters. burn panics if they have more numbers than a memory can have.
 pub(crate) fn initialized<R>(initialise: impl FnOnce() -> R) -> Result<R> {
     guard(|| Ok(initialise())).map_err(|error| match error {
-        Error::Panic { message, .. } => Error::other(format!("the parameters of the module cannot be initialized: {message}")),
+        Error::Panic { message, .. } => Error::other(format!("the parameters of the module cannot be initialized: {}", one_line(&message))),
         other => other,
     })
 }

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use burn::tensor::Device;
 use stormfire_module::{Error, Result};
 use stormfire_trainer::for_tuner::panic_message;
+use stormfire_values::error_text::one_line;
 
 type BuildModel<M, D, MC> = Box<dyn Fn(MC, &D, &Device) -> Result<M>>;
 
@@ -40,7 +41,7 @@ impl<M, D, MC, DC> Build<M, D, MC, DC> {
 /// The result of the program's function of a section. A panic in it is an error, as in a hook.
 pub(super) fn guarded<T>(section: &str, make: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|panic| {
-        let message = panic_message(panic.as_ref());
+        let message = one_line(&panic_message(panic.as_ref()));
         Err(Error::other(format!("the function that makes `{section}` panicked: {message}")))
     })
 }

@@ -65,9 +65,9 @@ fn errors_and_panics_are_reported_at_their_batch() {
     assert_snapshot!(seen[0], @"
     the dataset failed at item 7 of batch 3: item 7 is torn
     the dataset panicked at batch 3: item 7 is mad
-      hint: set `RUST_BACKTRACE=1` to see where; `workers(0)` keeps loading on the training thread
+      hint: `workers(0)` keeps loading on the training thread
     the batcher panicked at batch 2: no fours today
-      hint: set `RUST_BACKTRACE=1` to see where; `workers(0)` keeps loading on the training thread
+      hint: `workers(0)` keeps loading on the training thread
     ");
     assert!(seen.iter().all(|errors| *errors == seen[0]), "{seen:?}");
 }
@@ -77,7 +77,7 @@ fn a_panic_without_a_message_is_reported() {
     let loader = Loader::collate(super::Numbers::new(2), |_, _| std::panic::panic_any(3)).workers(1);
     assert_snapshot!(text(&pass::<()>(&loader, 0, 0).unwrap_err()), @"
     the batcher panicked at batch 0: a panic without a message
-      hint: set `RUST_BACKTRACE=1` to see where; `workers(0)` keeps loading on the training thread
+      hint: `workers(0)` keeps loading on the training thread
     ");
 }
 
