@@ -17,6 +17,7 @@ use crate::{
     repeatability::weights,
     rig::Logging,
     support::{Batch, Line, line_data, quiet, recording},
+    told::told,
 };
 
 fn shown(error: &str, folder: &TempDir) -> String {
@@ -251,6 +252,31 @@ fn a_different_module_is_refused_with_all_its_paths() {
     `[folder]/a.ckpt`: the weights do not fit the module: 0 parameters loaded; 2 missing: `line.layer.weight`, `line.layer.bias`; 2 unexpected: `layer.bias`, `layer.weight`
       hint: build the module as it was when it was saved; most names fit with `LoadOptions::rename(r"^", "line.")`, and `strict(false)` loads what fits
     "#);
+}
+
+#[test]
+fn a_refused_resume_reports_its_error_without_warnings_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ckpt");
+    let trainer = |root: &str| {
+        let trainer = Trainer::new().default_root_dir(folder.path().join(root)).enable_checkpointing(false).log_every_n_steps(1);
+        trainer.enable_progress_bar(false).enable_model_summary(false)
+    };
+    let mut first = trainer("first").max_epochs(1);
+    let fit = first.fit(Line::new(), line_data(8, 2)).unwrap();
+    first.save_checkpoint(&fit.module, &path).unwrap();
+    let warnings = |module: Line| {
+        let mut second = trainer("second").max_epochs(2).ckpt_path(&path);
+        let lines = told(|| drop(second.fit(module, line_data(6, 2))));
+        lines.into_iter().filter(|line| line.starts_with("WARN")).map(|line| shown(&line, &folder) + "\n").collect::<String>()
+    };
+    let mut wide = Line::new();
+    wide.layer = LinearConfig::new(2, 3).init(&Device::flex());
+    assert_eq!(warnings(wide), "");
+    assert_snapshot!(warnings(Line::new()), @"
+    WARN the logs of the checkpoint's run are not in `[folder]/second/lightning_logs/version_0`: a new version starts
+    WARN the training data is not that of the checkpoint: it has 6 items, the checkpoint's had 8
+    ");
 }
 
 #[test]

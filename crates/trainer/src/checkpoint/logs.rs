@@ -91,7 +91,7 @@ impl Resume {
             let Some(log) = of_kind.or_else(|| possible.first()) else {
                 if let Some(old) = logs.iter().find(|log| run.kinds.contains(&log.kind.as_str())).and_then(|log| log.log_dir.as_ref()) {
                     let root = run.dir.root_dir();
-                    tracing::warn!("the checkpoint's run logged to `{}`: a new version starts in `{}`", old.display(), root.display());
+                    self.warn(format!("the checkpoint's run logged to `{}`: a new version starts in `{}`", old.display(), root.display()));
                 }
                 continue;
             };
@@ -108,14 +108,14 @@ impl Resume {
         let folder = dir.folder_of(&log.version)?;
         let is_ours = self.is_folder_of(log, &folder);
         if !is_ours && folder.is_dir() {
-            tracing::warn!("`{}` is not the run of the checkpoint: a new version starts", folder.display());
+            self.warn(format!("`{}` is not the run of the checkpoint: a new version starts", folder.display()));
             return Ok(false);
         }
         let found = if is_ours { dir.continue_in(&log.version) } else { Err(LoggerError::RunGone { folder }) };
         match found {
             Ok(()) => Ok(true),
             Err(LoggerError::RunGone { folder }) => {
-                tracing::warn!("the logs of the checkpoint's run are not in `{}`: a new version starts", folder.display());
+                self.warn(format!("the logs of the checkpoint's run are not in `{}`: a new version starts", folder.display()));
                 Ok(false)
             }
             Err(error) => Err(error.into()),

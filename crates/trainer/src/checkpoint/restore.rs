@@ -1,6 +1,7 @@
 //! Resumes a fit from a checkpoint.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
@@ -59,6 +60,8 @@ pub(crate) struct Resume {
     names: Names,
     optimizers: OptimizerStates,
     tensors: BTreeMap<String, TensorData>,
+    /// What is reported once the weights and the optimizers fit. A refused fit reports its error alone.
+    warnings: RefCell<Vec<String>>,
 }
 
 /// The limits of epochs and of steps may exceed the progress of a checkpoint, but must not be smaller.
@@ -130,7 +133,8 @@ impl Resume {
         state::load(&mut names, manifest.names.clone())?;
         state::load(&mut optimizers, manifest.optimizers.clone())?;
         let (is_in_memory, is_named) = (false, false);
-        Ok(Self { path, is_in_memory, is_named, restarts, manifest, run, unfinished, data, names, optimizers, tensors })
+        let warnings = RefCell::default();
+        Ok(Self { path, is_in_memory, is_named, restarts, manifest, run, unfinished, data, names, optimizers, tensors, warnings })
     }
 
     /// A fit that trains longer, by these options and callbacks, resumes the epoch that the previous one ended early.
@@ -179,6 +183,11 @@ impl Resume {
 
     pub(crate) fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Reports this if the fit can resume.
+    pub(super) fn warn(&self, warning: String) {
+        self.warnings.borrow_mut().push(warning);
     }
 
     fn refuse(&self, reason: impl Into<String>, hint: impl Into<String>) -> Error {
@@ -278,13 +287,16 @@ impl Resume {
         self.names.finish_after_a_kill(&self.path, &self.manifest, &self.tensors);
         // A state in memory is that of this rank.
         let rank = if self.is_in_memory && self.run.log.ranks.is_empty() { (0, 1) } else { (engine.rank(), engine.world()) };
-        let Self { manifest, mut tensors, restarts, mut run, unfinished, optimizers, .. } = self;
+        let Self { manifest, mut tensors, restarts, mut run, unfinished, optimizers, warnings, .. } = self;
         let device = engine.frame.device.clone();
         training.unfinished = unfinished.map(|saved| RunState::load(saved, UNFINISHED, &mut tensors, &device));
         training.accumulated = of_ranks::window_of(&mut tensors, module, &mut run.place, rank);
         let has_swapped = !take_under(&mut tensors, IN_FORCE).is_empty();
         let RunState { place, log, mut callbacks, .. } = RunState::load(run, "", &mut tensors, &device);
         training.optimizers.load(optimizers, tensors, &ParamPaths::of(module))?;
+        for warning in warnings.into_inner() {
+            tracing::warn!("{warning}");
+        }
         engine.run.id = manifest.run_id;
         engine.books.restarts = restarts + 1;
         engine.seed = engine.frame.config.seed.or(manifest.seed);
@@ -312,7 +324,7 @@ impl Resume {
                 "resume with the data it was written with, or from a checkpoint that was written at the end of an epoch",
             ));
         }
-        tracing::warn!("the training data is not that of the checkpoint: {difference}");
+        self.warn(format!("the training data is not that of the checkpoint: {difference}"));
         Ok(())
     }
 }
