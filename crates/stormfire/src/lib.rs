@@ -258,6 +258,7 @@ mod pages {
     struct Optimization;
     #[doc = include_str!("../../../docs/precision.md")]
     struct Precision;
+    #[cfg(feature = "cli")]
     #[doc = include_str!("../../../docs/prediction.md")]
     struct Prediction;
     #[doc = include_str!("../../../docs/ranks.md")]
