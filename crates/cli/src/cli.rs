@@ -285,8 +285,9 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     }
 
     /// Adds the command `predict`, such as with
-    /// `trainer.predict_each(module, data, PredictionWriter::csv("predictions.csv", rows))`. A tuple of loaders has none
-    /// for predictions: give one of them, `data.2`, in place of `data`. `docs/prediction.md` has a whole program.
+    /// `trainer.predict_each(module, data, PredictionWriter::csv("predictions.csv", rows))`. A tuple of loaders has no
+    /// loader for predictions: give one of them, such as `data.2`, in place of `data`. `docs/prediction.md` has a whole
+    /// program.
     pub fn predict(mut self, with: impl FnOnce(&mut Trainer<M>, &M, D) -> Result<()> + 'static) -> Self {
         self.predict = Some(Box::new(with));
         self
