@@ -10,7 +10,6 @@ use stormfire_loggers::json;
 use stormfire_module::{Callback, Context, LightningModule, Result, for_trainer::hide, secrets::Secrets, state::Saved};
 
 use crate::{
-    error::Problem,
     node::{Node, Tree},
     print::{inline, print_config},
     read,
@@ -162,10 +161,6 @@ impl<M: LightningModule> Callback<M> for SavedConfig {
     fn on_predict_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         self.write(ctx)
     }
-}
-
-fn stormfire(problem: Problem) -> stormfire_module::Error {
-    crate::error::Error::from(problem).into()
 }
 
 /// The options of the model in a checkpoint, as a layer: those that the program had, else the hyperparameters of the
