@@ -69,6 +69,7 @@ mod spikes;
 mod steps;
 mod stuck_logger;
 mod support;
+mod tables;
 mod tensorboard_oracle;
 mod text_options;
 mod time;

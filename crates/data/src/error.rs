@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use burn::data::dataset::DatasetError;
 use stormfire_values::error_text::{one_line, with_causes};
 
-use crate::Stage;
+use crate::{Stage, row_error::RowError};
 
 /// An error of any type.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -103,12 +103,13 @@ pub enum Error {
         reason: String,
     },
     /// A file with data is missing or damaged, or one of its records cannot be decoded.
-    #[error("the data file `{}` cannot be read at {at}: {}", path.display(), with_causes(cause.as_ref()))]
+    #[error("the data file `{}`{}: {}", path.display(), place_text(at.as_deref()), with_causes(cause.as_ref()))]
     DataFile {
         /// Its path.
         path: PathBuf,
-        /// The place in the file, such as `record 7, line 8`. Records are counted from 0, lines from 1.
-        at: String,
+        /// The place in the file, such as ``line 8, column `rooms` `` or `record 7, byte 4096`. Lines are counted from 1,
+        /// records from 0. `None` for the file as a whole.
+        at: Option<String>,
         /// The error of this place.
         cause: BoxError,
     },
@@ -242,6 +243,7 @@ impl Error {
             Self::NotDivisible { .. } => "use `Loader::new`, `Loader::collate` or `Loader::from_batches`".into(),
             Self::NothingToCombine => "pass one or more loaders".into(),
             Self::Combined { error, .. } => return error.hint(),
+            Self::DataFile { cause, .. } => return cause.downcast_ref::<RowError>().and_then(|error| error.hint.clone()),
             Self::Truncated { .. } => {
                 "burn loses the message of a panic in a worker; use `Loader::new` with the same dataset and batcher to see it".into()
             }
@@ -250,7 +252,6 @@ impl Error {
             | Self::Sampler { .. }
             | Self::Augment { .. }
             | Self::Series { .. }
-            | Self::DataFile { .. }
             | Self::Split { .. }
             | Self::WorkerLost { .. }
             | Self::Spawn(_)
@@ -265,6 +266,10 @@ impl From<DatasetError> for Error {
     fn from(error: DatasetError) -> Self {
         Self::Other(Box::new(error))
     }
+}
+
+fn place_text(at: Option<&str>) -> String {
+    at.map(|at| format!(", {at}")).unwrap_or_default()
 }
 
 fn item_text(item: Option<usize>) -> String {

@@ -135,7 +135,7 @@ impl Dataset<LabeledImage> for ImageFolder {
     fn get(&self, index: usize) -> Result<LabeledImage, DatasetError> {
         let (path, label) = &self.images[index];
         let (size, pixels) = decode(path, self.channels)
-            .map_err(|cause| DatasetError::new(Error::DataFile { path: path.clone(), at: "the image".to_owned(), cause }))?;
+            .map_err(|cause| DatasetError::new(Error::DataFile { path: path.clone(), at: None, cause }))?;
         Ok(LabeledImage { path: path.clone(), label: *label, size, pixels })
     }
 

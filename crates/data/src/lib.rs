@@ -35,6 +35,7 @@ mod order;
 mod pad;
 mod random;
 mod random_split;
+mod row_error;
 mod samplers;
 mod share;
 mod shared;

@@ -1,5 +1,6 @@
 //! Loaders of datasets that are read as a stream.
 
+mod columns;
 mod csv_rows;
 mod json_lines;
 mod open_shard;
@@ -7,6 +8,7 @@ mod parquet_rows;
 mod pump;
 mod reader;
 mod record;
+mod row_type;
 mod shards;
 mod split_files;
 mod tar_samples;

@@ -20,6 +20,14 @@ pub enum Error {
     /// A row does not fit.
     #[error("{0}")]
     Row(String),
+    /// A value of a row is of another type.
+    #[error("column `{column}`: {message}")]
+    Column {
+        /// The path of its column.
+        column: String,
+        /// The reason.
+        message: String,
+    },
     /// The file cannot be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -1,7 +1,7 @@
 //! Files of pyarrow, pandas and polars are in `samples`: `xtask/python/parquet_samples.py` has made them, and the JSON
 //! lines with their rows.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use serde_json::Value as Json;
 
@@ -115,4 +115,21 @@ fn written_rows_are_read_back() {
     let error = writer.row([Value::Text("x".into())]).unwrap_err();
     assert_eq!(error.to_string(), "column `index` has the type Int, and a row has \"x\"");
     assert!(writer.row([]).is_err() && writer.row([Value::Null, Value::Null]).is_err());
+}
+
+#[test]
+fn a_value_of_another_type_names_its_column() {
+    let mut writer = Writer::new(Vec::new(), [("index", Type::Int), ("name", Type::Text)]).unwrap();
+    writer.row([Value::Int(1), Value::Text("x".into())]).unwrap();
+    let row = Reader::open(writer.finish().unwrap()).unwrap().next().unwrap().unwrap();
+    let names: Vec<Arc<str>> = vec![Arc::from("of")];
+    let nested = Value::Row(Arc::from(names), vec![row.clone()]);
+    let texts = [
+        row.into_type::<BTreeMap<String, i64>>().unwrap_err().to_string(),
+        nested.into_type::<BTreeMap<String, BTreeMap<String, i64>>>().unwrap_err().to_string(),
+    ];
+    insta::assert_snapshot!(texts.join("\n"), @r#"
+    column `name`: invalid type: string "x", expected i64
+    column `of.name`: invalid type: string "x", expected i64
+    "#);
 }

@@ -1,13 +1,10 @@
 //! The values of a table, which deserialize into any type.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, vec::IntoIter};
 
 use serde::{
     Deserializer,
-    de::{
-        DeserializeOwned, IntoDeserializer, Visitor,
-        value::{MapDeserializer, SeqDeserializer},
-    },
+    de::{DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess, Visitor, value::SeqDeserializer},
     forward_to_deserialize_any,
 };
 
@@ -70,7 +67,7 @@ impl<'de> Deserializer<'de> for Value {
             Value::Text(text) => visitor.visit_str(&text),
             Value::Bytes(_) => self.deserialize_seq(visitor),
             Value::List(items) => visitor.visit_seq(SeqDeserializer::new(items.into_iter())),
-            Value::Row(names, values) => visitor.visit_map(MapDeserializer::new(names.iter().map(Name::of).zip(values))),
+            Value::Row(names, values) => visitor.visit_map(Fields { names, values: values.into_iter(), next: 0 }),
         }
     }
 
@@ -119,33 +116,34 @@ impl<'de> Deserializer<'de> for Value {
     }
 }
 
-/// The name of a column.
-struct Name(Arc<str>);
-
-impl Name {
-    fn of(name: &Arc<str>) -> Self {
-        Self(Arc::clone(name))
-    }
+/// The values of a row with the names of their columns.
+struct Fields {
+    names: Arc<[Arc<str>]>,
+    values: IntoIter<Value>,
+    /// The column of the next name, and of the value after it.
+    next: usize,
 }
 
-impl IntoDeserializer<'_, Error> for Name {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
-    }
-}
-
-impl<'de> Deserializer<'de> for Name {
+impl<'de> MapAccess<'de> for Fields {
     type Error = Error;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_str(&self.0)
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
+        let name = self.names.get(self.next).filter(|_| !self.values.as_slice().is_empty());
+        name.map(|name| seed.deserialize(IntoDeserializer::<Error>::into_deserializer(&**name))).transpose()
     }
 
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct seq
-        tuple tuple_struct map struct enum identifier ignored_any
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value> {
+        let column = &self.names[self.next];
+        self.next += 1;
+        seed.deserialize(self.values.next().unwrap_or(Value::Null)).map_err(|error| match error {
+            Error::Row(message) => Error::Column { column: column.to_string(), message },
+            Error::Column { column: inner, message } => Error::Column { column: format!("{column}.{inner}"), message },
+            other => other,
+        })
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.values.len())
     }
 }
 

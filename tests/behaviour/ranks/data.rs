@@ -147,7 +147,7 @@ fn a_shard_that_is_damaged_or_removed_ends_the_fit_on_all_ranks() {
             }
             let ended = stormfire::ranks::threads::run(world, |_| fit(net.of_its_own(), (train.clone(), val.clone()), |trainer| trainer));
             let texts: Vec<String> = ended.into_iter().map(|ended| ended.unwrap_err().to_string()).collect();
-            let expected = if content.is_some() { "b` cannot be read at record 1, line 2: " } else { "b` cannot be read at its start: " };
+            let expected = if content.is_some() { "b`, line 2: " } else { "b`: there is no " };
             assert!(texts.iter().any(|text| text.contains(expected)), "{world} ranks, {workers} workers: {texts:?}");
         }
     }

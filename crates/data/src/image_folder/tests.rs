@@ -89,8 +89,8 @@ fn errors_name_the_folder_or_the_image() {
     the loader is empty: there is no folder of the split `test` in `DIR`
     the loader is empty: there are no folders with PNG or JPEG files in `DIR/test`
     loading batch 0 failed: `DIR/test/cat/a.PNG` has 3 x 4 pixels, and `DIR/test/cat/b.jpg` has 16 x 24: images of a batch must have one size
-    the dataset failed at item 0 of batch 0: the data file `DIR/test/cat/a.PNG` cannot be read at the image: unexpected end of file
-    the dataset failed at item 0 of batch 0: the data file `DIR/test/cat/a.PNG` cannot be read at the image: there is no file `DIR/test/cat/a.PNG`
+    the dataset failed at item 0 of batch 0: the data file `DIR/test/cat/a.PNG`: unexpected end of file
+    the dataset failed at item 0 of batch 0: the data file `DIR/test/cat/a.PNG`: there is no file `DIR/test/cat/a.PNG`
     ");
 }
 

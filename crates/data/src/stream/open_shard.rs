@@ -4,7 +4,7 @@ use flate2::bufread::MultiGzDecoder;
 use stormfire_store::files;
 
 use super::{
-    csv_rows::CsvRows,
+    csv_rows::{CsvOptions, CsvRows},
     json_lines::JsonLines,
     parquet_rows::ParquetRows,
     record::{Format, Record, Records},
@@ -23,10 +23,10 @@ pub(super) struct OpenShard {
 }
 
 impl OpenShard {
-    pub(super) fn open(path: &Arc<Path>, format: Format, #[cfg(test)] alive: Arc<()>) -> Result<Self> {
-        let at_start = |cause: BoxError| Error::DataFile { path: path.to_path_buf(), at: "its start".to_owned(), cause };
+    pub(super) fn open(path: &Arc<Path>, format: Format, csv: &CsvOptions, #[cfg(test)] alive: Arc<()>) -> Result<Self> {
+        let unreadable = |cause: BoxError| Error::DataFile { path: path.to_path_buf(), at: None, cause };
         if format == Format::Parquet {
-            let records = Box::new(ParquetRows::open(path).map_err(at_start)?);
+            let records = Box::new(ParquetRows::open(path).map_err(unreadable)?);
             return Ok(Self {
                 path: path.clone(),
                 records,
@@ -35,14 +35,14 @@ impl OpenShard {
                 alive,
             });
         }
-        let (reader, _) = files::open(path).map_err(|cause| at_start(cause.into()))?;
+        let (reader, _) = files::open(path).map_err(|cause| unreadable(cause.into()))?;
         let is_packed = path.extension().is_some_and(|name| name.eq_ignore_ascii_case("gz") || name.eq_ignore_ascii_case("tgz"));
         let reader: Box<dyn BufRead + Send> =
             if is_packed { Box::new(std::io::BufReader::new(MultiGzDecoder::new(reader))) } else { reader };
         let records: Box<dyn Records> = match format {
             Format::Tar => Box::new(TarSamples::new(reader)),
             Format::JsonLines => Box::new(JsonLines::new(reader)),
-            Format::Csv | Format::Parquet => Box::new(CsvRows::new(reader, is_tabbed(path))),
+            Format::Csv | Format::Parquet => Box::new(CsvRows::new(reader, path, csv)),
         };
         Ok(Self {
             path: path.clone(),
@@ -73,9 +73,4 @@ impl OpenShard {
             _alive: self.alive.clone(),
         }))
     }
-}
-
-fn is_tabbed(path: &Path) -> bool {
-    let is = |path: &Path, extension: &str| path.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension));
-    is(path, "tsv") || (is(path, "gz") && path.file_stem().is_some_and(|stem| is(Path::new(stem), "tsv")))
 }

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
 
 use csv::StringRecord;
 
-use crate::{BoxError, Error, Result};
+use super::columns::Columns;
+use crate::{
+    BoxError, Error, Result,
+    row_error::{Part, RowError},
+};
 
 /// The files of a tar archive that have the same name up to its first dot: one sample, as `webdataset` names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,10 +51,10 @@ pub(super) enum Format {
 pub(super) enum Raw {
     Sample(Sample),
     Line(String),
-    /// A row and the header of its file.
-    Row(StringRecord, Arc<StringRecord>),
-    /// A row of a table.
-    Table(stormfire_parquet::Value),
+    /// A row, and the columns of its file.
+    Row(StringRecord, Arc<Columns>),
+    /// A row of a Parquet file, and its columns.
+    Table(stormfire_parquet::Value, Arc<Columns>),
 }
 
 /// A record, and its place in its shard for messages.
@@ -78,11 +82,16 @@ impl Place {
     /// An error at record `number` of a shard.
     pub(super) fn error(self, shard: &Path, number: usize, cause: BoxError) -> Error {
         let at = match self {
-            Self::Byte(byte) => format!(", byte {byte}"),
-            Self::Line(line) => format!(", line {line}"),
-            Self::Record => String::new(),
+            Self::Byte(byte) => format!("record {number}, byte {byte}"),
+            Self::Line(line) => format!("line {line}"),
+            Self::Record => format!("record {number}"),
         };
-        Error::DataFile { path: shard.to_owned(), at: format!("record {number}{at}"), cause }
+        let at = match cause.downcast_ref::<RowError>().map(|error| &error.part) {
+            Some(Part::Header) => None,
+            Some(Part::Field(column)) => Some(format!("{at}, column `{column}`")),
+            Some(Part::Row) | None => Some(at),
+        };
+        Error::DataFile { path: shard.to_owned(), at, cause }
     }
 }
 

@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 use stormfire_store::{files, on_disk};
 
 use super::{
+    csv_rows::{self, CsvOptions},
     open_shard::OpenShard,
+    parquet_rows,
     record::{Format, Raw, Record, Sample},
 };
 use crate::{BoxError, Error, Result, source::panic_message};
@@ -38,6 +40,7 @@ pub struct Shards<I> {
 pub(super) struct ShardFiles {
     pub(super) paths: Vec<Arc<Path>>,
     format: Format,
+    csv: CsvOptions,
     /// The number of records of each shard.
     pub(super) counts: Option<Vec<usize>>,
     /// Those that this process has learned by reading, which a start in the middle of an epoch need not read again.
@@ -72,10 +75,14 @@ impl<T: DeserializeOwned> Shards<T> {
 }
 
 impl<T: DeserializeOwned> Shards<T> {
-    /// CSV files with a header line. A file `.tsv` or `.tsv.gz` is separated by tabs.
+    /// CSV files with a header line. A struct takes the columns by their names. An empty field is `None` in a field of
+    /// the type `Option`, and other columns are ignored. If an `Option` field has no column, that is a warning.
+    ///
+    /// A file `.tsv` or `.tsv.gz` is separated by tabs, others by commas; see [`delimiter`](Self::delimiter). Words for
+    /// missing values are declared with [`missing`](Self::missing).
     pub fn csv(paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
         let decode = |raw| match raw {
-            Raw::Row(row, header) => row.deserialize(Some(&header)).map_err(Into::into),
+            Raw::Row(row, columns) => csv_rows::decode(&row, &columns),
             _ => Err("not a row".into()),
         };
         Self::new(paths, Format::Csv, decode)
@@ -88,7 +95,7 @@ impl<T: DeserializeOwned> Shards<T> {
     /// that name what is not supported. A struct takes the columns by their names.
     pub fn parquet(paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
         let decode = |raw| match raw {
-            Raw::Table(row) => row.into_type().map_err(Into::into),
+            Raw::Table(row, columns) => parquet_rows::decode(row, &columns),
             _ => Err("not a row of a table".into()),
         };
         Self::new(paths, Format::Parquet, decode)
@@ -106,6 +113,7 @@ impl<I> Shards<I> {
         let files = ShardFiles {
             paths,
             format,
+            csv: CsvOptions::default(),
             counts: None,
             learned,
             #[cfg(test)]
@@ -122,6 +130,26 @@ impl<I> Shards<I> {
     {
         let decode = self.decode;
         Shards { files: self.files, decode: Arc::new(move |raw| map(decode(raw)?)), buffer: self.buffer }
+    }
+
+    /// The character between the columns of CSV files. Default: a tab in files `.tsv` and `.tsv.gz`, a comma in others.
+    ///
+    /// ```no_run
+    /// # #[derive(serde::Deserialize)]
+    /// # struct House;
+    /// let houses = stormfire_data::Shards::<House>::csv(["houses.csv"]).delimiter(b';').missing(["NA"]).read()?;
+    /// # Ok::<(), stormfire_data::Error>(())
+    /// ```
+    #[must_use]
+    pub fn delimiter(self, delimiter: u8) -> Self {
+        self.with_files(|files| files.csv.delimiter = Some(delimiter))
+    }
+
+    /// Fields of CSV files with exactly one of these texts, such as `NA`, are read as empty fields: they are `None` in
+    /// fields of the type `Option`.
+    #[must_use]
+    pub fn missing(self, texts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.with_files(|files| files.csv.missing = texts.into_iter().map(Into::into).collect())
     }
 
     /// The records of the shuffle buffer (default 1000). With `shuffle(true)`, the order of the shards is drawn for
@@ -184,16 +212,23 @@ impl<I> Shards<I> {
     /// Like [`counted`](Self::counted), with counts that are known: one for each shard. A shard that has another number
     /// of records is [`Error::DataFile`] when it is read.
     #[must_use]
-    pub fn with_counts(mut self, counts: impl IntoIterator<Item = usize>) -> Self {
+    pub fn with_counts(self, counts: impl IntoIterator<Item = usize>) -> Self {
+        self.with_files(|files| files.counts = Some(counts.into_iter().collect()))
+    }
+
+    /// The same files with another option.
+    fn with_files(mut self, change: impl FnOnce(&mut ShardFiles)) -> Self {
         let old = &self.files;
-        let files = ShardFiles {
+        let mut files = ShardFiles {
             paths: old.paths.clone(),
             format: old.format,
-            counts: Some(counts.into_iter().collect()),
+            csv: old.csv.clone(),
+            counts: old.counts.clone(),
             learned: Mutex::new(vec![None; old.paths.len()]),
             #[cfg(test)]
             alive: old.alive.clone(),
         };
+        change(&mut files);
         self.files = Arc::new(files);
         self
     }
@@ -231,9 +266,11 @@ impl<I> fmt::Debug for Shards<I> {
 
 impl ShardFiles {
     pub(super) fn open(&self, shard: usize) -> Result<OpenShard> {
+        self.check_csv()?;
         OpenShard::open(
             &self.paths[shard],
             self.format,
+            &self.csv,
             #[cfg(test)]
             self.alive.clone(),
         )
@@ -255,7 +292,7 @@ impl ShardFiles {
                     more if more > known => format!("it has more records than the {known} that were counted"),
                     fewer => format!("it has {fewer} records, and {known} were counted"),
                 };
-                Err(Error::DataFile { path: self.paths[shard].to_path_buf(), at: "its end".to_owned(), cause: cause.into() })
+                Err(Error::DataFile { path: self.paths[shard].to_path_buf(), at: None, cause: cause.into() })
             }
             _ => {
                 self.learned.lock().unwrap_or_else(PoisonError::into_inner)[shard] = Some(records);
@@ -269,7 +306,21 @@ impl ShardFiles {
         self.counts.as_ref().map(|counts| counts.iter().sum())
     }
 
+    fn check_csv(&self) -> Result<()> {
+        let CsvOptions { delimiter, missing } = &self.csv;
+        if self.format != Format::Csv && (delimiter.is_some() || !missing.is_empty()) {
+            return Err(Error::other("`delimiter` and `missing` are options of CSV files, which these shards are not"));
+        }
+        match delimiter {
+            Some(delimiter) if !delimiter.is_ascii() || b"\"\r\n".contains(delimiter) => {
+                Err(Error::other(format!("the delimiter of CSV files cannot be `b{:?}`", char::from(*delimiter))))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check(&self) -> Result<()> {
+        self.check_csv()?;
         if let Some(counts) = &self.counts
             && counts.len() != self.paths.len()
         {
@@ -282,9 +333,7 @@ impl ShardFiles {
         // each.
         let missing = self.paths.iter().find(|path| on_disk(path).is_some_and(|path| !path.is_file()));
         match missing {
-            Some(path) => {
-                Err(Error::DataFile { path: path.to_path_buf(), at: "its start".to_owned(), cause: "there is no such file".into() })
-            }
+            Some(path) => Err(Error::DataFile { path: path.to_path_buf(), at: None, cause: "there is no such file".into() }),
             None => Ok(()),
         }
     }

@@ -93,7 +93,7 @@ fn parquet_files_are_read_from_any_row_on() {
     fs::write(&cut, damaged).unwrap();
     assert!(text(&cut).contains("cut.parquet") && text(&cut).contains("record 0"), "{}", text(&cut));
     assert!(text(&name("zstd")).contains("the compression Zstandard is not supported"), "{}", text(&name("zstd")));
-    assert!(text(&name("nested")).contains("missing field `small`"), "{}", text(&name("nested")));
+    assert!(text(&name("nested")).contains("it has no column `small`, only "), "{}", text(&name("nested")));
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn shards_in_a_store_are_read() {
     let error = pass(&loader(vec![url("a.jsonl"), url("c.jsonl")]), 0, 0).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the data file `memory://data-stream/train/c.jsonl` cannot be read at its start: there is no file `memory://data-stream/train/c.jsonl`"
+        "the data file `memory://data-stream/train/c.jsonl`: there is no file `memory://data-stream/train/c.jsonl`"
     );
 }
 
@@ -152,27 +152,126 @@ fn rows_are_read_by_the_names_of_their_columns() {
     assert_eq!(streamed.unwrap(), ["plain"]);
 }
 
-#[test]
-fn a_bad_row_is_named() {
+/// The error and its hint for a CSV file with this content.
+fn error_of<T: serde::de::DeserializeOwned>(content: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.csv");
-    let text = |content: &[u8]| {
-        fs::write(&path, content).unwrap();
-        let error = Shards::<Message>::csv([&path]).read().err().unwrap().to_string();
-        error.split_once("a.csv` cannot be read at ").unwrap().1.to_owned()
-    };
+    fs::write(&path, content).unwrap();
+    let error = Shards::<T>::csv([&path]).read().err().unwrap();
+    let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+    format!("{error}{hint}").replace(&path.display().to_string(), "a.csv")
+}
+
+#[test]
+fn a_bad_row_is_named_with_its_column_and_value() {
     let texts = [
-        text(b"text,is_spam,score\na,true,1\nb,maybe,1\n"),
-        text(b"text,is_spam,score\n\"a\nb\",true,1\nc,true\n"),
-        text(b"text,score\na,1\n"),
-        text(b"text,is_spam,score\n\xff,true,1\n"),
+        &b"text,is_spam,score\na,true,1\nb,maybe,1\n"[..],
+        b"text,is_spam,score\n\"a\nb\",true,1\nc,true\n",
+        b"text,is_spam,score\n\xff,true,1\n",
+        b"text,is_spam,score\na,,1\n",
+        b"text,is_spam,score\na,true,abc\n",
+        b"text,is_spam,score\na,true,NA\n",
     ];
-    insta::assert_snapshot!(texts.join("\n"), @r"
-    record 1, line 3: CSV deserialize error: record 2 (line: 3, byte: 28): field 1: provided string was not `true` or `false`
-    record 1, line 4: the row has 2 fields, and the rows before have 3
-    record 0, line 2: CSV deserialize error: record 1 (line: 2, byte: 11): missing field `is_spam`
-    record 0, line 2: invalid utf-8: invalid UTF-8 in field 0 near byte index 0
+    insta::assert_snapshot!(texts.map(error_of::<Message>).join("\n"), @r#"
+    the data file `a.csv`, line 3, column `is_spam`: `maybe` is not `true` or `false`
+    the data file `a.csv`, line 4: the row has 2 fields, and the rows before have 3
+    the data file `a.csv`, line 2, column `text`: the field is not UTF-8 from its byte 0 on
+      hint: save the file as UTF-8
+    the data file `a.csv`, line 2, column `is_spam`: the field is empty, and `true` or `false` is expected
+      hint: an empty field is a missing value, if the field of the row's type is an `Option`
+    the data file `a.csv`, line 2, column `score`: `abc` is not a number (invalid float literal)
+    the data file `a.csv`, line 2, column `score`: `NA` is not a number (invalid float literal)
+      hint: an empty field is a missing value, if the field of the row's type is an `Option`; `.missing(["NA"])` reads `NA` as an empty field
+    "#);
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    House,
+    Flat,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[expect(dead_code, reason = "no row is valid")]
+struct Home {
+    floor: u8,
+    kind: Kind,
+}
+
+#[test]
+fn whole_numbers_and_words_are_named_too() {
+    let texts = [&b"floor,kind\n300,flat\n"[..], b"floor,kind\n-1,flat\n", b"floor,kind\n1.5,house\n", b"floor,kind\n1,boat\n"];
+    insta::assert_snapshot!(texts.map(error_of::<Home>).join("\n"), @"
+    the data file `a.csv`, line 2, column `floor`: `300` is outside of the range of the field's type
+    the data file `a.csv`, line 2, column `floor`: `-1` is outside of the range of the field's type
+    the data file `a.csv`, line 2, column `floor`: `1.5` is not a whole number (invalid digit found in string)
+    the data file `a.csv`, line 2, column `kind`: unknown variant `boat`, expected `house` or `flat`
     ");
+}
+
+#[test]
+fn a_missing_column_is_named_with_the_others() {
+    let many: String = (0..30).map(|column| format!("c{column},")).collect();
+    let texts = [
+        "text,score\na,1\n".to_owned(),
+        "text,is_spams,score\na,true,1\n".to_owned(),
+        "text;is_spam;score\na;true;1\n".to_owned(),
+        "text\tis_spam\na\ttrue\n".to_owned(),
+        format!("{many}text\n{}a\n", ",".repeat(30)),
+    ];
+    insta::assert_snapshot!(texts.map(|text| error_of::<Message>(text.as_bytes())).join("\n"), @r"
+    the data file `a.csv`: it has no column `is_spam`, only `text`, `score`
+    the data file `a.csv`: it has no column `is_spam`, only `text`, `is_spams`, `score`
+      hint: did you mean `is_spams`?
+    the data file `a.csv`: it has no column `text`, only `text;is_spam;score`
+      hint: the file seems to have another delimiter: call `.delimiter(b';')`
+    the data file `a.csv`: it has no column `text`, only `text is_spam`
+      hint: the file seems to have another delimiter: call `.delimiter(b'\t')`
+    the data file `a.csv`: it has no column `is_spam`, only `c0`, `c1`, `c2`, `c3`, `c4`, `c5`, `c6`, `c7`, `c8`, `c9`, `c10`, `c11`, `c12`, `c13`, `c14`, `c15`, `c16`, `c17`, `c18`, `c19` and 11 more
+    ");
+}
+
+#[test]
+fn a_bad_row_of_a_later_file_is_named_by_a_pass_that_starts_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, bad) = (folder.path().join("good.csv"), folder.path().join("bad.csv.gz"));
+    fs::write(&good, "text,is_spam\na,true\nb,true\n").unwrap();
+    let mut encoder = flate2::write::GzEncoder::new(fs::File::create(&bad).unwrap(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, b"is_spam,text\ntrue,c\ntrue,d\n?,e\n").unwrap();
+    encoder.finish().unwrap();
+    let shards = Shards::<Message>::csv([good, bad]).counted().unwrap();
+    for workers in [0, 2] {
+        let loader = Loader::stream(shards.clone(), |rows, _| rows).workers(workers);
+        let error = pass(&loader, 0, 3).unwrap_err();
+        assert!(error.to_string().ends_with("bad.csv.gz`, line 4, column `is_spam`: `?` is not `true` or `false`"), "{error}");
+    }
+}
+
+#[test]
+fn another_delimiter_and_words_for_missing_values_are_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    fs::write(&path, "text;is_spam;score\na, b;true;NA\nNA;false;1\nc;true;\n").unwrap();
+    let shards = Shards::<Message>::csv([&path]).delimiter(b';').missing(["NA", "?"]);
+    let found: Vec<Message> = shards.read().unwrap().iter().map(Result::unwrap).collect();
+    let message = |text: &str, is_spam, score| Message { text: text.to_owned(), is_spam, score };
+    let expected = [message("a, b", true, None), message("", false, Some(1.0)), message("c", true, None)];
+    assert_eq!(found, expected);
+    let counted = shards.counted().unwrap();
+    assert_eq!(counted.counts(), Some(&[3][..]));
+    assert_eq!(pass(&Loader::stream(counted, |rows, _| rows).batch_size(2), 0, 1).unwrap().concat(), expected[2..]);
+    let text = |error: crate::Error| error.to_string();
+    let texts = [
+        text(Shards::<usize>::json_lines([&path]).delimiter(b';').read().err().unwrap()),
+        text(Loader::stream(Shards::tar([&path]).missing(["NA"]), |samples, _| samples).check().unwrap_err()),
+        text(Shards::<Message>::csv([&path]).delimiter(b'"').counted().unwrap_err()),
+    ];
+    insta::assert_snapshot!(texts.join("\n"), @r#"
+    `delimiter` and `missing` are options of CSV files, which these shards are not
+    `delimiter` and `missing` are options of CSV files, which these shards are not
+    the delimiter of CSV files cannot be `b'"'`
+    "#);
 }
 
 #[test]
