@@ -1,6 +1,10 @@
 //! The data that `stormfire watch` and `stormfire report` read from the files of real runs.
 
-use std::{path::Path, time::SystemTime};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
 
 use stormfire::prelude::*;
 use stormfire_viewer::{
@@ -74,4 +78,53 @@ fn the_viewer_reads_what_two_runs_of_a_process_and_a_resume_write() {
     assert!(one.problems().is_empty(), "{:?}", one.problems());
     let page = folder.path().join("report.html");
     assert_eq!(report::write(&[folder.path().to_owned()], &page).unwrap().0, 2);
+}
+
+/// Notes the state of the newest run while its test runs.
+#[derive(Clone)]
+struct Watcher {
+    root: PathBuf,
+    seen: Arc<Mutex<Vec<State>>>,
+    fails: bool,
+}
+
+impl Callback<Line> for Watcher {
+    fn on_test_start(&mut self, _ctx: &mut Context<'_>, _module: &mut Line) -> Result<()> {
+        self.seen.lock().unwrap().extend(states(&self.root).last());
+        if self.fails { Err(Error::other("the disk is unreachable")) } else { Ok(()) }
+    }
+}
+
+fn states(root: &Path) -> Vec<State> {
+    read(root).list().iter().map(|run| run.state(SystemTime::now())).collect()
+}
+
+#[test]
+fn every_kind_of_run_has_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let watcher = Watcher { root: folder.path().to_owned(), seen: Arc::default(), fails: false };
+    let trainer = |fails: bool| {
+        let trainer = Trainer::<Line>::new().default_root_dir(folder.path()).enable_progress_bar(false).enable_model_summary(false);
+        trainer.enable_checkpointing(false).max_epochs(1).callback(Watcher { fails, ..watcher.clone() })
+    };
+    let line = Line::new();
+    trainer(false).validate(&line, line_data(4, 2)).unwrap();
+    trainer(false).test(&line, line_data(4, 2)).unwrap();
+    trainer(false).predict(&line, line_data(4, 2)).unwrap();
+    trainer(true).test(&line, line_data(4, 2)).unwrap_err();
+    let mut fits = trainer(false);
+    let fit = fits.fit(Line::new(), (line_data(4, 2), line_data(4, 2))).unwrap();
+    assert_eq!(states(folder.path()), [State::Ended, State::Ended, State::Ended, State::Failed, State::Ended]);
+    fits.test(&fit.module, line_data(4, 2)).unwrap();
+    assert_eq!(states(folder.path()).last(), Some(&State::Ended));
+    // Also that of a folder in which a fit has ended before.
+    assert_eq!(*watcher.seen.lock().unwrap(), [State::Running; 3]);
+}
+
+#[test]
+fn a_run_without_tensorboard_has_an_end_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = trainer(folder.path(), &[0.5]).logger(stormfire::loggers::CsvLogger::new(folder.path()));
+    let _ = trainer.fit(Line::new(), (line_data(4, 2), line_data(4, 2))).unwrap();
+    assert_eq!(states(folder.path()), [State::Ended]);
 }

@@ -34,6 +34,7 @@ mod parts;
 mod run_dir;
 #[cfg(feature = "tracker")]
 mod trackers;
+mod trainer_yaml;
 mod value;
 mod writer;
 

@@ -99,9 +99,17 @@ impl<M: LightningModule> Engine<M> {
         if let Some(folder) = folder {
             // A logger creates a folder below that of its run with its first value.
             std::fs::create_dir_all(folder)?;
-            trainer_yaml::write(folder, &self.frame.config)?;
+            trainer_yaml::write(folder, &self.frame.config, self.run.stage)?;
+            self.frame.noted_in = Some(folder.to_owned());
         }
         Ok(())
+    }
+
+    /// Notes the end of the run in its folder, if its logs have started.
+    pub(crate) fn note_end(&mut self, status: Status) {
+        if let Some(folder) = self.frame.noted_in.take() {
+            trainer_yaml::note_end(&folder, &self.frame.config, self.run.stage, status);
+        }
     }
 
     pub(crate) fn callbacks(&self) -> &[Box<dyn Callback<M>>] {

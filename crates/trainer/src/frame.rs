@@ -1,6 +1,6 @@
 //! The parts of a run that are not in a checkpoint.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use burn::tensor::{Device, GradientCheckpointingStrategy};
 use stormfire_module::for_trainer::Threads;
@@ -25,6 +25,8 @@ pub(crate) struct Frame {
     pub(crate) threads: Option<Arc<Threads>>,
     /// Whether the logs of the run to resume are still unchanged.
     pub(crate) logs_wait: bool,
+    /// The folder in which the state of the active run is noted.
+    pub(crate) noted_in: Option<PathBuf>,
     /// Whether a fit was logged to these logs.
     pub(crate) has_logged_fit: bool,
     /// The run that this one rehearses.
@@ -51,6 +53,7 @@ impl Frame {
             checkpoints: CheckpointWriter::default(),
             threads: None,
             logs_wait: false,
+            noted_in: None,
             has_logged_fit: false,
             rehearsed: None,
             config: Arc::new(config),

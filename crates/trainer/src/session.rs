@@ -299,6 +299,8 @@ impl<M: LightningModule> Session<M> {
             Err(Error::Interrupted { .. }) => Status::Interrupted,
             Err(_) => Status::Failed,
         };
+        // Before the loggers upload the folder.
+        engine.note_end(status);
         // Messages from here on are too late for the loggers.
         drop(entered);
         let finalized = engine.finalize_loggers(status);

@@ -9,29 +9,36 @@ pub(crate) struct Setting {
     /// `None` for a run without it.
     pub(crate) values: Vec<Option<String>>,
     pub(crate) differs: bool,
+    /// An option of the Trainer that has its default in all runs.
+    pub(crate) is_default: bool,
 }
 
-/// The hyperparameters, the options of the program, and those of the Trainer. Those that differ come first, then the
-/// hyperparameters.
+/// The hyperparameters, the options of the program, and those of the Trainer. Those that differ come first, and the
+/// defaults of the Trainer last.
 pub(crate) fn settings(runs: &[&Run]) -> Vec<Setting> {
     let hparams: Vec<_> = runs.iter().map(|run| run.hparams()).collect();
     let options: Vec<_> = runs.iter().map(|run| run.options()).collect();
     let trainer: Vec<_> = runs.iter().map(|run| run.trainer().to_vec()).collect();
-    let mut table = rows(&hparams, "");
-    table.extend(rows(&options, ""));
-    table.extend(rows(&trainer, "trainer."));
-    table.sort_by_key(|row| !row.differs);
+    let mut table = rows(&hparams);
+    table.extend(rows(&options));
+    let mut of_trainer = rows(&trainer);
+    for row in &mut of_trainer {
+        let mut of_runs = runs.iter().zip(&row.values);
+        row.is_default = !row.differs && of_runs.all(|(run, value)| value.is_none() || run.is_default(&row.name));
+        row.name.insert_str(0, "trainer.");
+    }
+    table.extend(of_trainer);
+    table.sort_by_key(|row| (!row.differs, row.is_default));
     table
 }
 
-fn rows(of_runs: &[Vec<(String, String)>], prefix: &str) -> Vec<Setting> {
+fn rows(of_runs: &[Vec<(String, String)>]) -> Vec<Setting> {
     let mut table: Vec<Setting> = Vec::new();
     for (at, settings) in of_runs.iter().enumerate() {
         for (name, value) in settings {
-            let name = format!("{prefix}{name}");
-            let known = table.iter().position(|row| row.name == name);
+            let known = table.iter().position(|row| row.name == *name);
             let row = known.unwrap_or_else(|| {
-                table.push(Setting { name, values: vec![None; of_runs.len()], differs: false });
+                table.push(Setting { name: name.clone(), values: vec![None; of_runs.len()], differs: false, is_default: false });
                 table.len() - 1
             });
             table[row].values[at] = Some(value.clone());

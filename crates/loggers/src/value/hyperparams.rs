@@ -142,6 +142,12 @@ impl Hyperparams {
         overlay(&mut self.values, other.values);
     }
 
+    /// The settings that fit, and the others.
+    pub(crate) fn partition(self, fits: impl Fn(&str, &Value) -> bool) -> (Self, Self) {
+        let (fitting, others) = self.values.into_iter().partition(|(name, value)| fits(name, value));
+        (Self { values: fitting }, Self { values: others })
+    }
+
     /// All leaf values, with their nested keys joined by `separator`. Lists and empty maps become JSON strings.
     pub fn flatten(&self, separator: &str) -> Vec<(String, Scalar)> {
         let mut flat = Vec::new();

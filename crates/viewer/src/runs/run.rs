@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use stormfire_loggers::Status;
+use stormfire_loggers::for_trainer::{RunState, TRAINER_YAML};
+
 use super::curve::Curve;
 use super::find::{self, Files};
 use super::media::{MediaLimits, Tag};
 use super::messages::{Message, Messages, Warning};
 use super::profile::{self, Action};
 use super::saved::{About, Saved, SavedFiles};
-use super::settings;
+use super::settings::{self, TrainerFile};
 use super::source::{Limits, Source};
 
 /// A run without an end whose files did not change for this time is called quiet.
@@ -70,7 +73,7 @@ pub struct Run {
     saved: SavedFiles,
     messages: Messages,
     hparams: Vec<(String, String)>,
-    trainer: Vec<(String, String)>,
+    trainer: TrainerFile,
     config: Vec<(String, String)>,
     problem: Option<String>,
 }
@@ -88,7 +91,7 @@ impl Run {
             saved: SavedFiles::default(),
             messages,
             hparams: Vec::new(),
-            trainer: Vec::new(),
+            trainer: TrainerFile::default(),
             config: Vec::new(),
             problem: None,
         }
@@ -133,7 +136,7 @@ impl Run {
         if self.only.is_none() {
             self.saved.refresh(&self.folder);
             self.hparams = settings::read(&self.folder.join("hparams.yaml"));
-            self.trainer = settings::read(&self.folder.join("trainer.yaml"));
+            self.trainer = TrainerFile::read(&self.folder);
             self.config = settings::configuration(&self.folder);
         }
     }
@@ -216,23 +219,38 @@ impl Run {
 
     /// The state at a time.
     pub fn state(&self, now: SystemTime) -> State {
-        let ends = self.sources.iter().filter(|source| source.is_events());
-        let newest = ends.max_by_key(|source| source.modified());
-        match newest.and_then(|source| source.success) {
+        let is_old = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age > QUIET);
+        match self.success() {
             Some(true) => State::Ended,
             Some(false) => State::Failed,
-            None => match self.modified() {
-                Some(modified) if now.duration_since(modified).is_ok_and(|age| age > QUIET) => State::Quiet,
-                _ => State::Running,
-            },
+            // A run that logs nothing has written its options.
+            None if self.modified().max(self.changed(TRAINER_YAML)).is_some_and(is_old) => State::Quiet,
+            None => State::Running,
         }
+    }
+
+    /// Whether the newest run in the folder was successful. `None` before its end.
+    fn success(&self) -> Option<bool> {
+        match self.trainer.state {
+            Some(RunState::Ended(status)) => Some(status == Status::Success),
+            Some(RunState::Running) => None,
+            // Another program.
+            None => {
+                let events = self.sources.iter().filter(|source| source.is_events());
+                events.max_by_key(|source| source.modified())?.success
+            }
+        }
+    }
+
+    /// The time of the newest change of a file of the run.
+    fn changed(&self, name: &str) -> Option<SystemTime> {
+        std::fs::metadata(self.folder.join(name)).and_then(|metadata| metadata.modified()).ok()
     }
 
     /// The time of the newest change of a log. Without a log, that of the options.
     pub fn modified(&self) -> Option<SystemTime> {
-        let of = |name: &str| std::fs::metadata(self.folder.join(name)).and_then(|metadata| metadata.modified()).ok();
         let of_logs = self.sources.iter().filter_map(Source::modified).max();
-        of_logs.or_else(|| ["hparams.yaml", "trainer.yaml"].into_iter().filter_map(of).max())
+        of_logs.or_else(|| self.changed("hparams.yaml").max(self.changed(TRAINER_YAML)))
     }
 
     /// The checkpoints in the folder of the run, newest first.
@@ -273,7 +291,12 @@ impl Run {
 
     /// The options of the Trainer.
     pub fn trainer(&self) -> &[(String, String)] {
-        &self.trainer
+        &self.trainer.options
+    }
+
+    /// Whether an option of the Trainer has its default. `false` if the run does not say it.
+    pub fn is_default(&self, option: &str) -> bool {
+        self.trainer.defaults.contains(option.split('.').next().unwrap_or(option))
     }
 
     /// The media by tag.

@@ -1,5 +1,6 @@
 //! Settings in YAML files: `hparams.yaml`, `trainer.yaml` and `config.yaml`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -7,22 +8,51 @@ use serde::Deserialize as _;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_saphyr::NonFiniteFloatPolicy;
+use stormfire_loggers::for_trainer::{RunState, TRAINER_YAML, defaults_of, state_of};
 
 /// Maximum size of a file in bytes.
 const LARGEST: u64 = 4 << 20;
 
 /// The settings of a file as names and values. Nested names are joined with `.`. Empty without a file.
 pub(super) fn read(path: &Path) -> Vec<(String, String)> {
+    parsed(&text_of(path))
+}
+
+/// `trainer.yaml`.
+#[derive(Debug, Default)]
+pub(super) struct TrainerFile {
+    pub(super) options: Vec<(String, String)>,
+    /// The options that have their defaults.
+    pub(super) defaults: BTreeSet<String>,
+    /// The state of the newest run in the folder.
+    pub(super) state: Option<RunState>,
+}
+
+impl TrainerFile {
+    pub(super) fn read(folder: &Path) -> Self {
+        let text = text_of(&folder.join(TRAINER_YAML));
+        let defaults = defaults_of(&text).into_iter().map(str::to_owned).collect();
+        Self { options: parsed(&text), defaults, state: state_of(&text) }
+    }
+}
+
+fn text_of(path: &Path) -> String {
     let is_small = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() <= LARGEST);
-    let text = if is_small { std::fs::read_to_string(path).unwrap_or_default() } else { String::new() };
+    if is_small { std::fs::read_to_string(path).unwrap_or_default() } else { String::new() }
+}
+
+fn parsed(text: &str) -> Vec<(String, String)> {
     if text.trim().is_empty() {
         return Vec::new();
     }
     let options = serde_saphyr::options! { non_finite_float_policy: NonFiniteFloatPolicy::PassThrough };
-    match serde_saphyr::from_str_with_options::<Node>(&text, options) {
+    match serde_saphyr::from_str_with_options::<Node>(text, options) {
         Ok(node) => node.leaves(),
         // Tags of other programs, such as `!!python/object`, are not plain data.
-        Err(_) => text.lines().filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        Err(_) => {
+            let lines = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(": "));
+            lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        }
     }
 }
 

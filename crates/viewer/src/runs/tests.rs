@@ -1,8 +1,10 @@
+mod states;
+
 use std::fmt::Write as _;
 use std::fs::{OpenOptions, create_dir_all, write};
 use std::io::Write as _;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use stormfire_loggers::{CsvLogger, Histogram, Hyperparams, Image, Logger, Metrics, Status, TensorBoardLogger, Text};
 use tempfile::tempdir;
@@ -368,16 +370,6 @@ fn log_lines_have_levels_and_warnings_are_counted() {
 }
 
 #[test]
-fn a_run_without_an_end_is_quiet_after_two_minutes() {
-    let folder = tempdir().unwrap();
-    write(folder.path().join("metrics.csv"), "step,a\n0,1\n").unwrap();
-    let run = opened(folder.path());
-    let modified = run.modified().unwrap();
-    assert_eq!(run.state(modified + Duration::from_mins(1)), State::Running);
-    assert_eq!(run.state(modified + Duration::from_mins(3)), State::Quiet);
-}
-
-#[test]
 fn settings_and_times_are_read() {
     let folder = tempdir().unwrap();
     write(folder.path().join("hparams.yaml"), "lr: 0.1\nnet:\n  sizes: [1, 2]\n  name: \"yes\"\nnone: null\nrate: .nan\n").unwrap();
@@ -439,12 +431,4 @@ fn words_that_python_writes_for_numbers_are_numbers() {
     assert!(run.curve("loss").is_some() && run.curve("a \" NaN").is_some());
     let problems = run.problems().join("\n").replace(&folder.path().display().to_string(), "[folder]");
     insta::assert_snapshot!(problems, @"`[folder]/metrics.jsonl` has 1 damaged rows or records, which are left out");
-}
-
-#[test]
-fn a_run_with_settings_only_is_not_running_for_ever() {
-    let folder = tempdir().unwrap();
-    write(folder.path().join("hparams.yaml"), "lr: 0.1\n").unwrap();
-    let run = opened(folder.path());
-    assert_eq!(run.state(SystemTime::now() + Duration::from_mins(3)), State::Quiet);
 }
