@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use stormfire_loggers::for_trainer::{RunState, write_options};
 use stormfire_loggers::{Audio, CsvLogger, Histogram, Hyperparams, Image, Logger, Metrics, Result, Status, Table, TensorBoardLogger, Text};
 
 /// Writes two runs, `version_0` and `version_1`, with every kind of file, and returns their folders.
@@ -27,8 +28,15 @@ fn run(root: &Path, version: &str, rate: f64, status: Status) -> Result<PathBuf>
     media(&mut events, seed)?;
     csv.finalize(status)?;
     events.finalize(status)?;
-    let trainer = format!("max_epochs: 10\naccelerator: cpu\nprecision: 32-true\nlog_every_n_steps: 10\nseed: {}\n", seed % 7);
-    std::fs::write(folder.join("trainer.yaml"), trainer)?;
+    let (defaults, options) = (
+        json!({"precision": "32-true", "gradient_clip_val": null}),
+        json!({
+            "max_epochs": 10, "accelerator": "cpu", "precision": "32-true", "log_every_n_steps": 10, "seed": seed % 7,
+            "gradient_clip_val": null,
+        }),
+    );
+    let (options, defaults) = (Hyperparams::from_json(options)?, Hyperparams::from_json(defaults)?);
+    write_options(&folder, "fit", RunState::Ended(status), options, &defaults)?;
     std::fs::write(folder.join("training.log"), LOG)?;
     std::fs::write(folder.join("fit-trace.json"), TRACE)?;
     for (epoch, score) in [(2_u64, 0.31), (4, 0.24)] {

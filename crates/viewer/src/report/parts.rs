@@ -159,7 +159,7 @@ pub(super) fn checkpoints(runs: &[Run]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    section("checkpoints", "Checkpoints", &filled_table(&["run", "", "metric", "score", "step", "epochs", "file", "saved at"], &rows))
+    section("checkpoints", "Checkpoints", &filled_table(&["run", "", "metric", "score", "step", "epochs done", "file", "saved at"], &rows))
 }
 
 /// The settings that differ, then the common ones.

@@ -8,6 +8,7 @@ use ratatui_core::style::Style;
 
 use super::theme::{Theme, letter};
 use super::view::{Page, View};
+use crate::compare::Setting;
 use crate::runs::{Run, Saved, number, plain};
 
 /// The folder of a run with its checkpoints.
@@ -63,6 +64,34 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// The text in at most `rows` lines. A longer one loses its middle: its start has the time, its end often a file or a
+/// command.
+pub(super) fn fitted(text: &str, width: usize, rows: usize) -> Vec<String> {
+    let all = wrapped(text, width);
+    if all.len() <= rows {
+        return all;
+    }
+    let mut shorter = (0..=width * rows).rev().map(|most| wrapped(&without_middle(text, most), width));
+    shorter.find(|lines| lines.len() <= rows).unwrap_or_default()
+}
+
+/// The first third and the end of a text, together at most `most` characters.
+pub(super) fn without_middle(text: &str, most: usize) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    if chars.len() <= most {
+        return text.to_owned();
+    }
+    let start = most / 3;
+    let end = (most - start).saturating_sub(1);
+    chars[..start].iter().chain(['…'].iter()).chain(&chars[chars.len() - end..]).collect()
+}
+
+/// The text of a log line in at most `rows` lines. Further lines are indented.
+pub(super) fn log_lines(text: &str, width: usize, rows: usize) -> Vec<String> {
+    let lines = fitted(text, width.saturating_sub(2), rows);
+    lines.into_iter().enumerate().map(|(row, line)| if row == 0 { line } else { format!("  {line}") }).collect()
+}
+
 fn runs(view: &View, runs: &[Run], now: SystemTime) -> (Option<String>, Vec<Line>) {
     let width = runs.iter().map(|run| run.name.chars().count()).max().unwrap_or(0).clamp(4, 40);
     let line = |(at, run): (usize, &Run)| {
@@ -101,7 +130,7 @@ fn checkpoints(view: &View, runs: &[Run], width: usize) -> (Option<String>, Vec<
     let line = |(at, saved, score): &(usize, &Saved, String)| {
         let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
         let start = format!(
-            "{} {} {:>8} {:>6} {:>9}  {score:<scores$}",
+            "{} {} {:>8} {:>11} {:>9}  {score:<scores$}",
             letter(*at),
             if saved.is_best { '*' } else { ' ' },
             count(saved.global_step),
@@ -116,7 +145,7 @@ fn checkpoints(view: &View, runs: &[Run], width: usize) -> (Option<String>, Vec<
         (format!("{start}{path}{end}"), style)
     };
     let score = if scores > 0 { "score" } else { "" };
-    let head = format!("{:>12} {:>6} {:>9}  {score:<scores$}file (* is the best)", "step", "epochs", "size");
+    let head = format!("{:>12} {:>11} {:>9}  {score:<scores$}file (* is the best)", "step", "epochs done", "size");
     (Some(head), all.iter().map(line).collect())
 }
 
@@ -125,7 +154,7 @@ fn score_of(saved: &Saved) -> String {
     saved.score.as_ref().map(|(name, score)| format!("{} {}", plain(name), number(*score))).unwrap_or_default()
 }
 
-/// The settings of all runs. Those that differ come first.
+/// The settings of all runs. Those that differ come first, and the Trainer's defaults last.
 fn settings(view: &View, runs: &[Run], width: usize) -> (Option<String>, Vec<Line>) {
     let shown = view.shown(runs);
     let table = crate::compare::settings(&shown.iter().map(|(_, run)| *run).collect::<Vec<_>>());
@@ -133,7 +162,7 @@ fn settings(view: &View, runs: &[Run], width: usize) -> (Option<String>, Vec<Lin
         return (None, nothing(view, "no `hparams.yaml` and no `trainer.yaml`", width));
     }
     let width = table.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).clamp(8, 32);
-    let lines = table.iter().map(|row| {
+    let line = |row: &Setting| {
         let values = if row.differs {
             let of_runs = row.values.iter().zip(&shown);
             let of_runs = of_runs.map(|(value, (at, _))| format!("{} {}", letter(*at), value.as_deref().map_or("-".to_owned(), plain)));
@@ -141,11 +170,28 @@ fn settings(view: &View, runs: &[Run], width: usize) -> (Option<String>, Vec<Lin
         } else {
             row.values.iter().flatten().next().map(|value| plain(value)).unwrap_or_default()
         };
-        let style = if row.differs { view.theme.bold() } else { Style::new() };
+        let style = if row.differs {
+            view.theme.bold()
+        } else if row.is_default {
+            view.theme.dim()
+        } else {
+            Style::new()
+        };
         (format!("{:<width$}  {values}", short(&plain(&row.name), width)), style)
-    });
-    let head = (shown.len() > 1).then(|| "settings that differ come first".to_owned());
-    (head, lines.collect())
+    };
+    let (others, defaults) = table.split_at(table.partition_point(|row| !row.is_default));
+    let mut lines: Vec<Line> = others.iter().map(line).collect();
+    if !defaults.is_empty() {
+        lines.push((format!("defaults of the Trainer ({}):", defaults.len()), view.theme.dim()));
+        lines.extend(defaults.iter().map(line));
+    }
+    let head = match (shown.len() > 1, !defaults.is_empty()) {
+        (true, true) => Some("settings that differ come first, defaults of the Trainer last"),
+        (true, false) => Some("settings that differ come first"),
+        (false, true) => Some("defaults of the Trainer come last"),
+        (false, false) => None,
+    };
+    (head.map(str::to_owned), lines)
 }
 
 fn media(view: &View, runs: &[Run], width: usize) -> (Option<String>, Vec<Line>) {
@@ -177,8 +223,8 @@ fn log(view: &View, runs: &[Run], (width, rows): (usize, usize)) -> Vec<Line> {
     let name = |at: usize| if shown.len() > 1 { format!("{} ", letter(at)) } else { String::new() };
     let mut lines: Vec<Line> = Vec::new();
     for (text, at, style) in messages {
-        let parts = wrapped(&format!("{}{}", name(at), short_line(text)), width.saturating_sub(2));
-        lines.extend(parts.into_iter().enumerate().map(|(row, part)| (if row == 0 { part } else { format!("  {part}") }, style)));
+        let parts = log_lines(&format!("{}{}", name(at), short_line(text)), width, usize::MAX);
+        lines.extend(parts.into_iter().map(|part| (part, style)));
     }
     let end = lines.len() - view.scroll.min(lines.len().saturating_sub(rows));
     lines.truncate(end);

@@ -27,7 +27,13 @@ pub fn draw(view: &View, title: &str, runs: &Runs, now: SystemTime, area: Rect, 
     }
     let screen = Screen { view, runs, list: runs.list(), now };
     screen.top(title, Rect { height: 2, ..area }, buffer);
-    let below = if area.height >= 20 { 5 } else { 2 };
+    // The page of log lines has the newest ones itself.
+    let has_log_lines = view.page != Page::Log || view.shows_help;
+    let below = match area.height {
+        20.. if has_log_lines => 5,
+        20.. => 3,
+        _ => 2,
+    };
     let page = Rect { y: area.y + 2, height: area.height - 2 - below, ..area };
     if view.shows_help {
         lists::help(view.theme, page, buffer);
@@ -198,20 +204,34 @@ impl Screen<'_> {
         let Some((at, run)) = running.or_else(|| newest(&|run| !run.checkpoints().is_empty())).or(shown.last()) else { return };
         let style = theme.run(*at);
         buffer.set_stringn(area.x, area.y, status(*at, run), area.width.into(), style);
-        if area.height < 5 {
+        if area.height < 3 {
             return;
         }
-        buffer.set_stringn(area.x, area.y + 1, best(run), area.width.into(), Style::new());
-        let newest: Vec<_> = run.messages().rev().take(2).collect();
-        for (row, message) in newest.iter().rev().enumerate() {
-            let text = lists::short_line(&message.text);
-            buffer.set_stringn(area.x, area.y + 2 + row as u16, text, area.width.into(), theme.level(message.level));
+        let (width, rows) = (usize::from(area.width), usize::from(area.height) - 3);
+        buffer.set_stringn(area.x, area.y + 1, lists::without_middle(&best(run), width), width, Style::new());
+        for (y, (text, style)) in (area.y + 2..).zip(self.newest_lines(run, width, rows)) {
+            buffer.set_stringn(area.x, y, text, width, style);
         }
-        if newest.is_empty() {
-            let text =
-                run.problems().into_iter().next().unwrap_or_else(|| "no `training.log`: `console::Builder::file` writes it".to_owned());
-            buffer.set_stringn(area.x, area.y + 2, plain(&text), area.width.into(), theme.dim());
+    }
+
+    /// The newest log lines that fit. The newest of all is complete, if it has the room.
+    fn newest_lines(&self, run: &Run, width: usize, rows: usize) -> Vec<(String, Style)> {
+        let theme = self.view.theme;
+        if run.messages().next().is_none() {
+            let problem = run.problems().into_iter().next();
+            let text = problem.unwrap_or_else(|| "no `training.log`: `console::Builder::file` writes it".to_owned());
+            return lists::fitted(&plain(&text), width, rows).into_iter().map(|line| (line, theme.dim())).collect();
         }
+        let mut lines: Vec<(String, Style)> = Vec::new();
+        for message in run.messages().rev() {
+            if lines.len() == rows {
+                break;
+            }
+            let parts = lists::log_lines(&lists::short_line(&message.text), width, rows - lines.len());
+            lines.extend(parts.into_iter().rev().map(|part| (part, theme.level(message.level))));
+        }
+        lines.reverse();
+        lines
     }
 }
 

@@ -96,6 +96,38 @@ fn long_texts_are_divided_after_spaces() {
 }
 
 #[test]
+fn a_long_log_line_loses_its_middle() {
+    assert_eq!(lists::log_lines("0123456789", 6, 3), ["0123", "  4567", "  89"]);
+    assert_eq!(lists::log_lines("0123456789", 6, 2), ["01…5", "  6789"]);
+    assert_eq!(lists::log_lines("0123456789", 6, 1), ["0…89"]);
+    assert_eq!(lists::fitted("a b", 80, 1), ["a b"]);
+    assert_eq!(lists::without_middle("0123456789", 0), "…");
+}
+
+#[test]
+fn the_newest_log_line_is_complete_and_once_on_its_page() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("a");
+    std::fs::create_dir(&run).unwrap();
+    std::fs::write(run.join("metrics.csv"), "step,loss\n0,1\n").unwrap();
+    let start = "2026-11-29T13:12:58.102311Z  INFO stormfire_trainer::whereabouts: ";
+    let lines = format!("{start}the first\n{start}to view its logs: `tensorboard --logdir ../lightning_logs/flowers`\n");
+    std::fs::write(run.join("training.log"), lines).unwrap();
+    let screens = ["1", "7"].map(|keys| screen(folder.path(), (80, 24), &typed(keys)));
+    let end =
+        |screen: &str, lines: usize| screen.lines().rev().take(lines).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+    assert_snapshot!(end(&screens[0], 5), @r#"
+    "a  step 0                                                                       "
+    "no checkpoint                                                                   "
+    "13:12:58 INFO stormfire_trainer: to view its logs: `tensorboard --logdir        "
+    "  ../lightning_logs/flowers`                                                    "
+    "q quit  1-7 page  ←→ chart  Enter zoom  s smooth  l log  / find  ? keys         "
+    "#);
+    assert_eq!(screens[1].matches("flowers`").count(), 1, "{}", screens[1]);
+    assert!(end(&screens[1], 3).starts_with("\"a  step 0 "), "{}", screens[1]);
+}
+
+#[test]
 fn log_lines_have_the_crate_and_not_its_module() {
     let start = "2026-11-29T13:12:58.102311Z  INFO fit:epoch{epoch=2}: ";
     assert_eq!(
