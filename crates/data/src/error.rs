@@ -107,8 +107,8 @@ pub enum Error {
     DataFile {
         /// Its path.
         path: PathBuf,
-        /// The place in the file, such as ``line 8, column `rooms` `` or `record 7, byte 4096`. Lines are counted from 1,
-        /// records from 0. `None` for the file as a whole.
+        /// The place in the file, such as ``line 8, column `rooms` `` or `record 7, byte 4096`. Lines are counted from
+        /// 1, records from 0. `None` for the file as a whole.
         at: Option<String>,
         /// The error of this place.
         cause: BoxError,
