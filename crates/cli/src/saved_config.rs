@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::Value;
 use stormfire_checkpoint::storage;
 use stormfire_loggers::json;
-use stormfire_module::{Callback, Context, LightningModule, Result, for_trainer::hide, secrets::Secrets, state::Saved};
+use stormfire_module::{Callback, Context, LightningModule, Result, for_trainer::set_options, secrets::Secrets, state::Saved};
 
 use crate::{
     node::{Node, Tree},
@@ -24,8 +25,8 @@ const KEY: &str = "Cli";
 /// The folder, in `default_root_dir`, with the configurations of runs that have no folder.
 const FOLDER: &str = "configs";
 
-/// Writes `config.yaml` into the folder of each run, and the options of the model into its checkpoints. It never
-/// refuses a run.
+/// Writes `config.yaml` into the folder of each run, and the options of the model into its checkpoints. They are the
+/// hyperparameters of a module that returns none. It never refuses a run.
 pub(crate) struct SavedConfig {
     /// Without secrets.
     pub(crate) config: Node,
@@ -40,6 +41,12 @@ pub(crate) struct SavedConfig {
 }
 
 impl SavedConfig {
+    /// The options of the model. `null` if it has none.
+    fn model(&self) -> Result<Value> {
+        let model = self.config.get(["model"]);
+        json::to_value(&model).map_err(|error| stormfire_module::Error::State { what: KEY.into(), error })
+    }
+
     fn write(&mut self, ctx: &Context<'_>) -> Result<()> {
         if std::mem::replace(&mut self.is_written, true) || ctx.run().fast_dev_run {
             return Ok(());
@@ -135,14 +142,14 @@ impl<M: LightningModule> Callback<M> for SavedConfig {
     }
 
     fn state(&self) -> Result<Saved> {
-        let model = self.config.get(["model"]);
-        let model = json::to_value(&model).map_err(|error| stormfire_module::Error::State { what: KEY.into(), error })?;
-        Ok(Saved::from(serde_json::json!({ "model": model })))
+        Ok(Saved::from(serde_json::json!({ "model": self.model()? })))
     }
 
     fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, _stage: stormfire_data::Stage) -> Result<()> {
         self.is_written = false;
-        hide(ctx, self.secrets.clone());
+        // Loggers take named values only.
+        let hparams = Some(self.model()?).filter(Value::is_object).unwrap_or_default();
+        set_options(ctx, hparams, self.secrets.clone());
         Ok(())
     }
 

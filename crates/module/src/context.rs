@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::Value;
 use stormfire_checkpoint::storage;
 use stormfire_data::Stage;
 use stormfire_loggers::{Image, Loggers, Metrics};
@@ -41,9 +42,9 @@ pub fn context<'a>(run: &'a mut Run, metrics: &'a mut dyn MetricSource, by: &'a 
     Context { run, metrics, by }
 }
 
-/// Hides secrets from the hyperparameters of this run.
-pub fn hide(ctx: &mut Context<'_>, secrets: Secrets) {
-    ctx.run.internals.secrets = secrets;
+/// Sets the hyperparameters of a module that returns none, and the secrets that no hyperparameters show, for this run.
+pub fn set_options(ctx: &mut Context<'_>, default_hparams: Value, secrets: Secrets) {
+    (ctx.run.internals.default_hparams, ctx.run.internals.secrets) = (default_hparams, secrets);
 }
 
 impl Context<'_> {

@@ -5,7 +5,7 @@
 //! change it.
 
 pub use crate::{
-    context::{context, hide},
+    context::{context, set_options},
     error::in_hook,
     evidence::{Evidence, FiniteCheck, Skipped},
     metric_source::{MetricSource, counter, monitored, monitored_of_epoch, warn_if_misspelled},

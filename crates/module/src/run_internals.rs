@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::secrets::Secrets;
 
 /// What a [`Run`](crate::run::Run) notes for the loop, and not for hooks.
@@ -17,6 +19,8 @@ pub struct RunInternals {
     /// Whether a callback saves when the fit fails. The loop then keeps the state of its last boundary for such a
     /// checkpoint.
     pub keeps_state: bool,
+    /// The hyperparameters of a module that returns none, such as the options of a command line.
+    pub default_hparams: Value,
     /// What hyperparameters do not show, neither in logs nor in checkpoints.
     pub secrets: Secrets,
     /// Whether this is the rehearsal of a run without loggers, which monitors refuse.
@@ -26,6 +30,20 @@ pub struct RunInternals {
 impl RunInternals {
     /// Those of a new run.
     pub fn new(owner_of: fn(&Path) -> Option<String>) -> Self {
-        Self { spares_resumed: false, owner_of, skip_step: None, keeps_state: false, secrets: Secrets::default(), lacks_loggers: false }
+        Self {
+            spares_resumed: false,
+            owner_of,
+            skip_step: None,
+            keeps_state: false,
+            default_hparams: Value::Null,
+            secrets: Secrets::default(),
+            lacks_loggers: false,
+        }
+    }
+
+    /// The hyperparameters for loggers and checkpoints, without secrets. `of_module`: those that the module returns.
+    pub fn hparams(&self, of_module: Value) -> Value {
+        let given = if of_module.is_null() { self.default_hparams.clone() } else { of_module };
+        self.secrets.hidden(given)
     }
 }

@@ -286,11 +286,15 @@ fn check_names_of_folders(run: &Run) -> Result<()> {
 /// Sends the hyperparameters of the module and of its data to the loggers.
 pub(crate) fn log_hyperparams<M: LightningModule, D: DataModule>(engine: &Engine<M>, module: &M, data: &D) -> Result<()> {
     check_names_of_folders(&engine.run)?;
-    let mut params = Hyperparams::new();
-    for given in [module.hparams()?, data.hparams()?] {
-        if !given.is_null() {
-            params.merge(Hyperparams::from_json(engine.run.internals.secrets.hidden(given))?)?;
-        }
+    let (internals, of_module) = (&engine.run.internals, module.hparams()?);
+    let is_default = of_module.is_null();
+    let mut params = Hyperparams::from_json(internals.hparams(of_module))?;
+    let of_data = Hyperparams::from_json(internals.secrets.hidden(data.hparams()?))?;
+    if is_default {
+        // The module does not contradict its data: these are options of the program.
+        params.update(of_data);
+    } else {
+        params.merge(of_data)?;
     }
     engine.run.loggers.iter().try_for_each(|logger| logger.log_hyperparams(params.clone(), Metrics::new())).map_err(Error::from)
 }

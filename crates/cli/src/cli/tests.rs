@@ -1,5 +1,6 @@
 mod complaints;
 mod from_files;
+mod hparams;
 mod refusals;
 mod searches;
 mod secrets;

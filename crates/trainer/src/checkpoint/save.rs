@@ -176,7 +176,7 @@ fn manifest<M: LightningModule>(engine: &Engine<M>, module: &M, progress: &Progr
         seed: engine.seed,
         progress: state::save(progress)?,
         config: state::save(engine.frame.config.as_ref())?,
-        hparams: engine.run.internals.secrets.hidden(module.hparams()?),
+        hparams: engine.run.internals.hparams(module.hparams()?),
         ..Manifest::default()
     })
 }

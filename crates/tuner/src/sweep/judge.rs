@@ -90,8 +90,7 @@ impl<M: LightningModule> Callback<M> for Judge {
 
     fn on_fit_start(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
         // The page HParams of TensorBoard keeps the first call of a run.
-        let of_module = ctx.run().internals.secrets.hidden(module.hparams()?);
-        let mut params = if of_module.is_null() { Hyperparams::new() } else { Hyperparams::from_json(of_module)? };
+        let mut params = Hyperparams::from_json(ctx.run().internals.hparams(module.hparams()?))?;
         params.update(Hyperparams::from_json(Value::Object(self.record.params.clone()))?);
         ctx.loggers().log_hyperparams(&params, &Metrics::from([(self.monitor.as_str(), f64::NAN)]));
         // The process was killed after the end of a pruned trial and before its record was written.
