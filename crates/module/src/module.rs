@@ -142,8 +142,8 @@ pub trait LightningModule: Module + 'static {
     }
 
     /// Hyperparameters for the loggers and checkpoints: any serializable value, converted by
-    /// [`state::save`](crate::state::save). By default none: then those of a program with a command line are the options
-    /// of its model.
+    /// [`state::save`](crate::state::save). By default there are none. In a program with a command line, the options of
+    /// the model then take their place.
     ///
     /// # Errors
     /// If the value cannot be written as JSON.

@@ -32,18 +32,23 @@ pub enum OptimizerConfig {
     /// Adam.
     Adam {
         /// The learning rate.
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         lr: f64,
         /// The decay of the mean of the gradients.
         #[serde(default = "defaults::beta_1")]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0), extend("exclusiveMaximum" = 1)))]
         beta_1: f64,
         /// The decay of the mean of their squares.
         #[serde(default = "defaults::beta_2")]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0), extend("exclusiveMaximum" = 1)))]
         beta_2: f64,
         /// A small number in the denominator.
         #[serde(default = "defaults::epsilon")]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         epsilon: f64,
         /// The factor of an L2 penalty. 0 for none.
         #[serde(default)]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         weight_decay: f64,
         /// Whether to divide by the largest mean of squares so far.
         #[serde(default)]
@@ -52,18 +57,23 @@ pub enum OptimizerConfig {
     /// Adam with a decoupled weight decay.
     AdamW {
         /// The learning rate.
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         lr: f64,
         /// The decay of the mean of the gradients.
         #[serde(default = "defaults::beta_1")]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0), extend("exclusiveMaximum" = 1)))]
         beta_1: f64,
         /// The decay of the mean of their squares.
         #[serde(default = "defaults::beta_2")]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0), extend("exclusiveMaximum" = 1)))]
         beta_2: f64,
         /// A small number in the denominator.
         #[serde(default = "defaults::epsilon")]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         epsilon: f64,
         /// The part of a weight that a step removes, times the learning rate.
         #[serde(default = "defaults::decoupled")]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         weight_decay: f64,
         /// Whether to divide by the largest mean of squares so far.
         #[serde(default)]
@@ -72,9 +82,11 @@ pub enum OptimizerConfig {
     /// Gradient descent.
     Sgd {
         /// The learning rate.
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         lr: f64,
         /// The factor of the former steps. 0 for none.
         #[serde(default)]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         momentum: f64,
         /// The part of a gradient that does not count in the momentum.
         #[serde(default)]
@@ -84,54 +96,68 @@ pub enum OptimizerConfig {
         nesterov: bool,
         /// The factor of an L2 penalty. 0 for none.
         #[serde(default)]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         weight_decay: f64,
     },
     /// `RMSprop`.
     RmsProp {
         /// The learning rate.
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         lr: f64,
         /// The decay of the mean of squares.
         #[serde(default = "defaults::alpha")]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         alpha: f64,
         /// The factor of the former steps.
         #[serde(default = "defaults::beta_1")]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         momentum: f64,
         /// A small number in the denominator.
         #[serde(default = "defaults::epsilon")]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         epsilon: f64,
         /// Whether to divide by the variance.
         #[serde(default)]
         centered: bool,
         /// The factor of an L2 penalty. 0 for none.
         #[serde(default)]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         weight_decay: f64,
     },
     /// `AdaGrad`.
     AdaGrad {
         /// The learning rate.
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         lr: f64,
         /// The decay of the learning rate.
         #[serde(default)]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         lr_decay: f64,
         /// A small number in the denominator.
         #[serde(default = "defaults::epsilon")]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         epsilon: f64,
         /// The factor of an L2 penalty. 0 for none.
         #[serde(default)]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         weight_decay: f64,
     },
     /// Lion.
     Lion {
         /// The learning rate.
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         lr: f64,
         /// The weight of the mean in the direction of a step.
         #[serde(default = "defaults::beta_1")]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0), extend("exclusiveMaximum" = 1)))]
         beta_1: f64,
         /// The decay of the mean of the gradients.
         #[serde(default = "defaults::alpha")]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0), extend("exclusiveMaximum" = 1)))]
         beta_2: f64,
         /// The part of a weight that a step removes, times the learning rate.
         #[serde(default)]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         weight_decay: f64,
     },
 }

@@ -25,6 +25,7 @@ pub enum ScheduleConfig {
     Cosine {
         /// The last rate.
         #[serde(default)]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         min_lr: f64,
         /// Number of steps in which the rate first grows.
         #[serde(default)]
@@ -37,6 +38,7 @@ pub enum ScheduleConfig {
     Linear {
         /// The last rate.
         #[serde(default)]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         min_lr: f64,
         /// Number of steps in which the rate first grows.
         #[serde(default)]
@@ -48,11 +50,13 @@ pub enum ScheduleConfig {
     /// A factor after each epoch.
     Exponential {
         /// The factor, above 0 and at most 1.
+        #[cfg_attr(feature = "schema", schemars(range(max = 1), extend("exclusiveMinimum" = 0)))]
         gamma: f64,
     },
     /// A factor after every few epochs.
     Step {
         /// Number of epochs between two changes.
+        #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
         step_size: usize,
         /// The factor.
         #[serde(default = "tenth")]
@@ -74,12 +78,14 @@ pub enum ScheduleConfig {
         mode: Mode,
         /// The factor.
         #[serde(default = "tenth")]
+        #[cfg_attr(feature = "schema", schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1)))]
         factor: f64,
         /// Number of checks without improvement before a change.
         #[serde(default = "ten")]
         patience: u32,
         /// The lowest rate.
         #[serde(default)]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         min_lr: f64,
     },
 }

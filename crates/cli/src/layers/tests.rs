@@ -290,6 +290,24 @@ fn optimizers_and_schedules_are_options() {
       help: it has `amsgrad`, `beta_1`, `beta_2`, `epsilon`, `lr` or `weight_decay`
     ");
     assert_snapshot!(told(&[("--schedule", "{name: reduce_on_plateau, monitor: x, mode: up}")]), @"--schedule: `schedule.mode`: expected `min` or `max`, not the string `up`");
+    let wrong = [
+        ("--optimizer.lr", "-1"),
+        ("--optimizer.lr", ".nan"),
+        ("--optimizer.beta_2", "1"),
+        ("--optimizer.weight_decay", "-0.1"),
+        ("--schedule", "{name: exponential, gamma: 0}"),
+        ("--schedule", "{name: step, step_size: 0}"),
+        ("--schedule", "{name: reduce_on_plateau, monitor: x, factor: 1}"),
+    ];
+    assert_snapshot!(wrong.map(|flag| told(&[flag])).join("\n"), @r"
+    --optimizer.lr: `optimizer.lr`: expected a number of at least 0, not the number `-1`
+    --optimizer.lr: `optimizer.lr`: expected a number of at least 0, not the number `NaN`
+    --optimizer.beta_2: `optimizer.beta_2`: expected a number of at least 0 and less than 1, not the number `1`
+    --optimizer.weight_decay: `optimizer.weight_decay`: expected a number of at least 0, not the number `-0.1`
+    --schedule: `schedule.gamma`: expected a number of at most 1 and more than 0, not the number `0`
+    --schedule: `schedule.step_size`: expected a whole number of at least 1, not the number `0`
+    --schedule: `schedule.factor`: expected a number of more than 0 and less than 1, not the number `1`
+    ");
 }
 
 #[test]
