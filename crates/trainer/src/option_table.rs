@@ -33,26 +33,31 @@ macro_rules! options {
             /// Under a launcher such as `mpirun`, it is the number of processes on each machine, which must fit, unless
             /// `strategy` is `"threads"`. Without this option, any number of processes fits.
             devices: Devices = Devices::ONE, split(devices: Devices => devices);
-            /// How a training is divided: [`Strategy`](stormfire_ranks::Strategy), or its name. `"auto"` takes the
-            /// processes that a launcher (`mpirun`, `srun`) has started as ranks, else threads as `devices` says.
-            /// `"single"` refuses both, `"threads"` gives each process `devices` threads, `"mpi"` refuses a process
-            /// without a launcher. `docs/ranks.md` says what ranks are. Default: `"auto"`.
+            /// How a training is divided. `"auto"` takes the processes that a launcher (`mpirun`, `srun`) has started,
+            /// else threads as `devices` says. `"single"` refuses both, `"threads"` gives each process `devices`
+            /// threads, `"mpi"` refuses a process without a launcher. Default: `"auto"`.
+            ///
+            /// The setter takes a [`Strategy`](stormfire_ranks::Strategy), or its name. The processes are the ranks of
+            /// `docs/ranks.md`.
             strategy: Strategy = Strategy::Auto, read(strategy: Strategy => strategy);
             /// The number of machines that the launcher has used. The run is refused if the number differs. Default:
             /// any.
             num_nodes: Option<usize> = None, set(nodes: usize => Some(nodes));
-            /// The float types of parameters and steps: a [`Precision`](crate::Precision), or its name as in Lightning:
-            /// `"32-true"`, `"bf16-mixed"`, `"16-mixed"`, `"bf16-true"`, `"64-true"`. Default: the types that the
-            /// module has, which are `f32` unless its device was set to another type.
+            /// The float types of parameters and steps, named as in Lightning: `"32-true"`, `"bf16-mixed"`,
+            /// `"16-mixed"`, `"bf16-true"`, `"64-true"`. Default: the types that the module has, which are `f32` unless
+            /// its device was set to another type.
+            ///
+            /// The setter takes a [`Precision`](crate::Precision), or its name.
             ///
             /// With a mixed precision the parameters and the optimizer stay in `f32`, and the steps get a copy of the
             /// module and of the batch in the narrower type: see [`CastBatch`](stormfire_data::CastBatch) for the
             /// batches and `docs/precision.md` for what burn cannot compute there.
             precision: Option<Precision> = None, cast(precision: Precision => Some(precision));
-            /// Whether the backward pass computes cheap results of the forward pass again instead of keeping them
-            /// (burn's strategy `Balanced`). It needs less memory and more time, and changes no number.
-            /// `docs/precision.md` has more. Default: the strategy of the module's device, which is off unless
-            /// the device was created with `gradient_checkpointing()`.
+            /// Whether the backward pass computes cheap results of the forward pass again instead of keeping them. It
+            /// needs less memory and more time, and changes no number. Default: the strategy of the module's device,
+            /// which is off unless the device was created with `gradient_checkpointing()`.
+            ///
+            /// It is burn's strategy `Balanced`: see `docs/precision.md`.
             gradient_checkpointing: Option<bool> = None, set(on: bool => Some(on));
             /// Maximum number of epochs. Default: 1,000, or no limit with `max_steps`, `max_time` or a `Timer`.
             max_epochs: Option<usize> = None, set(epochs: usize => Some(epochs));
@@ -62,15 +67,17 @@ macro_rules! options {
             max_steps: Option<u64> = None, set(steps: u64 => Some(steps));
             /// Minimum number of optimizer steps before an early stop. Default: none.
             min_steps: Option<u64> = None, set(steps: u64 => Some(steps));
-            /// Time limit. The fit stops at the end of the batch in which it is reached. A `Duration`, or a string such
-            /// as `"10 minutes"` or `"00:12:00:00"`. In a file, seconds or a string. With a `Timer`, the smaller limit
-            /// applies. Default: no limit.
+            /// Time limit: a number of seconds, or a string such as `"10 minutes"` or `"00:12:00:00"`. The fit stops at
+            /// the end of the batch in which it is reached. With a `Timer`, the smaller limit applies. Default: no
+            /// limit.
+            ///
+            /// The setter takes a `Duration`, or a string.
             #[serde(with = "seconds")]
             max_time: Option<Duration> = None, read(time: TimeLimit => Some(time.0));
             /// Maximum number of training batches per epoch: a number such as `10`, a share such as `0.1`, or a string
             /// with one of these. 0 trains nothing. Default: all.
             limit_train_batches: Limit = Limit::ALL, read(limit: Limit => limit);
-            /// Maximum number of validation batches per loader. 0 disables validation, also in `Trainer::validate`.
+            /// Maximum number of validation batches per loader. 0 disables validation, also in `validate`.
             /// Default: all.
             limit_val_batches: Limit = Limit::ALL, read(limit: Limit => limit);
             /// Maximum number of test batches per loader. Default: all.
@@ -83,22 +90,29 @@ macro_rules! options {
             /// Number of batches of each loop to run, once, without logging, checkpoints and early stopping. This shows
             /// whether the code runs. Default: 0, off.
             fast_dev_run: usize = 0, set(batches: usize => batches);
-            /// Number of validation batches per loader before training, which reveals mistakes early. `None` (in a
-            /// file, `null`) takes all. Default: 2.
+            /// Number of validation batches per loader before training, which reveals mistakes early. With null, all of
+            /// them. Default: 2.
+            ///
+            /// The setter takes `None` as null.
             num_sanity_val_steps: Option<usize> = Some(2), set(batches: impl Into<Option<usize>> => batches.into());
-            /// How often to validate: an [`Every`](stormfire_values::Every), or a string such as `"0.25 epochs"`. Steps
-            /// and batches count over the whole fit. A fraction of an epoch requires data of known length. Default:
-            /// every epoch.
+            /// How often to validate, such as `"0.25 epochs"` or `"50 steps"`. Steps and batches count over the whole
+            /// fit. A fraction of an epoch requires data of known length. Default: every epoch.
+            ///
+            /// The setter takes an [`Every`](stormfire_values::Every), or a string.
             val_check_interval: Every = Every::Epochs(1), read(every: Every => every);
             /// Number of batches per optimizer step. The step uses the mean of their gradients, even if the end of an
-            /// epoch shortens a window: see [`StepOutput::weight`](stormfire_module::StepOutput::weight). Automatic
-            /// optimization only. Default: 1.
+            /// epoch shortens a window. Automatic optimization only. Default: 1.
+            ///
+            /// [`StepOutput::weight`](stormfire_module::StepOutput::weight) gives batches different weights in that
+            /// mean.
             accumulate_grad_batches: usize = 1, set(batches: usize => batches);
             /// Maximum norm or value of gradients, which are clipped to it. See `gradient_clip_algorithm`. Default: no
             /// clipping.
             gradient_clip_val: Option<f64> = None, set(value: f64 => Some(value));
-            /// The method of gradient clipping: a [`ClipAlgorithm`](stormfire_optim::ClipAlgorithm), or
-            /// `"norm"`, `"value"`. Default: by their global L2 norm.
+            /// The method of gradient clipping: `"norm"` scales all gradients together by their L2 norm, `"value"`
+            /// limits each number. Default: `"norm"`.
+            ///
+            /// The setter takes a [`ClipAlgorithm`](stormfire_optim::ClipAlgorithm), or its name.
             gradient_clip_algorithm: ClipAlgorithm = ClipAlgorithm::Norm, read(algorithm: ClipAlgorithm => algorithm);
             /// Number of steps between two logs of step metrics. 0 logs none. Default: 50.
             log_every_n_steps: u64 = 50, set(steps: u64 => steps);
@@ -120,8 +134,10 @@ macro_rules! options {
             enable_progress_bar: bool = true, set(on: bool => on);
             /// Whether to print a summary of the module at the start of a fit. Default: yes.
             enable_model_summary: bool = true, set(on: bool => on);
-            /// Makes parameters, dropout, shuffling and the draws of batches from [`random`](stormfire_data::random())
-            /// reproducible. Default: none. Shuffling is reproducible even then.
+            /// Makes parameters, dropout, shuffling and the random draws of batches reproducible. Default: none.
+            /// Shuffling is reproducible even then.
+            ///
+            /// Batches draw from [`random`](stormfire_data::random()).
             ///
             /// Parameters are initialized when the fit starts. Parameters that were read before are listed in a
             /// warning, and need [`seed_everything`](crate::seed_everything). Run one fit at a time, because the
@@ -130,19 +146,25 @@ macro_rules! options {
             /// Whether to check the loss and all gradients of every batch. The error names the parameter whose gradient
             /// is not finite. Reads the device several times per batch. Default: no.
             detect_anomaly: bool = false, set(on: bool => on);
-            /// The policy for a loss or gradient that is NaN or infinite: a [`NonFinite`](crate::NonFinite), or a
-            /// string such as `"skip:5"`. Off with `barebones`. Default: `"error"`, the fit fails with
+            /// The policy for a loss or gradient that is NaN or infinite: `"error"` fails the fit, `"stop"` ends it
+            /// cleanly, `"skip:5"` skips at most 5 steps in a row, `"off"` checks nothing. Off with `barebones`.
+            /// Default: `"error"`.
+            ///
+            /// The setter takes a [`NonFinite`](crate::NonFinite), or a string. The error is
             /// [`Error::NonFinite`](stormfire_module::Error::NonFinite).
             on_non_finite: NonFinite = NonFinite::Error, read(policy: NonFinite => policy);
             /// Whether Ctrl-C and SIGTERM end a run cleanly. `false` leaves all signals to the program. Signals that
             /// the program caught or ignored before the first run still reach its handler. Default: yes.
             handle_signals: bool = true, set(on: bool => on);
-            /// The signal on which a fit is saved and its SLURM job requeued: a
-            /// [`RequeueSignal`](crate::RequeueSignal), or a string such as `"usr2"`. Default: `"auto"`, SIGUSR1 inside
-            /// a SLURM job.
+            /// The signal on which a fit is saved and its SLURM job requeued. `"auto"` is SIGUSR1 inside a SLURM job.
+            /// Default: `"auto"`.
+            ///
+            /// The setter takes a [`RequeueSignal`](crate::RequeueSignal), or its name.
             requeue_signal: RequeueSignal = RequeueSignal::Auto, read(signal: RequeueSignal => signal);
-            /// Measures the time of every hook and part of the loop, and prints a table: a
-            /// [`ProfilerKind`](crate::ProfilerKind), or `"simple"`, `"chrome"`. Default: none.
+            /// Measures the time of every hook and part of the loop, and prints a table. `"chrome"` also writes each
+            /// call into a file for `chrome://tracing`. Default: none.
+            ///
+            /// The setter takes a [`ProfilerKind`](crate::ProfilerKind), or its name.
             profiler: Option<ProfilerKind> = None, read(kind: ProfilerKind => Some(kind));
             /// Whether to disable everything except the loop: logging, checkpoints, progress bar, summary, sanity
             /// check. Not with `fast_dev_run`, `detect_anomaly`, `profiler`. Default: no.
