@@ -72,7 +72,7 @@ fn strings_are_accepted_by_the_trainer_and_callbacks() {
 fn a_wrong_string_is_refused_when_the_run_starts() {
     let trainers = [
         quiet().limit_val_batches("half"),
-        quiet().accelerator("gpu"),
+        quiet().accelerator("tpu"),
         quiet().max_time("10 epochs"),
         quiet().val_check_interval("0.5"),
         quiet().on_non_finite("ignore"),
@@ -84,8 +84,8 @@ fn a_wrong_string_is_refused_when_the_run_starts() {
     assert_snapshot!(trainers.map(refused).concat(), @"
     `limit_val_batches`: cannot read `half` as a number of batches: it is not a number
       hint: write a number of batches such as `10`, or a fraction of them such as `0.25`
-    `accelerator`: cannot read `gpu` as an accelerator: name the kind of GPU, or let `auto` choose
-      hint: write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+    `accelerator`: cannot read `tpu` as an accelerator: it is not a known kind of hardware
+      hint: write `auto`, `cpu`, `gpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
     `max_time`: cannot read `10 epochs` as a time: 10 epochs is not a time
       hint: write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)
     `val_check_interval`: cannot read `0.5` as a period: the unit is missing

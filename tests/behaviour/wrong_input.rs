@@ -242,7 +242,7 @@ fn an_accelerator_that_is_missing_is_refused() {
 fn a_config_file_with_a_mistake_is_refused() {
     let files = [
         r#"{"max_epoch": 3}"#,
-        r#"{"accelerator": "gpu"}"#,
+        r#"{"accelerator": "tpu"}"#,
         r#"{"val_check_interval": 0.5}"#,
         r#"{"val_check_interval": 5}"#,
         r#"{"on_non_finite": "skip"}"#,

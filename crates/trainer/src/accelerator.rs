@@ -21,9 +21,9 @@ use stormfire_module::Error;
 use driver::Presence;
 use hints::Hints;
 
-/// The kind of device of a run: `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan`, `metal`.
+/// The kind of device of a run: `auto`, `cpu`, `gpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan`, `metal`.
 ///
-/// Every kind except the CPU requires the cargo feature of its name. The string form is the same on the command line,
+/// Every kind of GPU requires the cargo feature of its name. The string form is the same on the command line,
 /// in a configuration file and in an error.
 ///
 /// ```no_run
@@ -51,6 +51,8 @@ pub enum Accelerator {
     Auto,
     /// The processor, through burn's `flex` backend. Always available.
     Cpu,
+    /// The GPU that [`Auto`](Self::Auto) chooses. Without one, the run is refused. Feature `cuda` or `wgpu`.
+    Gpu,
     /// The NVIDIA GPU with this index, counted from 0 as in the driver. Feature `cuda`. If a launcher has started
     /// several ranks on a machine, the first one has this GPU, and each further one the next GPU.
     Cuda(usize),
@@ -72,8 +74,8 @@ pub enum AcceleratorError {
     Unknown(String),
     /// The program was built without the cargo feature of this accelerator.
     #[error(
-        "accelerator `{accelerator}` needs the cargo feature `{}`, which this program was built without (available here: {})",
-        .accelerator.name(),
+        "accelerator `{accelerator}` needs the cargo feature {}, which this program was built without (available here: {})",
+        .accelerator.needed_feature(),
         list(.available)
     )]
     NotCompiled {
@@ -108,23 +110,28 @@ pub enum AcceleratorError {
 
 /// The valid names.
 pub(crate) const FORMS: &str =
-    "`auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device";
+    "`auto`, `cpu`, `gpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device";
 
-/// Why a name is unknown.
-pub(crate) fn reason(text: &str) -> &'static str {
-    if text.eq_ignore_ascii_case("gpu") { "name the kind of GPU, or let `auto` choose" } else { "it is not a known kind of hardware" }
-}
+/// Why another name is refused.
+pub(crate) const UNKNOWN: &str = "it is not a known kind of hardware";
+
+/// The GPUs that [`Accelerator::Auto`] and [`Accelerator::Gpu`] choose from, best first.
+const GPUS: [Accelerator; 2] = [Accelerator::Cuda(0), Accelerator::Wgpu];
 
 impl AcceleratorError {
     /// How to fix the error.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Unknown(text) => reason(text).to_owned(),
+            Self::Unknown(_) => UNKNOWN.to_owned(),
+            Self::NotCompiled { accelerator: Accelerator::Gpu, .. } => {
+                "build with `cargo … --features cuda` for a GPU of NVIDIA, with `--features wgpu` for others, or choose `auto`".to_owned()
+            }
             Self::NotCompiled { accelerator, .. } => {
                 format!("build with `cargo … --features {}`, or choose `auto`", accelerator.name())
             }
             Self::NoHardware { accelerator, .. } => match accelerator {
                 Accelerator::Cuda(_) => "does `nvidia-smi` list this GPU? `auto` falls back to what is available".to_owned(),
+                Accelerator::Gpu => "is its driver installed? `auto` falls back to what is available".to_owned(),
                 Accelerator::Metal => "Metal exists on Apple machines only; choose `auto` or `wgpu`".to_owned(),
                 _ => "install a driver (Debian: `apt-get install mesa-vulkan-drivers` has a software one), or choose `auto`".to_owned(),
             },
@@ -158,6 +165,10 @@ impl Accelerator {
             // Its driver was just queried. Another query would only take time.
             Self::Auto => Ok(best(Hints::of_this_machine()).handle().unwrap_or_else(Device::flex)),
             Self::Cpu => Ok(Device::flex()),
+            Self::Gpu => {
+                let found = gpu()?;
+                found.handle().ok_or_else(|| AcceleratorError::NotCompiled { accelerator: found, available: Self::available() })
+            }
             named => {
                 let Some(device) = named.handle() else {
                     return Err(AcceleratorError::NotCompiled { accelerator: *named, available: Self::available() });
@@ -182,6 +193,8 @@ impl Accelerator {
     pub(crate) fn of_rank(self, local_rank: usize) -> Self {
         match self {
             Self::Auto if local_rank > 0 => best(Hints::of_this_machine()).of_rank(local_rank),
+            // Without one, `device` says why.
+            Self::Gpu if local_rank > 0 => gpu().map_or(self, |found| found.of_rank(local_rank)),
             Self::Cuda(index) => Self::Cuda(index + local_rank),
             other => other,
         }
@@ -233,15 +246,23 @@ impl Accelerator {
         probe::serve();
     }
 
-    /// The kind without an index: `cuda` for `cuda:1`. This is also the name of the cargo feature.
+    /// The kind without an index: `cuda` for `cuda:1`. That of a kind of GPU is also the name of its cargo feature.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Auto => "auto",
             Self::Cpu => "cpu",
+            Self::Gpu => "gpu",
             Self::Cuda(_) => "cuda",
             Self::Wgpu => "wgpu",
             Self::Vulkan => "vulkan",
             Self::Metal => "metal",
+        }
+    }
+
+    fn needed_feature(&self) -> String {
+        match self {
+            Self::Gpu => "`cuda` or `wgpu`".to_owned(),
+            other => format!("`{}`", other.name()),
         }
     }
 }
@@ -263,9 +284,9 @@ fn described(debug: &str) -> String {
 }
 
 fn best(hints: Hints) -> Accelerator {
-    let candidates = [(hints.cuda, Accelerator::Cuda(0)), (hints.graphics, Accelerator::Wgpu)];
     let works = |accelerator| matches!(probe::presence(accelerator), Presence::Real(_));
-    if let Some((_, accelerator)) = candidates.into_iter().find(|(hint, accelerator)| *hint && works(*accelerator)) {
+    let mut candidates = [hints.cuda, hints.graphics].into_iter().zip(GPUS);
+    if let Some((_, accelerator)) = candidates.find(|(hint, accelerator)| *hint && works(*accelerator)) {
         return accelerator;
     }
     if hints.cuda && !cfg!(feature = "cuda") {
@@ -274,6 +295,28 @@ fn best(hints: Hints) -> Accelerator {
         tracing::info!("this machine seems to have a GPU; build with `--features wgpu` to train on it");
     }
     Accelerator::Cpu
+}
+
+/// The GPU of [`Accelerator::Gpu`].
+fn gpu() -> Result<Accelerator, AcceleratorError> {
+    let mut broken = None;
+    for accelerator in GPUS {
+        match probe::presence(accelerator) {
+            Presence::Real(_) => return Ok(accelerator),
+            Presence::Broken(fault) => broken = broken.or(Some(AcceleratorError::BrokenDriver { accelerator, fault })),
+            Presence::Absent | Presence::Software => {}
+        }
+    }
+    if let Some(error) = broken {
+        return Err(error);
+    }
+    let (accelerator, available) = (Accelerator::Gpu, Accelerator::available());
+    let is_compiled = GPUS.iter().any(|gpu| gpu.handle().is_some());
+    Err(if is_compiled {
+        AcceleratorError::NoHardware { accelerator, available }
+    } else {
+        AcceleratorError::NotCompiled { accelerator, available }
+    })
 }
 
 /// Returns an error if burn's own `Device::default()` would panic at its first use. The hint contains the remedy: see
@@ -315,6 +358,7 @@ impl FromStr for Accelerator {
         match text.to_ascii_lowercase().as_str() {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
+            "gpu" => Ok(Self::Gpu),
             "cuda" => Ok(Self::Cuda(0)),
             "wgpu" => Ok(Self::Wgpu),
             "vulkan" => Ok(Self::Vulkan),

@@ -39,7 +39,7 @@ impl TrainerConfig {
 // The inputs that the readers of these types accept. Editors check the options with these patterns, so each of them
 // accepts everything that its reader does.
 const ACCELERATOR: &str =
-    "^([aA][uU][tT][oO]|[cC][pP][uU]|[cC][uU][dD][aA](:[+]?[0-9]+)?|[wW][gG][pP][uU]|[vV][uU][lL][kK][aA][nN]|[mM][eE][tT][aA][lL])$";
+    "^([aA][uU][tT][oO]|[cCgG][pP][uU]|[cC][uU][dD][aA](:[+]?[0-9]+)?|[wW][gG][pP][uU]|[vV][uU][lL][kK][aA][nN]|[mM][eE][tT][aA][lL])$";
 const POLICY: &str = "^(error|stop|off|skip:[+]?[0-9]+)$";
 const PRECISION: &str = r"^\s*(16-mixed|bf16(-mixed|-true)?|(32|64)(-true)?|16)\s*$";
 const DEVICES: &str = r"^\s*(auto|[+]?[0-9]+)\s*$";
@@ -153,6 +153,7 @@ mod tests {
             "auto",
             "Auto",
             "CPU",
+            "Gpu",
             "cuda",
             "cuda:1",
             "cuda:+1",

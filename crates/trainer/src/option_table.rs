@@ -17,7 +17,7 @@
 macro_rules! options {
     ($name:ident) => {
         $name! {
-            /// The device to train on, such as `"cpu"` or `"cuda:1"`. Default: the device of the module.
+            /// The device to train on, such as `"cpu"`, `"gpu"` or `"cuda:1"`. Default: the device of the module.
             ///
             /// The setter takes an [`Accelerator`](crate::Accelerator), its name, or a device.
             accelerator: Option<Accelerator> = None, call(accelerator: DeviceChoice => choose_device);

@@ -5,6 +5,7 @@ fn text_and_json_round_trip() {
     let names = [
         (Accelerator::Auto, "auto"),
         (Accelerator::Cpu, "cpu"),
+        (Accelerator::Gpu, "gpu"),
         (Accelerator::Cuda(0), "cuda"),
         (Accelerator::Cuda(1), "cuda:1"),
         (Accelerator::Wgpu, "wgpu"),
@@ -24,27 +25,27 @@ fn text_and_json_round_trip() {
 
 #[test]
 fn wrong_names_are_refused_with_the_right_ones() {
-    let errors = ["", "gpu", "tpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", " cpu"].map(|text| {
+    let errors = ["", "tpu", "gpu:0", "cuda:", "cuda:x", "cuda:-1", "cpu:0", " cpu"].map(|text| {
         let error = text.parse::<Accelerator>().unwrap_err();
         assert!(serde_json::from_str::<Accelerator>(&format!("\"{text}\"")).is_err(), "{text}");
         format!("{error}\n  hint: {}", error.hint().unwrap())
     });
     insta::assert_snapshot!(errors.join("\n"), @r"
-    unknown accelerator ``; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+    unknown accelerator ``; write `auto`, `cpu`, `gpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
       hint: it is not a known kind of hardware
-    unknown accelerator `gpu`; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
-      hint: name the kind of GPU, or let `auto` choose
-    unknown accelerator `tpu`; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+    unknown accelerator `tpu`; write `auto`, `cpu`, `gpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
       hint: it is not a known kind of hardware
-    unknown accelerator `cuda:`; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+    unknown accelerator `gpu:0`; write `auto`, `cpu`, `gpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
       hint: it is not a known kind of hardware
-    unknown accelerator `cuda:x`; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+    unknown accelerator `cuda:`; write `auto`, `cpu`, `gpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
       hint: it is not a known kind of hardware
-    unknown accelerator `cuda:-1`; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+    unknown accelerator `cuda:x`; write `auto`, `cpu`, `gpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
       hint: it is not a known kind of hardware
-    unknown accelerator `cpu:0`; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+    unknown accelerator `cuda:-1`; write `auto`, `cpu`, `gpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
       hint: it is not a known kind of hardware
-    unknown accelerator ` cpu`; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+    unknown accelerator `cpu:0`; write `auto`, `cpu`, `gpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+      hint: it is not a known kind of hardware
+    unknown accelerator ` cpu`; write `auto`, `cpu`, `gpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
       hint: it is not a known kind of hardware
     ");
 }
@@ -80,6 +81,30 @@ fn a_named_accelerator_is_found_or_refused() {
     }
 }
 
+/// Holds with and without hardware.
+#[test]
+fn a_gpu_is_the_one_of_auto_or_refused() {
+    let available = Accelerator::available();
+    let best = available.iter().take_while(|accelerator| **accelerator != Accelerator::Cpu).find(|gpu| GPUS.contains(gpu));
+    match (Accelerator::Gpu.device(), best) {
+        (Ok(device), Some(best)) => assert_eq!(Some(device), best.handle()),
+        (Err(error), None) => assert!(error.hint().is_some(), "{error}"),
+        (found, best) => panic!("{found:?} and {best:?}"),
+    }
+}
+
+#[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+#[test]
+fn a_gpu_without_its_features_is_refused_with_the_cure() {
+    let error = Accelerator::Gpu.device().unwrap_err();
+    insta::assert_snapshot!(format!("{error}\n  hint: {}", error.hint().unwrap()), @r"
+    accelerator `gpu` needs the cargo feature `cuda` or `wgpu`, which this program was built without (available here: `cpu`)
+      hint: build with `cargo … --features cuda` for a GPU of NVIDIA, with `--features wgpu` for others, or choose `auto`
+    ");
+    // Another rank of the machine gets the same answer.
+    assert_eq!(Accelerator::Gpu.of_rank(1).device().unwrap_err(), error);
+}
+
 #[test]
 fn every_error_names_what_failed_and_the_cure() {
     let available = vec![Accelerator::Cuda(0), Accelerator::Cpu];
@@ -98,6 +123,11 @@ fn every_error_names_what_failed_and_the_cure() {
             AcceleratorError::NoHardware { accelerator: Accelerator::Metal, available },
             "no device for accelerator `metal` on this machine (available here: `cuda`, `cpu`)",
             "Apple",
+        ),
+        (
+            AcceleratorError::NoHardware { accelerator: Accelerator::Gpu, available: vec![Accelerator::Cpu] },
+            "no device for accelerator `gpu` on this machine (available here: `cpu`)",
+            "is its driver installed?",
         ),
         (
             AcceleratorError::BrokenDriver { accelerator: Accelerator::Cuda(0), fault: "out of memory".to_owned() },
@@ -172,6 +202,7 @@ fn ranks_of_a_machine_have_a_gpu_each() {
         (Accelerator::Cpu, 2, Accelerator::Cpu),
         (Accelerator::Wgpu, 1, Accelerator::Wgpu),
         (Accelerator::Auto, 0, Accelerator::Auto),
+        (Accelerator::Gpu, 0, Accelerator::Gpu),
     ] {
         assert_eq!(given.of_rank(rank), expected, "{given} for rank {rank}");
     }

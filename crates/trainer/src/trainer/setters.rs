@@ -115,7 +115,7 @@ impl FromStr for DeviceChoice {
 
     fn from_str(text: &str) -> Result<Self, TextError> {
         let (what, forms) = ("an accelerator", accelerator::FORMS);
-        let error = |_| TextError { text: text.into(), what, reason: accelerator::reason(text).into(), forms };
+        let error = |_| TextError { text: text.into(), what, reason: accelerator::UNKNOWN.into(), forms };
         text.parse().map(Self::Accelerator).map_err(error)
     }
 }
