@@ -42,7 +42,12 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
         system::fresh_folder(&project)?;
         let mut new = workspace.command(&stormfire);
         system::run(new.arg("new").arg(&project).args(["--template", template, "--stormfire"]).arg(&workspace.root))?;
-        for arguments in [&["run", "--release", "--", "-c", "config.yaml", "--epochs", "2"][..], &["test", "--release"][..]] {
+        let commands: [&[&str]; 3] = [
+            &["run", "--release", "--", "-c", "config.yaml", "--epochs", "2"],
+            &["run", "--release", "--", "test", "--ckpt-path", "best"],
+            &["test", "--release"],
+        ];
+        for arguments in commands {
             system::run(workspace.cargo().args(arguments).current_dir(&project).env("CARGO_TARGET_DIR", &target))?;
         }
         if !project.join(metrics).is_file() {

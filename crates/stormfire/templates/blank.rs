@@ -1,6 +1,11 @@
-//! Fits a line. Replace the module, the data and the loss by your own.
+//! Fits a line. `// Yours:` marks what to change for your own model and data.
+//!
+//! `cargo run --release` trains, and `cargo run --release -- test --ckpt-path best` tests the best checkpoint.
+
+use std::ops::Range;
 
 use burn::{
+    data::dataset::InMemDataset,
     nn::{
         Linear, LinearConfig,
         loss::{MseLoss, Reduction},
@@ -16,14 +21,18 @@ use stormfire::{cli::Cli, prelude::*};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Inputs and targets.
+// Yours: a batch. These are inputs and targets, `[items, 1]` each.
 type Batch = (Tensor<2>, Tensor<2>);
 
-/// The options of the network. They are also in checkpoints.
+/// Loaders for training, validation and test.
+type Data = (Loader<Batch>, Loader<Batch>, Loader<Batch>);
+
+/// The options of the network. They are also in `hparams.yaml` and in checkpoints.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct NetConfig {
     /// The learning rate.
+    #[schemars(range(min = 0))]
     lr: f64,
 }
 
@@ -48,6 +57,7 @@ impl Default for DataConfig {
     }
 }
 
+// Yours: the layers.
 #[derive(Module, Debug)]
 struct Net {
     layer: Linear,
@@ -60,6 +70,7 @@ impl Net {
         Self { layer: LinearConfig::new(1, 1).init(device), config }
     }
 
+    // Yours: the loss.
     fn loss(&self, (x, y): Batch) -> Tensor<1> {
         MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean)
     }
@@ -79,34 +90,42 @@ impl LightningModule for Net {
         Ok(StepOutput::none())
     }
 
+    fn test_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        self.log("test_loss", self.loss(batch));
+        Ok(StepOutput::none())
+    }
+
     fn configure_optimizers(&self) -> Result<Optimizers> {
         Ok(Optimizer::new(AdamConfig::new(), self.config.lr).into())
     }
 }
 
-/// Items `from..to` of the data, in batches.
-fn data(from: usize, to: usize, batch_size: usize) -> Loader<Batch> {
-    let items: Vec<[f32; 2]> = (from..to).map(|item| item as f32 / 100.0).map(|x| [x, 3.0 * x + 1.0]).collect();
+// Yours: the items, and how a batch is made of them.
+fn loader(items: Range<usize>, batch_size: usize) -> Loader<Batch> {
+    let items: Vec<[f32; 2]> = items.map(|item| item as f32 / 100.0).map(|x| [x, 3.0 * x + 1.0]).collect();
     let collate = |items: Vec<[f32; 2]>, device: &Device| {
         let column = |at: usize| Tensor::<1>::from_floats(items.iter().map(|item| item[at]).collect::<Vec<_>>().as_slice(), device);
         (column(0).unsqueeze_dim(1), column(1).unsqueeze_dim(1))
     };
-    Loader::collate(burn::data::dataset::InMemDataset::new(items), collate).batch_size(batch_size)
+    Loader::collate(InMemDataset::new(items), collate).batch_size(batch_size)
+}
+
+fn data(config: &DataConfig) -> Data {
+    // Yours: the items for each purpose.
+    let [train, val, test] = [0..100, 100..120, 120..140].map(|items| loader(items, config.batch_size));
+    (train.shuffle(true), val, test)
 }
 
 /// The program: its options are those of the two structs, and those of the Trainer.
-fn program() -> Cli<Net, (Loader<Batch>, Loader<Batch>), NetConfig, DataConfig> {
-    Cli::new(
-        |config: NetConfig, device: &Device| Ok(Net::new(config, device)),
-        |config: DataConfig| Ok((data(0, 100, config.batch_size).shuffle(true), data(100, 120, config.batch_size))),
-    )
-    .about("Fits a line.")
-    .version(env!("CARGO_PKG_VERSION"))
-    .alias("epochs", "trainer.max_epochs")
-    .alias("lr", "model.lr")
-    .alias("root", "trainer.default_root_dir")
-    .trainer_defaults(TrainerConfig { max_epochs: Some(20), seed: Some(42), log_every_n_steps: 5, ..TrainerConfig::default() })
-    .trainer(|trainer| trainer.callback(ModelCheckpoint::new().monitor("val_loss")).callback(LearningRateMonitor::new()))
+fn program() -> Cli<Net, Data, NetConfig, DataConfig> {
+    Cli::new(|config: NetConfig, device: &Device| Ok(Net::new(config, device)), |config: DataConfig| Ok(data(&config)))
+        .about("Fits a line.")
+        .version(env!("CARGO_PKG_VERSION"))
+        .alias("epochs", "trainer.max_epochs")
+        .alias("lr", "model.lr")
+        .alias("root", "trainer.default_root_dir")
+        .trainer_defaults(TrainerConfig { max_epochs: Some(20), seed: Some(42), log_every_n_steps: 5, ..TrainerConfig::default() })
+        .trainer(|trainer| trainer.callback(ModelCheckpoint::new().monitor("val_loss")).callback(LearningRateMonitor::new()))
 }
 
 fn main() -> Result<Stop> {

@@ -1,5 +1,7 @@
-//! Classifies the rows of `customers.csv`, a table with missing values. Replace the table, `Row`, and the numbers in
-//! `Row::inputs` by yours.
+//! Classifies the rows of a table with missing values: made-up customers, of whom some have returned. `// Yours:` marks
+//! what to change for your own table.
+//!
+//! `cargo run --release` trains, and `cargo run --release -- test --ckpt-path best` tests the best checkpoint.
 
 use std::path::PathBuf;
 
@@ -20,8 +22,7 @@ use stormfire::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A row of the table: made-up customers, and whether they have returned. An empty field is `None`. Other columns are
-/// ignored.
+// Yours: the columns of the table, by their names in the header. An empty field is `None`. Other columns are ignored.
 #[derive(Clone, Debug, Deserialize)]
 struct Row {
     age: Option<f32>,
@@ -30,35 +31,48 @@ struct Row {
     visits: Option<f32>,
     /// Months since the last visit.
     months: Option<f32>,
+    /// Whether the customer has returned.
     returned: i32,
 }
 
-/// Numbers that the network gets of a row.
-const INPUTS: usize = 8;
+// Yours: the number of columns that the network gets, and of classes.
+const COLUMNS: usize = 4;
+const CLASSES: usize = 2;
 
 impl Row {
     /// Numbers of similar size, from which a network learns best. Each column has a second one: 1 if its value is
     /// missing.
-    fn inputs(&self) -> Vec<f32> {
-        // The column, its usual value, and a usual distance from it.
+    fn inputs(&self) -> [[f32; 2]; COLUMNS] {
+        // Yours: each column, its usual value, and a usual distance from it.
         let columns = [(self.age, 45.0, 15.0), (self.income, 40_000.0, 15_000.0), (self.visits, 6.0, 5.0), (self.months, 15.0, 9.0)];
-        columns.map(|(value, usual, distance)| value.map_or([0.0, 1.0], |value| [(value - usual) / distance, 0.0])).concat()
+        columns.map(|(value, usual, distance)| value.map_or([0.0, 1.0], |value| [(value - usual) / distance, 0.0]))
+    }
+
+    /// The class, from 0 on.
+    fn class(&self) -> i32 {
+        // Yours: the column that is predicted.
+        self.returned
     }
 }
 
-/// Inputs as `[rows, INPUTS]`, and classes.
+/// Inputs as `[rows, 2 * COLUMNS]`, and classes.
 type Batch = (Tensor<2>, Tensor<1, Int>);
 
-/// The options of the network. They are also in checkpoints.
+/// Loaders for training, validation and test.
+type Data = (Loader<Batch>, Loader<Batch>, Loader<Batch>);
+
+/// The options of the network. They are also in `hparams.yaml` and in checkpoints.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct NetConfig {
     /// The learning rate.
+    #[schemars(range(min = 0))]
     lr: f64,
     /// Units of the hidden layer.
     #[schemars(range(min = 1))]
     hidden: usize,
     /// The share of units that dropout leaves out.
+    #[schemars(range(min = 0, max = 1))]
     dropout: f64,
 }
 
@@ -81,6 +95,7 @@ struct DataConfig {
 
 impl Default for DataConfig {
     fn default() -> Self {
+        // Yours: the table.
         Self { file: "customers.csv".into(), batch_size: 50 }
     }
 }
@@ -97,8 +112,8 @@ struct Net {
 
 impl Net {
     fn new(config: NetConfig, device: &Device) -> Self {
-        let hidden = LinearConfig::new(INPUTS, config.hidden).init(device);
-        let output = LinearConfig::new(config.hidden, 2).init(device);
+        let hidden = LinearConfig::new(2 * COLUMNS, config.hidden).init(device);
+        let output = LinearConfig::new(config.hidden, CLASSES).init(device);
         Self { hidden, output, relu: Relu::new(), dropout: DropoutConfig::new(config.dropout).init(), config }
     }
 
@@ -124,6 +139,11 @@ impl LightningModule for Net {
         Ok(StepOutput::none())
     }
 
+    fn test_step(&self, (x, classes): Batch, _batch_idx: usize) -> Result<StepOutput> {
+        self.log("test_acc", accuracy(&self.forward(x), &classes));
+        Ok(StepOutput::none())
+    }
+
     fn configure_optimizers(&self) -> Result<Optimizers> {
         Ok(Optimizer::new(AdamWConfig::new(), self.config.lr).into())
     }
@@ -131,23 +151,22 @@ impl LightningModule for Net {
 
 fn loader(rows: Subset<Row>, batch_size: usize) -> Loader<Batch> {
     let collate = |rows: Vec<Row>, device: &Device| {
-        let inputs: Vec<f32> = rows.iter().flat_map(Row::inputs).collect();
-        let classes: Vec<i32> = rows.iter().map(|row| row.returned).collect();
-        let x = Tensor::<1>::from_floats(inputs.as_slice(), device).reshape([rows.len(), INPUTS]);
+        let inputs: Vec<f32> = rows.iter().flat_map(Row::inputs).flatten().collect();
+        let classes: Vec<i32> = rows.iter().map(Row::class).collect();
+        let x = Tensor::<1>::from_floats(inputs.as_slice(), device).reshape([rows.len(), 2 * COLUMNS]);
         (x, Tensor::<1, Int>::from_ints(classes.as_slice(), device))
     };
     Loader::collate(rows, collate).batch_size(batch_size)
 }
 
-/// Loaders for training and validation.
-fn data(config: &DataConfig) -> Result<(Loader<Batch>, Loader<Batch>)> {
+fn data(config: &DataConfig) -> Result<Data> {
     let table = Shards::<Row>::csv([&config.file]).read()?;
-    let [train, val] = random_split(table, [0.8, 0.2], 1)?.map(|rows| loader(rows, config.batch_size));
-    Ok((train.shuffle(true), val))
+    let [train, val, test] = random_split(table, [0.7, 0.15, 0.15], 1)?.map(|rows| loader(rows, config.batch_size));
+    Ok((train.shuffle(true), val, test))
 }
 
 /// The program: its options are those of the two structs, and those of the Trainer.
-fn program() -> Cli<Net, (Loader<Batch>, Loader<Batch>), NetConfig, DataConfig> {
+fn program() -> Cli<Net, Data, NetConfig, DataConfig> {
     Cli::new(|config: NetConfig, device: &Device| Ok(Net::new(config, device)), |config: DataConfig| data(&config))
         .about("Trains a classifier of the rows of a table.")
         .version(env!("CARGO_PKG_VERSION"))
@@ -171,7 +190,7 @@ mod tests {
     fn the_loss_falls() {
         let root = std::env::temp_dir().join(format!("{}-{}", env!("CARGO_CRATE_NAME"), std::process::id()));
         std::fs::create_dir_all(&root).unwrap();
-        // A table that is easy to learn, in which some ages are missing.
+        // Yours: a table that is easy to learn. Here some ages are missing.
         let age = |row: usize| if row.is_multiple_of(7) { String::new() } else { (20 + row % 50).to_string() };
         let row = |row: usize| format!("{},{},{},{},{}\n", age(row), 30_000 + 50 * row, row % 12, row % 30, u8::from(row % 12 > 5));
         let (file, rows) = (root.join("table.csv"), (0..400).map(row).collect::<String>());

@@ -1,4 +1,6 @@
-//! Predicts the next character of a text. Replace `TEXT` by your own, for example with `include_str!`.
+//! Predicts the next character of a text. `// Yours:` marks what to change for your own text.
+//!
+//! `cargo run --release` trains, and `cargo run --release -- test --ckpt-path best` tests the best checkpoint.
 
 use burn::{
     data::dataset::InMemDataset,
@@ -14,26 +16,31 @@ use stormfire::{cli::Cli, prelude::*};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+// Yours: the text, such as `include_str!("../text.txt")`.
 const TEXT: &str = "\
     the storm came in the night and the fire went out. the fire came back in the morning and the storm went out to sea. \
     in the morning the sea was calm, and in the night the fire was warm. the calm came before the storm, and the fire \
     came after the night. out at sea the storm was loud, and at the fire the night was long and calm and warm.";
 
-/// Number of characters from which the next one is predicted.
+// Yours: the number of characters from which the next one is predicted.
 const CONTEXT: usize = 6;
-/// Number of different bytes.
-const BYTES: usize = 128;
+/// A character is a byte here.
+const BYTES: usize = 256;
 /// Size of the vector of a character.
 const WIDTH: usize = 16;
 
-/// Characters as `[batch, CONTEXT]`, and the next ones.
+/// Characters as `[windows, CONTEXT]`, and the next ones.
 type Batch = (Tensor<2, Int>, Tensor<1, Int>);
 
-/// The options of the network. They are also in checkpoints.
+/// Loaders for training, validation and test.
+type Data = (Loader<Batch>, Loader<Batch>, Loader<Batch>);
+
+/// The options of the network. They are also in `hparams.yaml` and in checkpoints.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct NetConfig {
     /// The learning rate.
+    #[schemars(range(min = 0))]
     lr: f64,
     /// Units of the hidden layer.
     #[schemars(range(min = 1))]
@@ -102,15 +109,19 @@ impl LightningModule for Net {
         Ok(StepOutput::none())
     }
 
+    fn test_step(&self, (context, next): Batch, _batch_idx: usize) -> Result<StepOutput> {
+        self.log("test_acc", accuracy(&self.forward(context), &next));
+        Ok(StepOutput::none())
+    }
+
     fn configure_optimizers(&self) -> Result<Optimizers> {
         Ok(Optimizer::new(AdamConfig::new(), self.config.lr).into())
     }
 }
 
 /// The windows of a part of the text.
-fn data(text: &str, batch_size: usize) -> Loader<Batch> {
-    let items: Vec<[i32; CONTEXT + 1]> =
-        text.as_bytes().windows(CONTEXT + 1).map(|window| std::array::from_fn(|at| i32::from(window[at]))).collect();
+fn loader(text: &[u8], batch_size: usize) -> Loader<Batch> {
+    let items: Vec<[i32; CONTEXT + 1]> = text.windows(CONTEXT + 1).map(|window| std::array::from_fn(|at| i32::from(window[at]))).collect();
     let collate = |items: Vec<[i32; CONTEXT + 1]>, device: &Device| {
         let context: Vec<i32> = items.iter().flat_map(|item| item[..CONTEXT].to_vec()).collect();
         let next: Vec<i32> = items.iter().map(|item| item[CONTEXT]).collect();
@@ -120,22 +131,23 @@ fn data(text: &str, batch_size: usize) -> Loader<Batch> {
     Loader::collate(InMemDataset::new(items), collate).batch_size(batch_size)
 }
 
+fn data(config: &DataConfig) -> Data {
+    let (train, rest) = TEXT.as_bytes().split_at(TEXT.len() * 8 / 10);
+    let (val, test) = rest.split_at(rest.len() / 2);
+    let [train, val, test] = [train, val, test].map(|text| loader(text, config.batch_size));
+    (train.shuffle(true), val, test)
+}
+
 /// The program: its options are those of the two structs, and those of the Trainer.
-fn program() -> Cli<Net, (Loader<Batch>, Loader<Batch>), NetConfig, DataConfig> {
-    Cli::new(
-        |config: NetConfig, device: &Device| Ok(Net::new(config, device)),
-        |config: DataConfig| {
-            let (seen, unseen) = TEXT.split_at(TEXT.len() * 4 / 5);
-            Ok((data(seen, config.batch_size).shuffle(true), data(unseen, config.batch_size)))
-        },
-    )
-    .about("Trains a model of characters.")
-    .version(env!("CARGO_PKG_VERSION"))
-    .alias("epochs", "trainer.max_epochs")
-    .alias("lr", "model.lr")
-    .alias("root", "trainer.default_root_dir")
-    .trainer_defaults(TrainerConfig { max_epochs: Some(20), seed: Some(42), log_every_n_steps: 5, ..TrainerConfig::default() })
-    .trainer(|trainer| trainer.callback(ModelCheckpoint::new().monitor("val_loss")).callback(LearningRateMonitor::new()))
+fn program() -> Cli<Net, Data, NetConfig, DataConfig> {
+    Cli::new(|config: NetConfig, device: &Device| Ok(Net::new(config, device)), |config: DataConfig| Ok(data(&config)))
+        .about("Trains a model of characters.")
+        .version(env!("CARGO_PKG_VERSION"))
+        .alias("epochs", "trainer.max_epochs")
+        .alias("lr", "model.lr")
+        .alias("root", "trainer.default_root_dir")
+        .trainer_defaults(TrainerConfig { max_epochs: Some(20), seed: Some(42), log_every_n_steps: 5, ..TrainerConfig::default() })
+        .trainer(|trainer| trainer.callback(ModelCheckpoint::new().monitor("val_loss")).callback(LearningRateMonitor::new()))
 }
 
 fn main() -> Result<Stop> {

@@ -1,5 +1,9 @@
-//! Classifies images of shapes. Replace `draw` by your images: `stormfire::data::ImageFolder` reads folders of PNG and
-//! JPEG files with the cargo feature `images`.
+//! Classifies images of shapes. `// Yours:` marks what to change for your own images. `stormfire::data::ImageFolder`
+//! reads folders of PNG and JPEG files, with the cargo feature `images`.
+//!
+//! `cargo run --release` trains, and `cargo run --release -- test --ckpt-path best` tests the best checkpoint.
+
+use std::ops::Range;
 
 use burn::{
     data::dataset::InMemDataset,
@@ -20,19 +24,22 @@ use stormfire::{cli::Cli, prelude::*};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Width and height of an image.
+// Yours: the width and height of the gray images, and the number of classes.
 const SIZE: usize = 16;
-/// A square, a circle, a cross.
-const SHAPES: usize = 3;
+const CLASSES: usize = 3;
 
-/// Images as `[batch, 1, SIZE, SIZE]`, and shapes.
+/// Images as `[images, 1, SIZE, SIZE]`, and classes.
 type Batch = (Tensor<4>, Tensor<1, Int>);
 
-/// The options of the network. They are also in checkpoints.
+/// Loaders for training, validation and test.
+type Data = (Loader<Batch>, Loader<Batch>, Loader<Batch>);
+
+/// The options of the network. They are also in `hparams.yaml` and in checkpoints.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct NetConfig {
     /// The learning rate.
+    #[schemars(range(min = 0))]
     lr: f64,
     /// Channels of the first convolution. The second has twice as many.
     #[schemars(range(min = 1))]
@@ -76,7 +83,7 @@ impl Net {
         let channels = config.channels;
         let conv = |channels: [usize; 2]| Conv2dConfig::new(channels, [3, 3]).with_padding(PaddingConfig2d::Same).init(device);
         let pool = MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init();
-        let output = LinearConfig::new(2 * channels * SIZE / 4 * SIZE / 4, SHAPES).init(device);
+        let output = LinearConfig::new(2 * channels * SIZE / 4 * SIZE / 4, CLASSES).init(device);
         Self { conv1: conv([1, channels]), conv2: conv([channels, 2 * channels]), pool, relu: Relu::new(), output, config }
     }
 
@@ -90,17 +97,22 @@ impl Net {
 impl LightningModule for Net {
     type Batch = Batch;
 
-    fn training_step(&self, (images, shapes): Batch, _batch_idx: usize) -> Result<StepOutput> {
+    fn training_step(&self, (images, classes): Batch, _batch_idx: usize) -> Result<StepOutput> {
         let logits = self.forward(images);
-        let loss = CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, shapes);
+        let loss = CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, classes);
         self.log("train_loss", &loss).prog_bar(true);
         Ok(loss.into())
     }
 
-    fn validation_step(&self, (images, shapes): Batch, _batch_idx: usize) -> Result<StepOutput> {
+    fn validation_step(&self, (images, classes): Batch, _batch_idx: usize) -> Result<StepOutput> {
         let logits = self.forward(images);
-        self.log("val_acc", accuracy(&logits, &shapes)).prog_bar(true);
-        self.log("val_loss", CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, shapes));
+        self.log("val_acc", accuracy(&logits, &classes)).prog_bar(true);
+        self.log("val_loss", CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, classes));
+        Ok(StepOutput::none())
+    }
+
+    fn test_step(&self, (images, classes): Batch, _batch_idx: usize) -> Result<StepOutput> {
+        self.log("test_acc", accuracy(&self.forward(images), &classes));
         Ok(StepOutput::none())
     }
 
@@ -109,9 +121,9 @@ impl LightningModule for Net {
     }
 }
 
-/// The pixels of an image, and its shape.
+// Yours: the pixels of an image, and its class. This draws a square, a circle or a cross.
 fn draw(image: usize) -> (Vec<f32>, u8) {
-    let shape = image % SHAPES;
+    let shape = image % CLASSES;
     let (radius, left, top) = (3.0 + 2.5 * noise(image * 3), 6.0 + 4.0 * noise(image * 3 + 1), 6.0 + 4.0 * noise(image * 3 + 2));
     let pixel = |at: usize| {
         let (x, y) = ((at % SIZE) as f32 - left, (at / SIZE) as f32 - top);
@@ -125,36 +137,39 @@ fn draw(image: usize) -> (Vec<f32>, u8) {
     ((0..SIZE * SIZE).map(pixel).collect(), shape as u8)
 }
 
-/// Pseudo-random numbers in 0..1.
+/// Pseudo-random numbers in 0..1, for `draw`.
 fn noise(seed: usize) -> f32 {
     let mixed = (seed as u32).wrapping_add(1).wrapping_mul(2_654_435_761);
     let mixed = (mixed ^ mixed >> 15).wrapping_mul(2_246_822_519);
     (mixed ^ mixed >> 13) as f32 / u32::MAX as f32
 }
 
-fn data(from: usize, to: usize, batch_size: usize) -> Loader<Batch> {
+fn loader(images: Range<usize>, batch_size: usize) -> Loader<Batch> {
     let collate = |items: Vec<(Vec<f32>, u8)>, device: &Device| {
-        let (count, shapes): (usize, Vec<i32>) = (items.len(), items.iter().map(|(_, shape)| i32::from(*shape)).collect());
+        let (count, classes): (usize, Vec<i32>) = (items.len(), items.iter().map(|(_, class)| i32::from(*class)).collect());
         let pixels: Vec<f32> = items.into_iter().flat_map(|(pixels, _)| pixels).collect();
         let images = Tensor::<1>::from_floats(pixels.as_slice(), device).reshape([count, 1, SIZE, SIZE]);
-        (images, Tensor::<1, Int>::from_ints(shapes.as_slice(), device))
+        (images, Tensor::<1, Int>::from_ints(classes.as_slice(), device))
     };
-    Loader::collate(InMemDataset::new((from..to).map(draw).collect()), collate).batch_size(batch_size)
+    Loader::collate(InMemDataset::new(images.map(draw).collect()), collate).batch_size(batch_size)
+}
+
+fn data(config: &DataConfig) -> Data {
+    // Yours: the images for each purpose.
+    let [train, val, test] = [0..600, 600..720, 720..840].map(|images| loader(images, config.batch_size));
+    (train.shuffle(true), val, test)
 }
 
 /// The program: its options are those of the two structs, and those of the Trainer.
-fn program() -> Cli<Net, (Loader<Batch>, Loader<Batch>), NetConfig, DataConfig> {
-    Cli::new(
-        |config: NetConfig, device: &Device| Ok(Net::new(config, device)),
-        |config: DataConfig| Ok((data(0, 600, config.batch_size).shuffle(true), data(600, 720, config.batch_size))),
-    )
-    .about("Trains a classifier of images.")
-    .version(env!("CARGO_PKG_VERSION"))
-    .alias("epochs", "trainer.max_epochs")
-    .alias("lr", "model.lr")
-    .alias("root", "trainer.default_root_dir")
-    .trainer_defaults(TrainerConfig { max_epochs: Some(5), seed: Some(42), log_every_n_steps: 5, ..TrainerConfig::default() })
-    .trainer(|trainer| trainer.callback(ModelCheckpoint::new().monitor("val_loss")).callback(LearningRateMonitor::new()))
+fn program() -> Cli<Net, Data, NetConfig, DataConfig> {
+    Cli::new(|config: NetConfig, device: &Device| Ok(Net::new(config, device)), |config: DataConfig| Ok(data(&config)))
+        .about("Trains a classifier of images.")
+        .version(env!("CARGO_PKG_VERSION"))
+        .alias("epochs", "trainer.max_epochs")
+        .alias("lr", "model.lr")
+        .alias("root", "trainer.default_root_dir")
+        .trainer_defaults(TrainerConfig { max_epochs: Some(5), seed: Some(42), log_every_n_steps: 5, ..TrainerConfig::default() })
+        .trainer(|trainer| trainer.callback(ModelCheckpoint::new().monitor("val_loss")).callback(LearningRateMonitor::new()))
 }
 
 fn main() -> Result<Stop> {

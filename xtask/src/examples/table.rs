@@ -245,7 +245,7 @@ pub(super) const RUNS: &[Run] = &[
     },
     Run {
         example: "new_text",
-        arguments: &["-c", "crates/stormfire/templates/text.yaml", "--epochs", "2", "--root", "{root}"],
+        arguments: &["-c", "crates/stormfire/templates/text.yaml", "--epochs", "4", "--root", "{root}"],
         leaves: &[METRICS, "lightning_logs/version_0/training.log", "lightning_logs/version_0/checkpoints/*.ckpt"],
         quality: &[(METRICS, "val_acc", 0.3..=1.0)],
         picture: Picture::None,
