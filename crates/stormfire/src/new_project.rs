@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use clap::{Args, ValueEnum};
@@ -50,6 +51,15 @@ impl Template {
         }
     }
 
+    fn about(self) -> &'static str {
+        match self {
+            Self::Blank => "A training that fits a line.",
+            Self::Tabular => "A training that classifies the rows of `customers.csv`.",
+            Self::Vision => "A training that classifies images of shapes.",
+            Self::Text => "A training that predicts the next character of a text.",
+        }
+    }
+
     /// The file of data that the program reads. The other programs make theirs.
     fn data(self) -> Option<(&'static str, String)> {
         (self == Self::Tabular).then(|| ("customers.csv", include_str!("../templates/customers.csv").to_owned()))
@@ -58,6 +68,15 @@ impl Template {
 
 const MANIFEST: &str = include_str!("../templates/manifest.toml");
 const ENVIRONMENT: &str = include_str!("../templates/environment.toml");
+const README: &str = include_str!("../templates/README.md");
+/// What to do with a project, for its README and for the terminal.
+const COMMANDS: &str = "\
+cargo run --release                             # trains; the first build takes minutes
+cargo run --release -- test --ckpt-path best    # tests the best checkpoint
+cargo run --release -- --help                   # the options
+cargo test --release                            # a short training
+stormfire watch                                 # curves, also while it trains
+";
 const IGNORED: &str = "/target\n/lightning_logs\n/multirun_*\n/sweep\n/tune_*\n";
 
 pub(crate) fn create(options: &New) -> Result<String, String> {
@@ -88,6 +107,7 @@ pub(crate) fn create(options: &New) -> Result<String, String> {
         ("Cargo.toml", MANIFEST.replace("{name}", name).replace("\"{stormfire}\"", &quoted)),
         (".cargo/config.toml", ENVIRONMENT.to_owned()),
         (".gitignore", IGNORED.to_owned()),
+        ("README.md", README.replace("{name}", name).replace("{about}", template.about()).replace("{commands}", COMMANDS)),
         ("config.yaml", template.config().to_owned()),
         ("src/main.rs", template.program().to_owned()),
     ];
@@ -96,14 +116,30 @@ pub(crate) fn create(options: &New) -> Result<String, String> {
     for (file, text) in files.into_iter().chain(template.data()).chain(lock) {
         write(&path.join(file), &text).map_err(|error| explained(&error, "check the permissions of the folder"))?;
     }
+    if !is_in_repository(path) {
+        // Without git, the project has no repository.
+        git(path, &["init", "--quiet"]);
+    }
     Ok(format!(
-        "created `{folder}`\n\n  cd {word}\n  cargo run --release              # builds burn at first, which takes minutes, and trains\n  \
-         cargo run --release -- --help    # the options\n  \
-         cargo run --release -- -c config.yaml\n  \
-         cargo test --release             # a short training\n  stormfire watch                  # curves, also while it trains\n",
+        "created `{folder}`\n\n  cd {word}\n  {commands}\n\n`// Yours:` in `{program}` marks what to change for your own data.\n",
         folder = path.display(),
         word = stormfire::loggers::shell_word(&path.display().to_string()),
+        commands = COMMANDS.trim_end().replace('\n', "\n  "),
+        program = path.join("src/main.rs").display(),
     ))
+}
+
+/// Whether a folder is in a repository of git, where another one would be a nuisance.
+fn is_in_repository(folder: &Path) -> bool {
+    git(folder, &["rev-parse", "--is-inside-work-tree"])
+}
+
+/// Runs git in a folder. Returns whether it succeeds.
+fn git(folder: &Path, arguments: &[&str]) -> bool {
+    let mut git = Command::new("git");
+    // A hook of git sets these for another repository.
+    git.args(arguments).current_dir(folder).env_remove("GIT_DIR").env_remove("GIT_WORK_TREE");
+    git.output().is_ok_and(|output| output.status.success())
 }
 
 fn explained(error: &str, hint: &str) -> String {
@@ -149,7 +185,12 @@ mod tests {
                 "{manifest}"
             );
             assert!(!manifest.contains('{') || !manifest.contains("{name}"), "{manifest}");
-            assert!(read("src/main.rs").contains("fn the_loss_falls()"));
+            let program = read("src/main.rs");
+            assert!(program.contains("fn the_loss_falls()") && program.contains("fn test_step(") && program.contains("// Yours: "));
+            let readme = read("README.md");
+            assert!(readme.starts_with(&format!("# {name}\n\nA training that ")) && readme.contains(COMMANDS), "{readme}");
+            assert!(!readme.contains('{'), "{readme}");
+            assert_eq!(path.join(".git").exists(), !is_in_repository(folder.path()));
             assert_eq!(read(".gitignore"), IGNORED);
             assert_eq!(read("Cargo.lock"), include_str!("../../../Cargo.lock"));
             assert!(read("config.yaml").contains("  lr: "));
@@ -162,12 +203,22 @@ mod tests {
         created `[folder]/[name]`
 
           cd [folder]/[name]
-          cargo run --release              # builds burn at first, which takes minutes, and trains
-          cargo run --release -- --help    # the options
-          cargo run --release -- -c config.yaml
-          cargo test --release             # a short training
-          stormfire watch                  # curves, also while it trains
+          cargo run --release                             # trains; the first build takes minutes
+          cargo run --release -- test --ckpt-path best    # tests the best checkpoint
+          cargo run --release -- --help                   # the options
+          cargo test --release                            # a short training
+          stormfire watch                                 # curves, also while it trains
+
+        `// Yours:` in `[folder]/[name]/src/main.rs` marks what to change for your own data.
         ");
+    }
+
+    #[test]
+    fn a_project_in_a_repository_gets_none() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(git(folder.path(), &["init", "--quiet"]));
+        new(folder.path().join("inner"), Template::Blank).unwrap();
+        assert!(!folder.path().join("inner/.git").exists());
     }
 
     #[test]
