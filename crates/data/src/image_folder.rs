@@ -134,8 +134,8 @@ impl ImageFolder {
 impl Dataset<LabeledImage> for ImageFolder {
     fn get(&self, index: usize) -> Result<LabeledImage, DatasetError> {
         let (path, label) = &self.images[index];
-        let (size, pixels) = decode(path, self.channels)
-            .map_err(|cause| DatasetError::new(Error::DataFile { path: path.clone(), at: None, cause }))?;
+        let (size, pixels) =
+            decode(path, self.channels).map_err(|cause| DatasetError::new(Error::DataFile { path: path.clone(), at: None, cause }))?;
         Ok(LabeledImage { path: path.clone(), label: *label, size, pixels })
     }
 

@@ -38,13 +38,13 @@ impl RunState {
     }
 }
 
-/// Writes the file into the folder of a run. A reader sees the old or the new one.
+/// Writes the file into the folder of a run, such as `fit`. A reader sees the old or the new one.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write_options(folder: &Path, stage: &str, state: RunState, options: Hyperparams, defaults: &Hyperparams) -> Result<()> {
+pub fn write_options(folder: &Path, run: &str, state: RunState, options: Hyperparams, defaults: &Hyperparams) -> Result<()> {
     let (usual, changed) = options.partition(|name, value| defaults.get(name) == Some(value));
-    let mut text = format!("{STATE}{stage}: {}\n", state.name());
+    let mut text = format!("{STATE}{run}: {}\n", state.name());
     if !changed.is_empty() {
         text.push_str(&changed.to_yaml()?);
     }

@@ -26,7 +26,7 @@ pub(crate) fn note_end(folder: &Path, config: &TrainerConfig, stage: Stage, stat
     }
 }
 
-fn write_state(folder: &Path, config: &TrainerConfig, stage: Stage, state: RunState) -> Result<()> {
+fn write_state(folder: &Path, config: &TrainerConfig, run: Stage, state: RunState) -> Result<()> {
     let (options, defaults) = (Hyperparams::from_serialize(config)?, Hyperparams::from_serialize(&TrainerConfig::default())?);
-    Ok(write_options(folder, stage.as_str(), state, options, &defaults)?)
+    Ok(write_options(folder, run.as_str(), state, options, &defaults)?)
 }

@@ -37,12 +37,11 @@ impl CsvRows {
     }
 
     fn row(&mut self) -> Result<Option<Raw>, csv::Error> {
-        let columns = match &self.columns {
-            Some(columns) => columns.clone(),
-            None => {
-                let names = self.reader.headers()?.clone();
-                self.columns.insert(Arc::new(Columns::new(&self.path, names, true))).clone()
-            }
+        let columns = if let Some(columns) = &self.columns {
+            columns.clone()
+        } else {
+            let names = self.reader.headers()?.clone();
+            self.columns.insert(Arc::new(Columns::new(&self.path, names, true))).clone()
         };
         let mut row = StringRecord::new();
         if !self.reader.read_record(&mut row)? {

@@ -46,19 +46,17 @@ fn parsed(text: &str) -> Vec<(String, String)> {
         return Vec::new();
     }
     let options = serde_saphyr::options! { non_finite_float_policy: NonFiniteFloatPolicy::PassThrough };
-    match serde_saphyr::from_str_with_options::<Node>(text, options) {
-        Ok(node) => node.leaves(),
+    if let Ok(node) = serde_saphyr::from_str_with_options::<Node>(text, options) {
+        node.leaves()
+    } else {
         // Tags of other programs, such as `!!python/object`, are not plain data.
-        Err(_) => {
-            let lines = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(": "));
-            lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-        }
+        let lines = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(": "));
+        lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 }
 
 /// The options of a program with a command line: `config.yaml`, and what the newest continuation of the run has
-/// changed,
-/// `config-2.yaml` or a later one.
+/// changed, `config-2.yaml` or a later one.
 pub(super) fn configuration(folder: &Path) -> Vec<(String, String)> {
     let mut options = read(&folder.join("config.yaml"));
     let mut continued = None;

@@ -30,10 +30,10 @@ fn a_run_with_settings_only_is_not_running_for_ever() {
 }
 
 /// `trainer.yaml`, with the default of the seed.
-fn note(folder: &Path, stage: &str, state: RunState, seed: Option<u64>) {
+fn note(folder: &Path, run: &str, state: RunState, seed: Option<u64>) {
     let options = Hyperparams::from_json(json!({"seed": seed, "max_epochs": 3, "max_time": null})).unwrap();
     let defaults = Hyperparams::from_json(json!({"seed": null, "max_epochs": null, "max_time": null})).unwrap();
-    write_options(folder, stage, state, options, &defaults).unwrap();
+    write_options(folder, run, state, options, &defaults).unwrap();
 }
 
 #[test]
