@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Output, Stdio, exit},
 };
@@ -193,21 +194,26 @@ fn a_signal_gives_each_command_its_exit_code() {
     }
 }
 
-/// The parent ends its runs with another signal than the one that it has received.
+/// The parent ends its runs with another signal than the one that it has received. A scheduler sends it to all of them.
 #[test]
 fn several_runs_say_that_a_signal_has_ended_them() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path();
-    let words = ["net", "-m", "model.lr=0.1,0.2", "trainer.max_epochs=1000000"];
-    let parent = command(root, &words).stdout(Stdio::piped()).spawn().unwrap();
-    let started = root.join("multirun_0/job_0/lightning_logs/version_0/config.yaml");
-    wait_for("the first run", || started.exists().then_some(()));
-    assert!(Command::new("kill").args(["-INT", &parent.id().to_string()]).status().unwrap().success());
-    let output = parent.wait_with_output().unwrap();
-    ends_with(130, &output);
-    let table = String::from_utf8_lossy(&output.stdout);
-    let expected = "job_0  model.lr=0.1  interrupted\njob_1  model.lr=0.2  not started\n";
-    assert!(table.ends_with(expected), "{table}");
+    for (signal, code, of_group) in [("INT", 130, false), ("TERM", 143, true), ("INT", 130, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let words = ["net", "-m", "model.lr=0.1,0.2", "trainer.max_epochs=1000000"];
+        let parent = command(root, &words).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
+        let run = root.join("multirun_0/job_0/lightning_logs/version_0");
+        wait_for("the first run", || run.join("config.yaml").exists().then_some(()));
+        let to = if of_group { format!("-{}", parent.id()) } else { parent.id().to_string() };
+        assert!(Command::new("kill").args([&format!("-{signal}"), "--", &to]).status().unwrap().success());
+        let output = parent.wait_with_output().unwrap();
+        ends_with(code, &output);
+        let table = String::from_utf8_lossy(&output.stdout);
+        let expected = "job_0  model.lr=0.1  interrupted\njob_1  model.lr=0.2  not started\n";
+        assert!(table.ends_with(expected), "{signal}, {of_group}: {table}");
+        let state = fs::read_to_string(run.join("trainer.yaml")).unwrap();
+        assert!(state.starts_with("# Trainer.fit: interrupted\n"), "{signal}, {of_group}: {state}");
+    }
 }
 
 /// The probes of `tune` have their own limit.

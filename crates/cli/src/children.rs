@@ -15,7 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use stormfire_loggers::for_trainer::{missing, remove_empty};
 use stormfire_module::Error;
-use stormfire_trainer::for_tuner::SignalWatch;
+use stormfire_trainer::for_tuner::{SignalWatch, check_not_interrupted};
 use stormfire_tuner::for_cli::TrialTask;
 
 use crate::args::Line;
@@ -120,7 +120,10 @@ pub(crate) fn task() -> Option<Task> {
         let mut input = io::stdin().lock();
         let mut bytes = [0; 64];
         while input.read(&mut bytes).is_ok_and(|read| read > 0) {}
-        let _ = signal_hook::low_level::raise(signal_hook::consts::SIGTERM);
+        // A second signal would end the process at once, without its checkpoints.
+        if check_not_interrupted().is_ok() {
+            let _ = signal_hook::low_level::raise(signal_hook::consts::SIGTERM);
+        }
     });
     Some(task)
 }

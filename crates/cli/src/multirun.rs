@@ -117,7 +117,7 @@ impl Plan {
             let job = Job { program, words, folder: folder_of(number), is_quiet: self.jobs > 1, is_dry: self.is_dry, trial: None };
             let end = match job.run(&watch)?.code() {
                 Some(0) => GOOD.to_owned(),
-                Some(ENDED_BY_PARENT) if watch.received().is_some() => "interrupted".to_owned(),
+                Some(INTERRUPTED | TERMINATED) if watch.received().is_some() => "interrupted".to_owned(),
                 Some(code) => format!("exit code {code}"),
                 None => "killed".to_owned(),
             };
@@ -141,9 +141,10 @@ impl Plan {
     }
 }
 
-/// The exit code of a run whose parent has received a signal, whichever that was: [`crate::children`] ends it as after
-/// SIGTERM.
-const ENDED_BY_PARENT: i32 = 128 + signal_hook::consts::SIGTERM;
+/// The exit codes of a run after Ctrl-C, and after SIGTERM, with which [`crate::children`] ends a run whose parent has
+/// received any signal.
+const INTERRUPTED: i32 = 128 + signal_hook::consts::SIGINT;
+const TERMINATED: i32 = 128 + signal_hook::consts::SIGTERM;
 
 /// The end of a run without an error.
 const GOOD: &str = "good";

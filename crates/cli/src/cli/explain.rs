@@ -36,7 +36,8 @@ pub(super) fn with_checkpoint(ended: Ended, checkpoint: Option<&Path>, saved: Op
     if let Some((before, now)) = saved.and_then(|saved| saved.get(["model"])).zip(config.get(["model"])) {
         overridden(before, now, "model", &mut changed);
     }
-    let Some((_, first, _)) = changed.first() else { return of_ckpt_path(&error) };
+    let is_misfit = matches!(error, Error::WeightsOf { .. });
+    let Some((_, first, _)) = changed.first().filter(|_| is_misfit) else { return of_ckpt_path(&error) };
     let differences: Vec<String> = changed
         .iter()
         .map(|(path, now, before)| format!("`{path}` was {} and is {} by {}", inline(before), inline(now), now.source))

@@ -236,6 +236,23 @@ fn a_checkpoint_of_another_program_is_a_mistake_of_the_line() {
     }
 }
 
+/// No option has made it unusable.
+#[test]
+fn a_damaged_checkpoint_is_not_blamed_on_an_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    run(program_of(3), root, &["--model.inputs=3"]).unwrap();
+    let checkpoint = walk(root).into_iter().find(|path| path.extension().is_some_and(|end| end == "ckpt")).unwrap();
+    let mut bytes = fs_err::read(&checkpoint).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs_err::write(&checkpoint, bytes).unwrap();
+    let path = format!("--ckpt-path={}", checkpoint.display());
+    for command in ["test", "fit", "--dry-run"] {
+        let error = run(program_of(3), root, &[command, "--model.lr=0.3", &path]).unwrap_err().to_string();
+        assert!(error.starts_with("--ckpt-path: ") && error.contains("has a wrong checksum"), "{command}: {error}");
+    }
+}
+
 /// A callback of the program, which no file names.
 #[test]
 fn a_callback_without_its_logger_names_the_option() {
