@@ -5,7 +5,6 @@ use std::path::Path;
 use stormfire_callbacks::{EarlyStopping, ModelCheckpoint};
 use stormfire_module::{Error, LightningModule, for_trainer::counter};
 use stormfire_trainer::{Fit, Trainer};
-use stormfire_values::ConfigError;
 
 use super::ended::{Ended, of_ckpt_path, refused_at};
 use crate::{
@@ -65,10 +64,11 @@ fn with_entries<M: LightningModule>(ended: Ended, registry: &Registry<M>, config
     let Ended::Failed(error) = ended else { return ended };
     let (inner, owner) = if let Error::InHook { error, owner, .. } = &error { (&**error, owner.as_str()) } else { (&error, "") };
     let Error::Config(refused) = inner else { return Ended::Failed(error) };
-    if refused.option == LOGGER {
-        return with_loggers(refused, owner, registry, config).unwrap_or(Ended::Failed(error));
-    }
-    let found = config.get(["trainer"]).and_then(|options| registry.meant(&refused.option, options));
+    let meant = |options| match refused.option.as_str() {
+        LOGGER => without_loggers(owner, registry, options),
+        option => registry.meant(option, options),
+    };
+    let found = config.get(["trainer"]).and_then(meant);
     let Some((path, node)) = found.filter(|(_, node)| !node.source.is_default()) else { return Ended::Failed(error) };
     let help = match refused.option.strip_suffix("::state_key") {
         Some(type_name) if registry.takes(type_name, "named") => "name the entry: `named: mine`".to_owned(),
@@ -79,13 +79,10 @@ fn with_entries<M: LightningModule>(ended: Ended, registry: &Registry<M>, config
 }
 
 /// A callback needs a logger, and the run has none: the option that leaves the loggers out, or the callback's entry.
-fn with_loggers<M: LightningModule>(refused: &ConfigError, owner: &str, registry: &Registry<M>, config: &Node) -> Option<Ended> {
-    let options = config.get(["trainer"])?;
+fn without_loggers<'a, M: LightningModule>(owner: &str, registry: &Registry<M>, options: &'a Node) -> Option<(String, &'a Node)> {
     let given = |option: &str| options.get([option]).filter(|node| !node.source.is_default()).map(|node| (join("trainer", option), node));
     let barebones = given("barebones").filter(|(_, node)| node.value == Tree::Bool(true));
-    let (path, node) = barebones.or_else(|| given(Kind::Logger.option())).or_else(|| registry.meant(owner, options))?;
-    let problem = Problem::new(&node.source, format!("`{path}`: {}", refused.reason)).help(refused.hint.clone());
-    Some(problem.into_ended())
+    barebones.or_else(|| given(Kind::Logger.option())).or_else(|| registry.meant(owner, options))
 }
 
 /// The options that a layer above the checkpoint has changed: the path, the value, and that of the checkpoint.
