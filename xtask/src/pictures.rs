@@ -51,8 +51,7 @@ fn watch(workspace: &Workspace) -> Result<()> {
 }
 
 fn training(workspace: &Workspace) -> Result<()> {
-    let built = system::build(workspace, &["--example", "mnist"])?.join("examples");
-    let program = system::program(&built, "mnist");
+    let program = examples::optimized_mnist(workspace)?;
     let program = program.to_string_lossy();
     let run = ["--epochs=3", "trainer.seed=1"];
     for (resumes, (name, terminal)) in TRAINING.iter().map(|shot| (false, shot)).chain(RESUMED.iter().map(|shot| (true, shot))) {
