@@ -128,6 +128,12 @@ impl ThroughputMonitor {
             let reason = format!("a rate needs 2 batches, not {}", self.window_size);
             return Err(Error::config("ThroughputMonitor::window_size", reason, "leave it at 100"));
         }
+        for (setter, value) in [("flops_per_batch", self.flops_per_batch), ("available_flops", self.available_flops)] {
+            if let Some(value) = value.filter(|value| !(value.is_finite() && *value > 0.0)) {
+                let reason = format!("{value} is not a number of operations");
+                return Err(Error::config(format!("ThroughputMonitor::{setter}"), reason, "leave it out, or give a number above 0"));
+            }
+        }
         needs_logger("ThroughputMonitor", ctx)
     }
 

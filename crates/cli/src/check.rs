@@ -32,6 +32,10 @@ struct Checker<'a> {
     problems: Problems,
 }
 
+/// The keywords of a range, and their words in an error.
+const BOUNDS: [(&str, &str); 4] =
+    [("minimum", "at least"), ("maximum", "at most"), ("exclusiveMinimum", "more than"), ("exclusiveMaximum", "less than")];
+
 /// The fields that the variants of a schema allow in a section.
 #[derive(Default)]
 struct Fields<'a> {
@@ -332,10 +336,13 @@ impl<'a> Checker<'a> {
             parts.iter().filter(|part| Kinds::of(part).has(&node.value) && variants(part).next().is_none()).collect();
         let fits = |part: &&&'a Value| {
             let bound = |key: &str| part.get(key).and_then(Value::as_f64);
+            let has_range = BOUNDS.iter().any(|(key, _)| bound(key).is_some());
             bound("minimum").is_none_or(|least| number >= least)
                 && bound("maximum").is_none_or(|most| number <= most)
                 && bound("exclusiveMinimum").is_none_or(|least| number > least)
                 && bound("exclusiveMaximum").is_none_or(|most| number < most)
+                // Infinity is not in a range, also if that is open on one side.
+                && (number.is_finite() || !has_range)
                 // A finite number must not become infinite.
                 && !(part["format"] == "float" && number.is_finite() && (number as f32).is_infinite())
         };
@@ -343,11 +350,13 @@ impl<'a> Checker<'a> {
             && !bounded.iter().any(fits)
             && !is_secret
         {
-            let bounds =
-                [("minimum", "at least"), ("maximum", "at most"), ("exclusiveMinimum", "more than"), ("exclusiveMaximum", "less than")];
-            let bounds = bounds.into_iter().filter_map(|(key, words)| Some(format!("{words} {}", first.get(key)?)));
-            let kind =
-                if Kinds::of(first).contains(Kinds::of(&serde_json::json!({ "type": "number" }))) { "a number" } else { "a whole number" };
+            let bounds = BOUNDS.into_iter().filter_map(|(key, words)| Some(format!("{words} {}", first.get(key)?)));
+            let is_whole = !Kinds::of(first).contains(Kinds::of(&serde_json::json!({ "type": "number" })));
+            let kind = match (is_whole, number.is_finite()) {
+                (true, _) => "a whole number",
+                (false, true) => "a number",
+                (false, false) => "a finite number",
+            };
             let bounds = bounds.collect::<Vec<_>>().join(" and ");
             let bounds = if bounds.is_empty() { format!("at most {:?}", f32::MAX) } else { bounds };
             let message = format!("{}: expected {kind} of {bounds}, not {}", option(path), node.value.described());

@@ -90,6 +90,7 @@ pub enum OptimizerConfig {
         momentum: f64,
         /// The part of a gradient that does not count in the momentum.
         #[serde(default)]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
         dampening: f64,
         /// Whether the momentum looks ahead.
         #[serde(default)]
@@ -106,7 +107,7 @@ pub enum OptimizerConfig {
         lr: f64,
         /// The decay of the mean of squares.
         #[serde(default = "defaults::alpha")]
-        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0), extend("exclusiveMaximum" = 1)))]
         alpha: f64,
         /// The factor of the former steps.
         #[serde(default = "defaults::beta_1")]

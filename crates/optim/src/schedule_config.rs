@@ -60,6 +60,7 @@ pub enum ScheduleConfig {
         step_size: usize,
         /// The factor.
         #[serde(default = "tenth")]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
         gamma: f64,
     },
     /// One cycle over the fit, in steps of the optimizer: up to the rate of the optimizer and down again.

@@ -126,6 +126,14 @@ fn invalid_options_are_refused() {
         text(&bench.start(&mut ThroughputMonitor::new().window_size(1)).unwrap_err()),
         "`ThroughputMonitor::window_size`: a rate needs 2 batches, not 1 | hint: leave it at 100"
     );
+    for (mut wrong, option) in [
+        (ThroughputMonitor::new().flops_per_batch(f64::NAN), "flops_per_batch`: NaN"),
+        (ThroughputMonitor::new().available_flops(f64::INFINITY), "available_flops`: inf"),
+        (ThroughputMonitor::new().available_flops(0.0), "available_flops`: 0"),
+    ] {
+        let expected = format!("`ThroughputMonitor::{option} is not a number of operations | hint: leave it out, or give a number above 0");
+        assert_eq!(text(&bench.start(&mut wrong).unwrap_err()), expected);
+    }
     let mut wrong = ThroughputMonitor::new().length_fn(|_: &String| 1);
     bench.start(&mut wrong).unwrap();
     let error = text(&bench.train_batch_start(&mut wrong).unwrap_err());

@@ -293,19 +293,29 @@ fn optimizers_and_schedules_are_options() {
     let wrong = [
         ("--optimizer.lr", "-1"),
         ("--optimizer.lr", ".nan"),
+        ("--optimizer.lr", ".inf"),
         ("--optimizer.beta_2", "1"),
         ("--optimizer.weight_decay", "-0.1"),
         ("--schedule", "{name: exponential, gamma: 0}"),
+        ("--optimizer", "{name: rms_prop, lr: 0.1, alpha: 1}"),
+        ("--optimizer", "{name: sgd, lr: 0.1, momentum: 0.9, dampening: 1.5}"),
+        ("--schedule", "{name: cosine, min_lr: .inf}"),
         ("--schedule", "{name: step, step_size: 0}"),
+        ("--schedule", "{name: step, step_size: 1, gamma: -0.1}"),
         ("--schedule", "{name: reduce_on_plateau, monitor: x, factor: 1}"),
     ];
     assert_snapshot!(wrong.map(|flag| told(&[flag])).join("\n"), @r"
     --optimizer.lr: `optimizer.lr`: expected a number of at least 0, not the number `-1`
-    --optimizer.lr: `optimizer.lr`: expected a number of at least 0, not the number `NaN`
+    --optimizer.lr: `optimizer.lr`: expected a finite number of at least 0, not the number `NaN`
+    --optimizer.lr: `optimizer.lr`: expected a finite number of at least 0, not the number `inf`
     --optimizer.beta_2: `optimizer.beta_2`: expected a number of at least 0 and less than 1, not the number `1`
     --optimizer.weight_decay: `optimizer.weight_decay`: expected a number of at least 0, not the number `-0.1`
     --schedule: `schedule.gamma`: expected a number of at most 1 and more than 0, not the number `0`
+    --optimizer: `optimizer.alpha`: expected a number of at least 0 and less than 1, not the number `1`
+    --optimizer: `optimizer.dampening`: expected a number of at least 0 and at most 1, not the number `1.5`
+    --schedule: `schedule.min_lr`: expected a finite number of at least 0, not the number `inf`
     --schedule: `schedule.step_size`: expected a whole number of at least 1, not the number `0`
+    --schedule: `schedule.gamma`: expected a number of at least 0, not the number `-0.1`
     --schedule: `schedule.factor`: expected a number of more than 0 and less than 1, not the number `1`
     ");
 }

@@ -120,9 +120,38 @@ fn a_time_is_read_alike_by_every_option() {
     for limit in ["3600", "1.5e3", "'1 hour'"] {
         assert_eq!((timer(limit), max_time(limit)), (Ok(()), Ok(())), "{limit}");
     }
-    let expected = |option: &str| Err(format!("{option}: expected a number of at least 0, not the number `-1`"));
-    assert_eq!(timer("-1"), expected("trainer.callbacks: `trainer.callbacks[0].limit`"));
-    assert_eq!(max_time("-1"), expected("trainer.max_time: `trainer.max_time`"));
+    for (limit, expected) in [
+        ("-1", "a number of at least 0, not the number `-1`"),
+        (".inf", "a finite number of at least 0, not the number `inf`"),
+        (".nan", "a finite number of at least 0, not the number `NaN`"),
+    ] {
+        assert_eq!(timer(limit), Err(format!("trainer.callbacks: `trainer.callbacks[0].limit`: expected {expected}")));
+        assert_eq!(max_time(limit), Err(format!("trainer.max_time: `trainer.max_time`: expected {expected}")));
+    }
+}
+
+/// A threshold may be infinite. A number in a range is finite.
+#[test]
+fn infinity_is_a_threshold_but_not_in_a_range() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |word: &str| run(program_of(1), folder.path(), &[word]).map(drop).map_err(|error| error.to_string());
+    let stops = |option: &str| format!("trainer.callbacks=[{{name: early_stopping, monitor: train_loss, strict: false, {option}}}]");
+    for option in ["min_delta: .inf", "stopping_threshold: -.inf", "divergence_threshold: .inf"] {
+        assert_eq!(told(&stops(option)), Ok(()), "{option}");
+    }
+    assert_snapshot!(told(&stops("min_delta: .nan")).unwrap_err(), @r"
+    trainer.callbacks: `trainer.callbacks[0].min_delta`: NaN cannot be compared with a metric
+      help: leave it out, or give a number
+    ");
+    assert_snapshot!(told("trainer.gradient_clip_val=.inf").unwrap_err(), @r"
+    trainer.gradient_clip_val: `trainer.gradient_clip_val`: inf is not a positive number
+      help: leave it out to clip nothing
+    ");
+    assert_snapshot!(told("trainer.limit_val_batches=.inf").unwrap_err(), @"trainer.limit_val_batches: `trainer.limit_val_batches`: expected a finite number of at least 0, not the number `inf`");
+    assert_snapshot!(told("trainer.callbacks=[{name: throughput_monitor, available_flops: .inf}]").unwrap_err(), @r"
+    trainer.callbacks: `trainer.callbacks[0].available_flops`: inf is not a number of operations
+      help: leave it out, or give a number above 0
+    ");
 }
 
 /// Some are found when the file is read, others when the run starts.
