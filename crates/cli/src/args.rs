@@ -81,6 +81,10 @@ impl Print {
             Self::Completion(_) => "--completion",
         }
     }
+
+    pub(crate) fn is_help(&self) -> bool {
+        matches!(self, Self::Help { .. })
+    }
 }
 
 /// A shorter name of an option.
@@ -108,6 +112,13 @@ pub(crate) struct Line {
     pub(crate) jobs: Option<usize>,
     /// The words as they were typed, without secrets.
     pub(crate) shown: Vec<String>,
+}
+
+impl Line {
+    /// Whether it requests a page of help, which goes before everything else.
+    pub(crate) fn wants_help(&self) -> bool {
+        self.print.as_ref().is_some_and(Print::is_help)
+    }
 }
 
 /// The words of a program besides its options.
@@ -139,7 +150,8 @@ pub(crate) fn parse(args: &[String], schema: &Schema, words: Words<'_>) -> Resul
     problems.into_result().map(|()| line)
 }
 
-/// As [`parse`], with the mistakes of all words. The line has the words without a mistake.
+/// As [`parse`], with the mistakes of all words. The line has the words without a mistake. A line with a request for
+/// help has no mistakes: the page explains the words.
 pub(crate) fn parse_all(args: &[String], schema: &Schema, words: Words<'_>) -> (Line, Problems) {
     let mut parser = Parser { args, next: 0, schema, words, line: Line::default() };
     let mut problems = Problems::default();
@@ -160,6 +172,9 @@ pub(crate) fn parse_all(args: &[String], schema: &Schema, words: Words<'_>) -> (
             };
             parser.line.shown.push(shown);
         }
+    }
+    if parser.line.wants_help() {
+        problems = Problems::default();
     }
     (parser.line, problems)
 }
@@ -351,12 +366,11 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// A request for help goes before all others.
+    /// A request for help goes before all others. The last of several requests by one flag counts, as with options.
     fn ask(&mut self, print: Print) -> Result<()> {
-        let is_help = |print: &Print| matches!(print, Print::Help { .. });
         match &self.line.print {
-            Some(before) if is_help(before) => {}
-            Some(before) if before.flag() != print.flag() && !is_help(&print) => {
+            Some(before) if before.is_help() && !print.is_help() => {}
+            Some(before) if before.flag() != print.flag() && !print.is_help() => {
                 let message = format!("`{}` and `{}` print different things", before.flag(), print.flag());
                 return Err(Problem::general(message).help("give one of them".to_owned()).into());
             }

@@ -111,6 +111,8 @@ pub struct Cli<M: LightningModule, D, MC, DC> {
     after_fit: Option<AfterFit<M, D>>,
     /// The width of a page of help.
     columns: usize,
+    /// The names of the variables that are not UTF-8.
+    undecodable: Vec<String>,
     /// Whether this is one of several runs, which have a folder each.
     is_child: bool,
     /// The trial of a sweep that this process runs.
@@ -171,6 +173,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             predict: None,
             after_fit: None,
             columns: help::WIDTH,
+            undecodable: Vec::new(),
             is_child: false,
             trial: None,
         }

@@ -63,7 +63,11 @@ pub(crate) struct Problems {
 }
 
 impl Problems {
+    /// A mistake that is already noted is not another one.
     pub(crate) fn push(&mut self, problem: Problem) {
+        if self.first.contains(&problem) {
+            return;
+        }
         if self.first.len() < MOST {
             self.first.push(problem);
         } else {

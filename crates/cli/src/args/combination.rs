@@ -10,8 +10,11 @@ use crate::{
     values::{self, Values},
 };
 
-/// Refuses what would otherwise have no effect.
+/// Refuses words without an effect, unless the line requests help.
 pub(crate) fn check_combination(line: &Line, schema: &Schema) -> Result<()> {
+    if line.wants_help() {
+        return Ok(());
+    }
     let command = line.command.unwrap_or_default();
     let sweeps = command == Command::Sweep;
     if line.multirun && sweeps {

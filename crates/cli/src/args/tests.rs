@@ -102,7 +102,7 @@ fn mistakes_are_explained() {
     the flag `--config` has no value
       help: write `--config FILE`
     ");
-    assert_snapshot!(told(&["-c", "--help"]), @r"
+    assert_snapshot!(told(&["-c", "--dry-run"]), @r"
     the flag `-c` has no value
       help: write `--config FILE`
     ");
@@ -144,9 +144,37 @@ fn one_thing_is_printed() {
     assert_eq!(told(&["--print-schema", "--print-config"]), refused(["--print-schema", "--print-config"]));
     assert_eq!(told(&["--completion=fish", "--print-schema"]), refused(["--completion", "--print-schema"]));
     assert_eq!(told(&["--print-config", "--print-config=values"]), Ok(Some(Print::Config { docs: false })));
-    for words in [["--print-config", "--help"], ["--help", "--print-config"]] {
-        assert_eq!(told(&words), Ok(Some(Print::Help { all: false })), "{words:?}");
+    // A mistake is named once.
+    for words in [
+        &["--print-config=value", "--print-config=value"][..],
+        &["--print-config=value", "--print-config", "--print-config=value"],
+        &["--print-schema", "--print-config", "--print-config=values"],
+        &["--nope", "--nope=1", "--nope"],
+    ] {
+        let error = told(words).unwrap_err();
+        assert_eq!(error.lines().count(), 2, "{words:?}: {error}");
     }
+}
+
+#[test]
+fn help_goes_before_everything_else() {
+    let told = |words: &[&str]| parsed(words).map(|line| line.print).map_err(|error| error.to_string());
+    for others in [
+        &["--print-config"][..],
+        &["--print-config", "--print-schema"],
+        &["--print-config=x", "--completion"],
+        &["--nope", "tset", "fit", "test"],
+        &["--jobs=2"],
+        &["-m", "sweep", "--ckpt-path=last"],
+        &["-c"],
+    ] {
+        let help = Ok(Some(Print::Help { all: false }));
+        assert_eq!(told(&[others, &["--help"]].concat()), help, "{others:?}");
+        assert_eq!(told(&[&["-h"], others].concat()), help, "{others:?}");
+    }
+    // The last of several requests counts.
+    assert_eq!(told(&["--help", "--help=all"]), Ok(Some(Print::Help { all: true })));
+    assert_eq!(told(&["--help=all", "--print-schema", "-h"]), Ok(Some(Print::Help { all: false })));
 }
 
 #[test]

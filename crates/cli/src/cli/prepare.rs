@@ -72,6 +72,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         }
         let aliases: Vec<(&str, &str)> = self.aliases.iter().map(|alias| (alias.name.as_str(), alias.path.as_str())).collect();
         let variables = env::assignments(&self.prefix, variables, &schema, &aliases);
+        let variables = env::check_text(&self.prefix, &self.undecodable).and(variables);
         let mut layers = Layers::new(schema, &defaults)?.files_and_variables(&line.files, variables, &mut problems);
         if !problems.is_empty() {
             let several = line.multirun || sweeps;

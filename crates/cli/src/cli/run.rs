@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     args::Command,
-    children, env,
+    children,
     error::{Error, Problem},
     node::Node,
     print::print_config,
@@ -58,10 +58,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let Process { program, args, variables, undecodable, columns } = Process::start();
         let args = args.strip_prefix(self.selector.as_slice()).unwrap_or(&args);
         self.take_task();
-        self.columns = columns;
-        if let Err(error) = env::check_text(&self.prefix, &undecodable) {
-            process::refused(&error)
-        }
+        (self.columns, self.undecodable) = (columns, undecodable);
         match self.execute(&program, args, variables) {
             Ok(Outcome::Fit(stop)) => Ok(stop),
             Ok(Outcome::Evaluated(_) | Outcome::Predicted) => Ok(Stop::Complete),

@@ -91,6 +91,13 @@ fn the_page_of_help() {
 }
 
 #[test]
+fn a_page_of_help_needs_no_line_without_a_mistake() {
+    for words in [&["--nope", "--help"][..], &["-h", "--print-schema", "fit"]] {
+        assert_eq!(printed(words), printed(&["--help"]), "{words:?}");
+    }
+}
+
+#[test]
 fn printed_pages_have_no_secret_and_no_link() {
     for flag in ["--print-config", "--print-schema", "--completion=bash", "--completion=zsh", "--completion=fish"] {
         let text = printed(&["--key=hidden", flag]);

@@ -271,6 +271,23 @@ fn all_mistakes_of_a_line_are_named_at_once() {
     }
 }
 
+/// Also if nothing else of the line can be used.
+#[test]
+fn help_is_printed_next_to_any_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = || Program { undecodable: vec!["STORMFIRE__MODEL__LR".to_owned()], ..program_of(1) };
+    let told = |words: &[&str]| usage(program(), folder.path(), words);
+    assert_snapshot!(told(&["--nope"]), @r"
+    there is no flag `--nope`
+      help: `--help` lists the options
+    STORMFIRE__MODEL__LR: the variable is not UTF-8
+    ");
+    let help = printed(program_of(1).try_run(&["--help"], &[]));
+    for words in [&["--nope", "-h"][..], &["--print-config", "--print-schema", "--help"], &["--jobs=2", "--help"]] {
+        assert_eq!(printed(program().try_run(words, &[])), help, "{words:?}");
+    }
+}
+
 /// A signal is that of the whole process.
 #[cfg(unix)]
 #[test]

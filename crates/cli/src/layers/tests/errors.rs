@@ -99,10 +99,14 @@ fn ten_mistakes_are_shown_at_once() {
     // Exactly as many as are shown.
     let error = file_error(&format!("model: {{layers: [{}]}}", "x, ".repeat(10)), "a.yaml");
     assert_eq!(error.lines().count(), 10);
-    let error = flags(&[("--model.crop", ""); 30]).unwrap_err();
+    let names: Vec<String> = (0..30).map(|index| format!("--model.weights.n{index}")).collect();
+    let empty: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
+    let error = flags(&empty).unwrap_err();
     assert_eq!((error.problems().len(), error.to_string().matches("has no value").count()), (11, 10));
     let names = (0..30).map(|index| (format!("APP__N{index}"), "1".to_owned()));
     assert_eq!(layers().env("APP", names).unwrap_err().problems().len(), 11);
+    // A mistake that is repeated is one.
+    assert_eq!(flags(&[("--model.crop", ""); 30]).unwrap_err().problems().len(), 1);
 }
 
 #[test]
