@@ -9,7 +9,10 @@ use stormfire_module::{Context, Error, Result};
 pub(crate) fn needs_logger(callback: &str, ctx: &mut Context<'_>) -> Result<()> {
     if ctx.loggers().is_empty() && (!ctx.run().fast_dev_run || ctx.run().internals.lacks_loggers) {
         let reason = format!("`{callback}` needs a logger, and this run has none");
-        return Err(Error::config("logger", reason, "add one, or leave the callback out"));
+        // It leaves all loggers out.
+        let is_barebones = ctx.run().internals.is_barebones;
+        let hint = if is_barebones { "leave `barebones` or the callback out" } else { "add one, or leave the callback out" };
+        return Err(Error::config("logger", reason, hint));
     }
     Ok(())
 }

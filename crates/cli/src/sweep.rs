@@ -49,6 +49,8 @@ pub(crate) struct Plan {
     folder: PathBuf,
     /// That of the folder.
     pub(crate) source: Source,
+    /// The option that chooses the folder.
+    pub(crate) place: &'static str,
     monitor: String,
     /// The number of trials.
     pub(crate) trials: usize,
@@ -138,6 +140,7 @@ pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str, re
         sweep,
         folder,
         source: source_of(given),
+        place,
         monitor: options.monitor().to_owned(),
         trials,
         common: words,

@@ -8,6 +8,7 @@ use crate::secrets::Secrets;
 
 /// What a [`Run`](crate::run::Run) notes for the loop, and not for hooks.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing about the run")]
 pub struct RunInternals {
     /// Whether the user named the checkpoint that the fit was resumed from, so that it is never removed.
     /// `ckpt_path("last")` does not name a file: there a restart should leave no trace.
@@ -25,6 +26,8 @@ pub struct RunInternals {
     pub secrets: Secrets,
     /// Whether this is the rehearsal of a run without loggers, which monitors refuse.
     pub lacks_loggers: bool,
+    /// Whether the run, or the one that it rehearses, has no loggers because of `barebones`.
+    pub is_barebones: bool,
 }
 
 impl RunInternals {
@@ -38,6 +41,7 @@ impl RunInternals {
             default_hparams: Value::Null,
             secrets: Secrets::default(),
             lacks_loggers: false,
+            is_barebones: false,
         }
     }
 

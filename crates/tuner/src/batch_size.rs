@@ -122,7 +122,10 @@ impl ScaleBatchSize {
             return refuse("init", "a batch needs an item".into(), "use 2");
         }
         if self.max < self.init {
-            return refuse("max", format!("{} is less than the first size {}", self.max, self.init), "lower `init`");
+            let reason = format!("the largest size {} is less than the first one, {}", self.max, self.init);
+            // A default is not the mistake.
+            let option = if self.max == Self::default().max { "init" } else { "max" };
+            return refuse(option, reason, "lower `init`, or raise `max`");
         }
         if self.steps_per_trial == 0 {
             return refuse("steps_per_trial", "a trial needs a step".into(), "use 3");
@@ -257,6 +260,15 @@ mod tests {
                 }
             }
             assert_eq!(sizes(&options, limit, None), (once, Some(result)), "{search} from {first}, with memory for {limit}");
+        }
+    }
+
+    #[test]
+    fn a_default_is_not_the_wrong_option() {
+        for (options, option) in [(ScaleBatchSize::new().init(10_000), "init"), (ScaleBatchSize::new().init(9).max(8), "max")] {
+            let (error, max) = (options.check().unwrap_err().to_string(), options.max);
+            let expected = format!("`ScaleBatchSize::{option}`: the largest size {max} is less than the first one, {}", options.init);
+            assert_eq!(error, expected);
         }
     }
 

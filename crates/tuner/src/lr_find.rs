@@ -136,16 +136,19 @@ impl LrFind {
     /// For an option that cannot be used.
     pub fn check(&self) -> Result<()> {
         self.misread.check()?;
+        let (usual, (first, last)) = (Self::default(), self.skip);
         if !(self.min_lr > 0.0 && self.max_lr.is_finite() && self.min_lr < self.max_lr) {
             let reason = format!("{} to {} is not a range of positive rates", self.min_lr, self.max_lr);
-            return Err(Error::config("LrFind::min_lr", reason, "use a `min_lr` above 0 and below `max_lr`, such as 1e-8 and 1"));
+            // A default is not the mistake.
+            let is_max = !self.max_lr.is_finite() || self.min_lr.to_bits() == usual.min_lr.to_bits();
+            let option = if is_max { "LrFind::max_lr" } else { "LrFind::min_lr" };
+            return Err(Error::config(option, reason, "use a `min_lr` above 0 and below `max_lr`, such as 1e-8 and 1"));
         }
-        if self.num_training < self.skip.0 + self.skip.1 + 2 {
-            let reason = format!(
-                "{} steps are too few: suggestions ignore the first {} and the last {}, and need 2",
-                self.num_training, self.skip.0, self.skip.1
-            );
-            return Err(Error::config("LrFind::num_training", reason, "take 100, or ignore fewer points with `skip`"));
+        if self.num_training < first.saturating_add(last).saturating_add(2) {
+            let steps = self.num_training;
+            let reason = format!("{steps} steps are too few: suggestions ignore the first {first} and the last {last}, and need 2");
+            let option = if steps == usual.num_training { "LrFind::skip" } else { "LrFind::num_training" };
+            return Err(Error::config(option, reason, "take 100, or ignore fewer points with `skip`"));
         }
         match self.early_stop_threshold {
             Some(multiple) if !(multiple.is_finite() && multiple >= 1.0) => {
@@ -218,7 +221,10 @@ mod tests {
         let cases = [
             (LrFind::new().min_lr(0.0), "`LrFind::min_lr`"),
             (LrFind::new().min_lr(2.0), "`LrFind::min_lr`: 2 to 1"),
-            (LrFind::new().max_lr(f64::NAN), "`LrFind::min_lr`"),
+            (LrFind::new().max_lr(f64::NAN), "`LrFind::max_lr`: 0.00000001 to NaN"),
+            (LrFind::new().min_lr(1.0).max_lr(f64::INFINITY), "`LrFind::max_lr`: 1 to inf"),
+            (LrFind::new().min_lr(0.2).max_lr(0.1), "`LrFind::min_lr`: 0.2 to 0.1"),
+            (LrFind::new().skip(99, usize::MAX), "`LrFind::skip`: 100 steps are too few"),
             (LrFind::new().num_training(12), "`LrFind::num_training`: 12 steps are too few"),
             (LrFind::new().early_stop_threshold(0.5), "`LrFind::early_stop_threshold`"),
             (LrFind::new().spacing("cubic"), "`LrFind::spacing`"),

@@ -101,14 +101,15 @@ impl Runs {
             return Err(problem.help("start them in one process, without a launcher".to_owned()).into_ended());
         }
         let program = Program { file, selector: &self.selector };
-        let (option, ended) = match &self.plan {
-            Plan::Multirun(plan) => (ROOT, plan.run(program)),
-            Plan::Sweep(plan) => (sweep::FOLDER, plan.run(program)),
+        // The option of the folder in errors, and the option that chooses the folder.
+        let (option, place, ended) = match &self.plan {
+            Plan::Multirun(plan) => (ROOT, ROOT, plan.run(program)),
+            Plan::Sweep(plan) => (sweep::FOLDER, plan.place, plan.run(program)),
         };
         ended.map_err(|error| match error {
             // A default is not a mistake of the user.
             RunError::Config(refused) if refused.option == option && !self.folder.is_default() => {
-                Problem::new(&self.folder, format!("`{option}`: {}", refused.reason)).help(refused.hint).into_ended()
+                Problem::new(&self.folder, format!("`{place}`: {}", refused.reason)).help(refused.hint).into_ended()
             }
             other => Ended::Failed(other),
         })

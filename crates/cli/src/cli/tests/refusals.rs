@@ -290,10 +290,11 @@ fn a_callback_without_its_logger_names_the_option() {
         let program = program_of(1).trainer(|trainer| trainer.callback(stormfire_callbacks::LearningRateMonitor::new()));
         shown(&run(program, folder.path(), words).unwrap_err().to_string(), folder.path())
     };
-    for (word, option) in [("trainer.loggers=[]", "trainer.loggers"), ("trainer.barebones=true", "trainer.barebones")] {
-        let expected = format!(
-            "{option}: `{option}`: `LearningRateMonitor` needs a logger, and this run has none\n  help: add one, or leave the callback out"
-        );
+    for (word, option, cure) in [
+        ("trainer.loggers=[]", "trainer.loggers", "add one, or leave the callback out"),
+        ("trainer.barebones=true", "trainer.barebones", "leave `barebones` or the callback out"),
+    ] {
+        let expected = format!("{option}: `{option}`: `LearningRateMonitor` needs a logger, and this run has none\n  help: {cure}");
         assert_eq!(told(&[word]), expected);
         assert_eq!(told(&[word, "--dry-run"]), expected);
     }
@@ -363,7 +364,7 @@ fn no_cure_of_an_option_names_rust() {
 /// Those that no other test has.
 #[test]
 fn every_refusal_of_a_line_is_explained() {
-    let lines: [&[&str]; 17] = [
+    let lines: [&[&str]; 19] = [
         &["model.lr"],
         &["start"],
         &["--jobs=0", "-m", "model.lr=1,2"],
@@ -380,7 +381,9 @@ fn every_refusal_of_a_line_is_explained() {
         &["sweep", "model.lr=1,2", "sweep.search=grid", "sweep.trials=3"],
         &["--model.key"],
         &["tune", "tune.lr_find.min_lr=2"],
+        &["tune", "tune.lr_find.max_lr=.inf"],
         &["tune", "tune.scale_batch_size.margin=2"],
+        &["tune", "tune.scale_batch_size.init=10000"],
     ];
     let mut table = String::new();
     for line in lines {

@@ -57,6 +57,20 @@ fn a_file_in_place_of_a_folder_is_named_with_its_option() {
     ");
 }
 
+/// It is created when the sweep starts.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_created_is_named_with_its_option() {
+    let folder = tempfile::tempdir().unwrap();
+    for (option, path) in [(crate::sweep::FOLDER, "/proc/x"), (crate::children::ROOT, "/proc/x/sweep")] {
+        let Ended::Several(runs) = ended(&["sweep", "model.lr=1,2", &format!("--{option}=/proc/x")]) else { panic!("no sweep") };
+        let Err(Ended::Usage(error)) = runs.run(&script(folder.path())) else { panic!("{option}: the sweep has run") };
+        let error = error.to_string();
+        let expected = format!("--{option}: `{option}`: failed to create directory `{path}`: ");
+        assert!(error.starts_with(&expected) && error.ends_with("\n  help: choose a folder that can be written to"), "{error}");
+    }
+}
+
 /// Each size would have this mistake, and none would fit.
 #[test]
 fn a_search_for_a_batch_size_refuses_what_a_run_refuses() {
