@@ -89,7 +89,7 @@ pub enum Error {
         /// The error of the JSON conversion.
         error: serde_json::Error,
     },
-    /// A run cannot resume from a checkpoint.
+    /// A run cannot resume from a checkpoint, or a file of weights cannot be read.
     #[error("checkpoint `{}`: {reason}", .path.display())]
     Checkpoint {
         /// The file.
@@ -172,12 +172,19 @@ impl Error {
         Error::Config(ConfigError::new(option, reason, hint))
     }
 
+    /// A checkpoint or file of weights that cannot be read.
+    pub fn unreadable(path: &std::path::Path, error: &stormfire_checkpoint::Error) -> Self {
+        let text = error.to_string();
+        // It may be about another file, such as one in this folder.
+        let reason = if text.contains(&format!("`{}`", path.display())) { error.reason() } else { text };
+        Error::Checkpoint { path: path.to_owned(), reason, hint: error.hint().unwrap_or_default() }
+    }
+
     /// The same error, with the file whose weights it is about.
     #[must_use]
     pub fn of_file(self, path: &std::path::Path) -> Self {
         match self {
-            // These name their file.
-            Error::Weights(error @ stormfire_checkpoint::WeightsError::PyTorch { .. }) => error.into(),
+            Error::Weights(stormfire_checkpoint::WeightsError::PyTorch { path, reason, hint }) => Error::Checkpoint { path, reason, hint },
             Error::Weights(error) => Error::WeightsOf { path: path.to_owned(), error },
             other => other,
         }

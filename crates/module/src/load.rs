@@ -58,7 +58,7 @@ use crate::error::{Error, Result};
 
 /// [`LightningModule::load_from_checkpoint`](crate::LightningModule::load_from_checkpoint).
 pub(crate) fn from_checkpoint<M: Module, H: DeserializeOwned>(path: &Path, build: impl FnOnce(H) -> M) -> Result<M> {
-    let mut checkpoint = Checkpoint::read(path)?;
+    let mut checkpoint = Checkpoint::read(path).map_err(|error| Error::unreadable(path, &error))?;
     let tensors = checkpoint.take_weights();
     let hparams = checkpoint.into_parts().0.hparams;
     if hparams.is_null() {
@@ -75,7 +75,8 @@ pub(crate) fn from_checkpoint<M: Module, H: DeserializeOwned>(path: &Path, build
 
 /// [`LightningModule::load_weights`](crate::LightningModule::load_weights).
 pub(crate) fn weights<M: Module>(module: M, path: &Path, options: &LoadOptions) -> Result<(M, LoadReport)> {
-    WeightsFile::read(path)?.restore(module, options).map_err(|error| Error::from(error).of_file(path))
+    let file = WeightsFile::read(path).map_err(|error| Error::unreadable(path, &error))?;
+    file.restore(module, options).map_err(|error| Error::from(error).of_file(path))
 }
 
 /// [`LightningModule::export_weights`](crate::LightningModule::export_weights).

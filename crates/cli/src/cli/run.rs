@@ -11,7 +11,7 @@ use stormfire_trainer::{CkptPath, Stop, Trainer, for_tuner::ProbeTrainer as _, f
 
 use super::{
     Cli, Tuned,
-    ended::{Ended, in_source, of_ckpt_path},
+    ended::{Ended, in_source},
     explain::{check_monitors, with_checkpoint, with_place},
     options::options_of,
     prepare::Prepared,
@@ -173,8 +173,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         match checkpoint {
             // A rehearsal is not a continued fit, whose limits may be reached.
             Some(path) if dry_run && command == Command::Fit => {
-                trainer.check_continued(path).map_err(unreadable)?;
-                module = module.load_weights(path, &LoadOptions::new()).map_err(unreadable)?.0;
+                trainer.check_continued(path)?;
+                module = module.load_weights(path, &LoadOptions::new())?.0;
             }
             Some(path) => trainer.set_ckpt_path(CkptPath::Path(path.to_owned())),
             None if matches!(command, Command::Validate | Command::Test | Command::Predict) => {
@@ -222,11 +222,6 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         seed(given, device);
         self.build.data(data, device).map_err(|error| in_source(error, config, schema, "data"))
     }
-}
-
-/// A checkpoint that cannot be read. Options may explain other errors of it.
-fn unreadable(error: RunError) -> Ended {
-    if matches!(error, RunError::CheckpointFile(_)) { of_ckpt_path(&error) } else { error.into() }
 }
 
 fn unsuccessful(ended: Ended) -> Result<Stop> {

@@ -74,8 +74,43 @@ fn a_file_that_cannot_build_it_is_refused() {
     `[folder]/line.ckpt`: the weights do not fit the module: 1 parameter loaded; 1 that do not fit: `layer.weight` (f32 [2, 1] in the file, f32 [3, 1] in the module)
       hint: build the module as it was when it was saved; `rename` maps other names, `strict(false)` loads what fits
     ");
-    let missing = Line::load_from_checkpoint("no such file", |config: LineConfig| Line::new(&config)).unwrap_err();
-    assert!(matches!(missing, Error::CheckpointFile(_)), "{missing}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let (folder, damaged) = checkpoint(&json!({ "inputs": 2 }));
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&damaged, bytes).unwrap();
+    let (missing, empty) = (folder.path().join("missing.ckpt"), folder.path().join("empty.ckpt"));
+    std::fs::write(&empty, "").unwrap();
+    let mut told = Vec::new();
+    for path in [&missing, &empty, &damaged] {
+        let built = Line::load_from_checkpoint(path, |config: LineConfig| Line::new(&config)).unwrap_err();
+        let loaded = Line::new(&LineConfig { inputs: 2 }).load_weights(path, &LoadOptions::new()).unwrap_err();
+        for error in [&built, &loaded] {
+            assert!(matches!(error, Error::Checkpoint { path: named, .. } if named == path), "{error}");
+        }
+        assert_eq!(format!("{built:?}"), format!("{loaded:?}"));
+        told.push(format!("{loaded:?}"));
+    }
+    // The index of a folder is damaged: it names a shard that is missing.
+    let (shards, index) = (folder.path().join("shards"), r#"{"weight_map": {"layer.bias": "a.safetensors"}}"#);
+    std::fs::create_dir(&shards).unwrap();
+    std::fs::write(shards.join("model.safetensors.index.json"), index).unwrap();
+    let error = Line::new(&LineConfig { inputs: 2 }).load_weights(&shards, &LoadOptions::new()).unwrap_err();
+    assert!(matches!(&error, Error::Checkpoint { path, .. } if *path == shards), "{error}");
+    told.push(format!("{error:?}"));
+    insta::assert_snapshot!(told.join("\n").replace(&folder.path().display().to_string(), "[folder]"), @r"
+    checkpoint `[folder]/missing.ckpt`: there is no such file
+      hint: check the path; a relative one starts at the current folder
+    checkpoint `[folder]/empty.ckpt`: it is empty
+      hint: use an older checkpoint, or copy the file again if it was copied here
+    checkpoint `[folder]/line.ckpt`: it has a wrong checksum: the file was damaged after it was written
+      hint: use an older checkpoint, or copy the file again if it was copied here
+    checkpoint `[folder]/shards`: `[folder]/shards/model.safetensors.index.json` is damaged: its folder has no shard `a.safetensors`
+      hint: use an older checkpoint, or copy the file again if it was copied here
+    ");
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn check_limits((max_epochs, max_steps): (Option<usize>, Option<u64>), done: &Pr
 
 /// Checks the limits of a fit with these options that would continue from a checkpoint.
 pub(crate) fn check_continued(config: &TrainerConfig, path: &Path) -> Result<()> {
-    let manifest = Checkpoint::read_manifest(path)?;
+    let manifest = Checkpoint::read_manifest(path).map_err(|error| Error::unreadable(path, &error))?;
     // A checkpoint of another program may have no progress.
     let Ok(done) = serde_json::from_value::<Progress>(manifest.progress) else { return Ok(()) };
     // Without a limit, there is nothing to be smaller.
