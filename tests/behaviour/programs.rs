@@ -194,26 +194,45 @@ fn a_signal_gives_each_command_its_exit_code() {
     }
 }
 
+/// Sends signals to endless runs of a line, when the first of them, in the folder `first`, has started. That run ends
+/// cleanly, and the line has the exit code of the signal. `check` gets the folder of all files, and the output.
+///
 /// The parent ends its runs with another signal than the one that it has received. A scheduler sends it to all of them.
-#[test]
-fn several_runs_say_that_a_signal_has_ended_them() {
+fn signals_end(words: &[&str], first: &str, check: impl Fn(&Path, &str)) {
     for (signal, code, of_group) in [("INT", 130, false), ("TERM", 143, true), ("INT", 130, true)] {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        let words = ["net", "-m", "model.lr=0.1,0.2", "trainer.max_epochs=1000000"];
+        let words = [words, &["trainer.max_epochs=1000000"]].concat();
         let parent = command(root, &words).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
-        let run = root.join("multirun_0/job_0/lightning_logs/version_0");
-        wait_for("the first run", || run.join("config.yaml").exists().then_some(()));
+        let state = root.join(first).join("trainer.yaml");
+        wait_for("the first run", || state.exists().then_some(()));
         let to = if of_group { format!("-{}", parent.id()) } else { parent.id().to_string() };
         assert!(Command::new("kill").args([&format!("-{signal}"), "--", &to]).status().unwrap().success());
         let output = parent.wait_with_output().unwrap();
         ends_with(code, &output);
-        let table = String::from_utf8_lossy(&output.stdout);
-        let expected = "job_0  model.lr=0.1  interrupted\njob_1  model.lr=0.2  not started\n";
-        assert!(table.ends_with(expected), "{signal}, {of_group}: {table}");
-        let state = fs::read_to_string(run.join("trainer.yaml")).unwrap();
+        let state = fs::read_to_string(state).unwrap();
         assert!(state.starts_with("# Trainer.fit: interrupted\n"), "{signal}, {of_group}: {state}");
+        check(root, &String::from_utf8_lossy(&output.stdout));
     }
+}
+
+#[test]
+fn several_runs_say_that_a_signal_has_ended_them() {
+    signals_end(&["net", "-m", "model.lr=0.1,0.2"], "multirun_0/job_0/lightning_logs/version_0", |_, table| {
+        let expected = "job_0  model.lr=0.1  interrupted\njob_1  model.lr=0.2  not started\n";
+        assert!(table.ends_with(expected), "{table}");
+    });
+}
+
+#[test]
+fn a_signal_ends_a_sweep_that_can_continue() {
+    signals_end(&["net", "sweep", "model.lr=0.1,0.2"], "sweep/trial_0", |root, output| {
+        let trial = |number: usize| fs::read_to_string(root.join(format!("sweep/trial_{number}.json")));
+        let first: serde_json::Value = serde_json::from_str(&trial(0).unwrap()).unwrap();
+        assert_eq!((first["state"].as_str(), first["error"].as_str()), (Some("running"), None), "{first}");
+        assert!(trial(1).is_err(), "the second trial was started");
+        assert!(!output.contains("best: "), "{output}");
+    });
 }
 
 /// The probes of `tune` have their own limit.
