@@ -48,9 +48,9 @@ fn a_failed_start_leaves_the_folders_that_existed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    std::fs::create_dir(folder.path().join("logs")).unwrap();
+    std::fs::create_dir_all(folder.path().join("logs/empty")).unwrap();
     let left = || (names(folder.path()), names(&folder.path().join("logs")));
-    let expected = (vec!["file".to_owned(), "logs".to_owned()], Vec::new());
+    let expected = (vec!["file".to_owned(), "logs".to_owned()], vec!["empty".to_owned()]);
     // The first logger has created its folder when the second one fails.
     let loggers = |trainer: Trainer<Line>| trainer.logger(CsvLogger::new(folder.path().join("logs"))).logger(TensorBoardLogger::new(&file));
     let error = loggers(trainer(folder.path())).fit(Line::new(), line_data(8, 2)).unwrap_err().to_string();
@@ -62,8 +62,11 @@ fn a_failed_start_leaves_the_folders_that_existed() {
     for root in ["logs", "new/root"] {
         let wrong = || trainer::<Line>(&folder.path().join(root)).callback(Timer::new("soon"));
         wrong().fit(Line::new(), line_data(8, 2)).unwrap_err();
-        wrong().logger(CsvLogger::new(folder.path().join(root)).name("").version("mine")).fit(Line::new(), line_data(8, 2)).unwrap_err();
-        assert_eq!(left(), expected, "{root}");
+        for version in ["mine", "empty"] {
+            let logger = CsvLogger::new(folder.path().join(root)).name("").version(version);
+            wrong().logger(logger).fit(Line::new(), line_data(8, 2)).unwrap_err();
+            assert_eq!(left(), expected, "{root}, {version}");
+        }
     }
 }
 

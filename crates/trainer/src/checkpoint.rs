@@ -13,7 +13,7 @@ mod save;
 
 pub(crate) use at_boundary::{go_back, keep, keep_place, run_state, unfinished_epoch};
 pub(crate) use locate::SearchFolders;
-pub use locate::{CkptPath, can_resume_from};
+pub use locate::{CkptPath, has_checkpoint};
 pub(crate) use logs::Part;
 pub(crate) use of_ranks::gather;
 pub(crate) use restore::{Resume, check_continued};

@@ -71,7 +71,7 @@ pub use trainer::{DeviceChoice, Trainer};
 /// The parts of a Trainer that a tuner needs. The crate `stormfire` does not export it.
 pub mod for_tuner {
     pub use crate::{
-        checkpoint::can_resume_from,
+        checkpoint::has_checkpoint,
         guard::panic_message,
         new_rates::RateSweep,
         results_table::{STYLE, format_value},

@@ -335,10 +335,7 @@ impl<M: LightningModule> Session<M> {
 
 impl<M: LightningModule> Drop for Session<M> {
     fn drop(&mut self) {
-        for folder in self.engine.run.loggers.iter().filter_map(|logger| logger.log_dir()) {
-            // This succeeds only for an empty folder, which belongs to a run that failed to start.
-            let _ = std::fs::remove_dir(folder);
-        }
+        // Those of a run that failed to start are empty.
         self.folders.iter().for_each(RunDir::remove_unused);
     }
 }

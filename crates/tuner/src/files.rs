@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use stormfire_loggers::json;
 use stormfire_module::{Error, Result};
 use stormfire_store::replacement::Replacement;
-use stormfire_trainer::for_tuner::can_resume_from;
+use stormfire_trainer::for_tuner::has_checkpoint;
 
 /// Reads a file of [`write_record`]. `None` if it does not exist. `option` is the one that names the folder.
 pub(crate) fn read_record<T: DeserializeOwned>(path: &Path, option: &str) -> Result<Option<T>> {
@@ -39,13 +39,4 @@ pub(crate) fn prepare_folder(folder: &Path, is_continued: bool) -> Result<bool> 
         fs_err::remove_dir_all(folder)?;
     }
     Ok(false)
-}
-
-/// Whether a folder has a checkpoint that a fit can resume from, at any depth.
-fn has_checkpoint(folder: &Path) -> bool {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).any(|path| {
-        let is_checkpoint = path.extension().is_some_and(|extension| extension == "ckpt");
-        (is_checkpoint && can_resume_from(&path)) || (path.is_dir() && has_checkpoint(&path))
-    })
 }

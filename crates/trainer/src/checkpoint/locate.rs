@@ -149,9 +149,9 @@ impl SearchFolders {
     }
 }
 
-/// Whether a fit can resume from this file: it is whole, and has more than weights.
-pub fn can_resume_from(path: &Path) -> bool {
-    Checkpoint::read_manifest(path).is_ok_and(|manifest| !manifest.weights_only) && verify(path).is_ok()
+/// Whether a folder has a checkpoint that a fit can resume from, at any depth.
+pub fn has_checkpoint(folder: &Path) -> bool {
+    newest_good(folder, usize::MAX, folder).is_some()
 }
 
 /// Sorts the checkpoints of each run by progress, and the runs by the time of their last save. If a file has two names,
