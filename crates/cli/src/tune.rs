@@ -11,7 +11,7 @@ use crate::{
     nearest::{any_of, did_you_mean},
     node::{Node, Tree},
     quote,
-    schema::{Schema, is_below},
+    schema::{Kinds, Schema, is_below},
     source::Source,
 };
 
@@ -51,8 +51,8 @@ impl TuneConfig {
             let message = "`tune` has nothing to find: `tune.lr` and `tune.batch_size` are null";
             return Err(Problem::general(message).help("leave one of them out".to_owned()).into());
         }
-        let lr = wanted(self.lr.as_deref(), ("lr", &Tree::Float(0.5)), ("model", &["lr", "learning_rate"]), config, schema)?;
-        let batch_size = wanted(self.batch_size.as_deref(), ("batch_size", &Tree::UInt(1)), ("data", &["batch_size"]), config, schema)?;
+        let lr = wanted(self.lr.as_deref(), &LR, config, schema)?;
+        let batch_size = wanted(self.batch_size.as_deref(), &BATCH_SIZE, config, schema)?;
         if lr.is_none() && batch_size.is_none() {
             let message = "`tune` has nothing to find: the program has no option for a learning rate or a batch size";
             return Err(Problem::general(message).help("name one: `--tune.lr=model.OPTION`".to_owned()).into());
@@ -60,38 +60,51 @@ impl TuneConfig {
         Ok((lr, batch_size))
     }
 
-    /// The finders themselves do not know the names of their options here.
     pub(crate) fn check(&self) -> stormfire_module::Result<()> {
-        let in_section = |error| match error {
-            Error::Config(refused) => {
-                let option = refused.option.replace("LrFind::", "lr_find.").replace("ScaleBatchSize::", "scale_batch_size.");
-                Error::config(option, refused.reason, refused.hint)
-            }
-            other => other,
-        };
-        self.lr_find.check().and_then(|()| self.scale_batch_size.check()).map_err(in_section)
+        self.lr_find.check().and_then(|()| self.scale_batch_size.check())
     }
 }
 
-/// The path of an option, if it is to be found. `example`: a value that it must take.
-fn wanted(
-    given: Option<&str>,
-    (name, example): (&str, &Tree),
-    (section, usual): (&str, &[&str]),
-    config: &Node,
-    schema: &Schema,
-) -> Result<Option<String>> {
-    let setting = format!("{SECTION}.{name}");
+/// An error of a finder with the name that its option has in the section `tune`. Errors of other options are `None`.
+pub(crate) fn of_finder(error: &Error) -> Option<Error> {
+    let Error::Config(refused) = error else { return None };
+    let finders = [("LrFind::", "lr_find."), ("ScaleBatchSize::", "scale_batch_size.")];
+    let named = finders.iter().find_map(|(setters, section)| Some(format!("{section}{}", refused.option.strip_prefix(setters)?)));
+    named.map(|option| Error::config(option, refused.reason.clone(), refused.hint.clone()))
+}
+
+/// A kind of option to find.
+struct Sought {
+    /// The option of `tune` that names it.
+    name: &'static str,
+    /// The section and the names of the usual ones.
+    section: &'static str,
+    usual: &'static [&'static str],
+    takes: fn(Kinds) -> bool,
+    /// What it takes.
+    kind: &'static str,
+}
+
+const LR: Sought = Sought { name: "lr", section: "model", usual: &["lr", "learning_rate"], takes: Kinds::has_number, kind: "a number" };
+
+const BATCH_SIZE: Sought =
+    Sought { name: "batch_size", section: "data", usual: &["batch_size"], takes: Kinds::has_whole, kind: "a whole number" };
+
+/// The path of an option, if it is to be found.
+fn wanted(given: Option<&str>, sought: &Sought, config: &Node, schema: &Schema) -> Result<Option<String>> {
+    let setting = format!("{SECTION}.{}", sought.name);
     let source = || config.get(setting.split('.')).map_or_else(Source::default_value, |node| node.source.clone());
     let is_number = |path: &str| {
-        let leaf = schema.leaf(path).filter(|leaf| leaf.kinds.has(example));
+        let leaf = schema.leaf(path).filter(|leaf| (sought.takes)(leaf.kinds));
         leaf.is_some() && config.get(path.split('.')).is_some()
     };
     match given {
         None => Ok(None),
         Some(AUTO) => {
             let is_usual = |path: &&str| {
-                is_below(path, section) && path.rsplit('.').next().is_some_and(|last| usual.contains(&last)) && is_number(path)
+                is_below(path, sought.section)
+                    && path.rsplit('.').next().is_some_and(|last| sought.usual.contains(&last))
+                    && is_number(path)
             };
             let found: Vec<&str> = schema.leaves().map(|leaf| leaf.path.as_str()).filter(is_usual).collect();
             match found.as_slice() {
@@ -107,8 +120,7 @@ fn wanted(
         Some(path) if is_number(path) => Ok(Some(path.to_owned())),
         Some(path) => {
             let known: Vec<&str> = schema.leaves().map(|leaf| leaf.path.as_str()).filter(|path| is_number(path)).collect();
-            let kind = if matches!(example, Tree::Float(_)) { "a number" } else { "a whole number" };
-            let message = format!("`{setting}`: there is no option `{}` that takes {kind}", quote::name(path));
+            let message = format!("`{setting}`: there is no option `{}` that takes {}", quote::name(path), sought.kind);
             Err(Problem::new(&source(), message).help(did_you_mean(path, known)).into())
         }
     }

@@ -62,7 +62,7 @@ impl NewRates {
 fn index_of(optimizers: &Optimizers, name: Option<&str>, option: &str) -> Result<usize> {
     let names = || optimizers.iter().map(|optimizer| format!("`{}`", optimizer.name())).collect::<Vec<_>>().join(", ");
     match name {
-        Some(name) => Ok(optimizers.index_of(name)?),
+        Some(name) => optimizers.index_of(name).map_err(|error| Error::config(option, error.to_string(), "name one of them")),
         None if optimizers.is_empty() => {
             Err(Error::config(option, "the module has no optimizer", "return one from `configure_optimizers`"))
         }

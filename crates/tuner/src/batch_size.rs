@@ -7,7 +7,7 @@ mod growth;
 use serde::{Deserialize, Serialize};
 use stormfire_data::DataModule;
 use stormfire_module::{Error, LightningModule, Result};
-use stormfire_trainer::Trainer;
+use stormfire_trainer::{Trainer, for_tuner::ProbeTrainer as _};
 use stormfire_values::text::{Misread, TextError};
 
 pub use child::is_batch_size_trial;
@@ -147,6 +147,7 @@ pub(crate) fn run<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     options: &ScaleBatchSize,
 ) -> Result<usize> {
     options.check()?;
+    trainer.check_trains()?;
     let world = stormfire_ranks::here()?.world();
     if world > 1 {
         let reason = format!("a trial that fails on one of the {world} ranks would end all of them");
@@ -160,6 +161,22 @@ pub(crate) fn run<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     let found = find(options, |size| call.trial(size))?;
     child::Call::note(found);
     Ok(found)
+}
+
+/// The first two sizes of [`Tuner::scale_batch_size`](crate::Tuner::scale_batch_size), with one step each, in this
+/// process. Returns a size that works.
+///
+/// # Errors
+/// As the search, for what these trials show.
+pub fn try_batch_size<M: LightningModule, D: DataModule<Batch = M::Batch>>(
+    trainer: &mut Trainer<M>,
+    module: &M,
+    data: impl Fn(usize) -> Result<D>,
+    options: &ScaleBatchSize,
+) -> Result<usize> {
+    options.check()?;
+    let most = options.max.min(options.init.saturating_mul(2));
+    run(trainer, module, data, &options.clone().max(most).steps_per_trial(1).in_child_process(false))
 }
 
 /// Runs the trials of a search.

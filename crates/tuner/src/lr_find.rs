@@ -181,9 +181,44 @@ pub(crate) fn run<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     data: D,
     options: &LrFind,
 ) -> Result<LrCurve> {
+    let curve = train(trainer, module, data, options, options.num_training)?;
+    let rate = curve.suggestion()?;
+    tracing::info!("`lr_find` suggests the learning rate {rate:.3e} after {} steps: {}", curve.points().len(), curve.end());
+    if options.apply {
+        trainer.set_learning_rate(options.optimizer.as_deref(), rate);
+    }
+    Ok(curve)
+}
+
+/// The first step of [`Tuner::lr_find`](crate::Tuner::lr_find), which finds nothing.
+///
+/// # Errors
+/// As the test, for what its first step shows.
+pub fn try_lr_find<M: LightningModule, D: DataModule<Batch = M::Batch>>(
+    trainer: &mut Trainer<M>,
+    module: &M,
+    data: D,
+    options: &LrFind,
+) -> Result<()> {
+    let curve = train(trainer, module, data, options, 1)?;
+    let goes_on = curve.points().first().is_some_and(|point| point.smoothed.is_finite());
+    // The test would end here, without a suggestion.
+    if goes_on { Ok(()) } else { curve.suggestion().map(drop) }
+}
+
+/// Trains with the first rates, one for each step.
+fn train<M: LightningModule, D: DataModule<Batch = M::Batch>>(
+    trainer: &mut Trainer<M>,
+    module: &M,
+    data: D,
+    options: &LrFind,
+    points: usize,
+) -> Result<LrCurve> {
     options.check()?;
+    trainer.check_trains()?;
     let copy = trainer.copy_of(module)?;
-    let (rates, steps) = (options.rates(), Arc::new(OnceLock::new()));
+    let (mut rates, steps) = (options.rates(), Arc::new(OnceLock::new()));
+    rates.truncate(points);
     // The recorder stops the fit. The limit is that of `estimated_stepping_batches`.
     let most = BATCHES_A_POINT * options.num_training as u64;
     let recorder = Recorder::new(rates.clone(), Arc::clone(&steps), options.early_stop_threshold);
@@ -194,13 +229,7 @@ pub(crate) fn run<M: LightningModule, D: DataModule<Batch = M::Batch>>(
         return Err(signal.into());
     }
     let points = probe.get::<Recorder>().map(|recorder| recorder.points().to_vec()).unwrap_or_default();
-    let curve = LrCurve::new(points, options.skip, options.suggestion, fit.stop.to_string());
-    let rate = curve.suggestion()?;
-    tracing::info!("`lr_find` suggests the learning rate {rate:.3e} after {} steps: {}", curve.points().len(), fit.stop);
-    if options.apply {
-        trainer.set_learning_rate(options.optimizer.as_deref(), rate);
-    }
-    Ok(curve)
+    Ok(LrCurve::new(points, options.skip, options.suggestion, fit.stop.to_string()))
 }
 
 #[cfg(test)]

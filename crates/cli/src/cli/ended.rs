@@ -13,7 +13,7 @@ use crate::{
     schema::{Schema, join},
     secret,
     source::{Origin, Source},
-    sweep,
+    sweep, tune,
 };
 
 /// Why a program ends before its run.
@@ -123,6 +123,14 @@ pub(super) fn in_source(error: RunError, config: &Node, schema: &Schema, section
     let found = paths.iter().find_map(|path| schema.leaf(path).and(config.get(path.split('.'))).map(|node| (path, node)));
     match found {
         Some((path, node)) => refused_at(refused, path, node, config, schema),
+        None => Ended::Failed(error),
+    }
+}
+
+/// An error of the command `tune`, with the place of the option that a finder refuses. Other errors stay as they are.
+pub(super) fn of_tune(error: RunError, config: &Node, schema: &Schema) -> Ended {
+    match tune::of_finder(&error) {
+        Some(refused) => in_source(refused, config, schema, tune::SECTION),
         None => Ended::Failed(error),
     }
 }

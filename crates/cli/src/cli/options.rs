@@ -10,7 +10,7 @@ use stormfire_trainer::{CkptPath, Trainer, TrainerConfig, for_tuner::ProbeTraine
 
 use super::{
     Cli,
-    ended::{Ended, in_source, of_ckpt_path},
+    ended::{Ended, in_source, of_ckpt_path, of_tune},
     explain::with_place,
 };
 use crate::{
@@ -141,7 +141,7 @@ pub(super) fn checked(layers: &Layers, has_checkpoint: bool) -> Result<(Node, Tr
 pub(super) fn checked_tune(config: &Node, schema: &Schema) -> Result<TuneConfig, Ended> {
     let options: TuneConfig = options_of(config, tune::SECTION)?;
     options.options(config, schema)?;
-    options.check().map_err(|error| in_source(error, config, schema, tune::SECTION))?;
+    options.check().map_err(|error| of_tune(error, config, schema))?;
     Ok(options)
 }
 

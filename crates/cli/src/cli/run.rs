@@ -131,11 +131,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             precision.prepare(&device).map_err(placed)?;
         }
         trainer = trainer.accelerator(device.clone());
-        if dry_run && command == Command::Tune {
-            // The probes have their own limit.
-            trainer = trainer.limit_val_batches(1);
-        }
-        if dry_run {
+        if dry_run && command != Command::Tune {
             trainer = trainer.rehearsal().map_err(placed)?;
         }
         let data = self.build_data(options.seed, &config, &schema, &device)?;
@@ -183,8 +179,12 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             None => {}
         }
         match command {
-            Command::Tune if !dry_run => Ok(Outcome::Tuned(self.tune(&mut trainer, &module, (config, schema), device, header)?)),
-            Command::Fit | Command::Tune | Command::Sweep => {
+            Command::Tune if dry_run => {
+                self.try_tune(&mut trainer, &module, (config, schema), device)?;
+                Ok(Outcome::Printed(String::new()))
+            }
+            Command::Tune => Ok(Outcome::Tuned(self.tune(&mut trainer, &module, (config, schema), device, header)?)),
+            Command::Fit | Command::Sweep => {
                 let (fit, is_pruned);
                 (trainer, fit, is_pruned) = if let Some(trial) = self.trial.take() {
                     trial.fit(trainer, module, data)?
@@ -193,8 +193,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
                     (trainer, fit, false)
                 };
                 if dry_run {
-                    // The probes of `tune` have no callbacks.
-                    if is_watched && command != Command::Tune && fit.progress.batches > 0 {
+                    if is_watched && fit.progress.batches > 0 {
                         check_monitors(command, config, &trainer, &fit)?;
                     }
                 } else if !fit.stop.is_interrupted()

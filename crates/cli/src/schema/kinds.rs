@@ -64,6 +64,15 @@ impl Kinds {
         }
     }
 
+    /// Whether whole numbers are one of the kinds. Numbers that may be fractions are another one.
+    pub(crate) fn has_whole(self) -> bool {
+        self.contains(Self::WHOLE)
+    }
+
+    pub(crate) fn has_number(self) -> bool {
+        self.contains(Self::NUMBER)
+    }
+
     pub(crate) fn has_text(self) -> bool {
         self.contains(Self::TEXT)
     }

@@ -5,7 +5,7 @@ use std::{any::Any, path::Path, sync::Arc};
 use burn::tensor::GradientCheckpointingStrategy;
 use stormfire_callbacks::{ModelSummary, ProgressBar};
 use stormfire_loggers::{CsvLogger, RunDir, TensorBoardLogger};
-use stormfire_module::{Callback, LightningModule, Result, for_trainer::training_mode::in_training};
+use stormfire_module::{Callback, Error, LightningModule, Result, for_trainer::training_mode::in_training};
 use stormfire_values::Every;
 
 use super::Trainer;
@@ -47,6 +47,12 @@ pub trait ProbeTrainer<M: LightningModule> {
     /// # Errors
     /// As the runs of the Trainer.
     fn check_start(&self) -> Result<()>;
+
+    /// Checks that the limits leave a probe a batch to train.
+    ///
+    /// # Errors
+    /// The limit that leaves none.
+    fn check_trains(&self) -> Result<()>;
 
     /// Trains with a rate for each step.
     fn sweep_rates(&mut self, sweep: RateSweep);
@@ -147,6 +153,14 @@ impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
             (None, None) => None,
         };
         self.config.devices.check((self.config.strategy, self.config.num_nodes), device.as_ref(), self.splitter.is_some())
+    }
+
+    fn check_trains(&self) -> Result<()> {
+        // A probe ignores `fast_dev_run`.
+        if !self.config.limit_train_batches.is_none() || !self.config.overfit_batches.is_none() {
+            return Ok(());
+        }
+        Err(Error::config("limit_train_batches", "0 leaves no batch, and a search trains", "use 1 or more, or leave it out"))
     }
 
     fn sweep_rates(&mut self, sweep: RateSweep) {

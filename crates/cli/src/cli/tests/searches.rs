@@ -5,6 +5,7 @@
 mod folders;
 mod monitors;
 mod refused;
+mod tried;
 
 use std::{
     path::PathBuf,
