@@ -16,5 +16,5 @@ pub(crate) use locate::SearchFolders;
 pub use locate::{CkptPath, has_checkpoint};
 pub(crate) use logs::Part;
 pub(crate) use of_ranks::gather;
-pub(crate) use restore::{Resume, check_continued};
+pub(crate) use restore::Resume;
 pub(crate) use save::{in_memory, settle, write_kept, write_requested, write_state};

@@ -59,4 +59,12 @@ impl Frame {
             config: Arc::new(config),
         }
     }
+
+    /// The options of the run. In a rehearsal, those of the run that is rehearsed.
+    pub(crate) fn of_run(&self) -> &TrainerConfig {
+        match &self.rehearsed {
+            Some(run) => &run.config,
+            None => &self.config,
+        }
+    }
 }

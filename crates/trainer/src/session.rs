@@ -5,6 +5,7 @@ mod failure;
 mod given;
 mod later_runs;
 mod on_ranks;
+mod prepare;
 mod queue_again;
 mod shown;
 
@@ -13,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use stormfire_data::{DataModule, Loader, Loaders, Stage, for_trainer::DriveLoader as _};
+use stormfire_data::{DataModule, Stage};
 use stormfire_loggers::{
     Background, DEFAULT_NAME, Loggers, RunDir, Status,
     for_trainer::{DriveBackground as _, DriveLoggers as _, DriveRunDir as _, from_here},
@@ -23,13 +24,12 @@ use stormfire_module::{
     for_trainer::{live_run, scope, training_mode::in_training},
     moment::Progress,
     requests::SaveRequest,
-    run::Limits,
 };
 use stormfire_optim::for_trainer::DriveOptimizers as _;
-use stormfire_values::{Every, seeds::mix};
 
 pub(crate) use given::{Given, Start};
 use later_runs::Ended;
+use prepare::{limits_of_run, of_data, prepare_fit};
 use shown::{print, run_span};
 
 use crate::{
@@ -37,16 +37,14 @@ use crate::{
     adopt::adopt,
     checkpoint::{self, Resume},
     config::TrainerConfig,
-    data_facts::DataFacts,
     engine::{Engine, RandomPart, over_ranks},
-    evaluate::Evaluated,
     fit::FitLoop,
     gradient_checkpointing,
     guard::guard,
     logger_choice::LoggerChoice,
     move_module::{choose_device, move_module},
     seed::{self, drawn_before},
-    setup::{OpenLoggers, complete_callbacks, draw_seed, is_timed, limits_of_fit, log_hyperparams, tell_what_is_rare},
+    setup::{OpenLoggers, complete_callbacks, draw_seed, log_hyperparams},
     signals::{Signal, SignalWatch},
     slurm::Requeue,
     stop::{Fit, Stop},
@@ -85,7 +83,8 @@ impl<M: LightningModule> Session<M> {
         }
         let callbacks = complete_callbacks(&config, callbacks)?;
         if let Some(resume) = &mut resume {
-            resume.take_up_epoch(config.max_steps, &callbacks)?;
+            let max_steps = given.rehearsed.as_ref().map_or(config.max_steps, |run| run.config.max_steps);
+            resume.take_up_epoch(max_steps, &callbacks)?;
         }
         let ranks = stormfire_ranks::here()?;
         let resume = resume.as_deref().filter(|_| !config.new_version_on_resume);
@@ -101,7 +100,7 @@ impl<M: LightningModule> Session<M> {
 
     /// Prepares to resume a later fit: see [`Resume::take_up_epoch`].
     pub(crate) fn take_up_epoch(&self, resume: &mut Resume) -> Result<()> {
-        resume.take_up_epoch(self.engine.frame.config.max_steps, self.callbacks())
+        resume.take_up_epoch(self.engine.frame.of_run().max_steps, self.callbacks())
     }
 
     pub(crate) fn callbacks(&self) -> &[Box<dyn Callback<M>>] {
@@ -160,11 +159,15 @@ impl<M: LightningModule> Session<M> {
             // The fit draws the same numbers whether or not the parameters were initialized before.
             engine.reseed(RandomPart::FitStart);
             seed::warn_of(&drawn);
+            let is_rehearsal = engine.frame.rehearsed.is_some();
             if let Some(resume) = &resume {
-                engine.run.resumed_from = resume.file();
-                engine.run.internals.spares_resumed = resume.is_named();
                 resume.check_is_whole()?;
-                engine.run.id.clone_from(&resume.manifest().run_id);
+                // A rehearsal owns none of the run's files.
+                if !is_rehearsal {
+                    engine.run.resumed_from = resume.file();
+                    engine.run.internals.spares_resumed = resume.is_named();
+                    engine.run.id.clone_from(&resume.manifest().run_id);
+                }
             }
             let (train, val) = prepare_fit(engine, module, data, resume.as_mut())?;
             training.optimizers = {
@@ -174,7 +177,10 @@ impl<M: LightningModule> Session<M> {
             training.optimizers.start(module)?;
             let epochs = engine.run.limits.max_epochs.map(|epochs| epochs as u64);
             new_rates.apply(&mut training.optimizers, engine.run.moment.fit_steps, epochs)?;
-            if let Some(resume) = resume {
+            if let Some(resume) = &mut resume {
+                resume.restore_trained(engine, limits_of_run(engine), module, training)?;
+            }
+            if let Some(resume) = resume.take_if(|_| !is_rehearsal) {
                 let path = resume.path().to_path_buf();
                 resume.run(engine, module, training)?;
                 let Progress { epoch, global_step, .. } = engine.run.place.progress;
@@ -190,12 +196,16 @@ impl<M: LightningModule> Session<M> {
             on_ranks::require_same(engine, || Ok(on_ranks::facts_of_optimizers(&training.optimizers)))?;
             // Also in a continued run: the settings may be others than before.
             log_hyperparams(engine, module, data)?;
-            FitLoop::new(engine, module, training, &*data, train, val).run()
+            let stop = FitLoop::new(engine, module, training, &*data, train, val).run()?;
+            // At the end: a state from within a fit does not fit the start of one.
+            resume.map_or(Ok(()), |resume| resume.rehearse_callbacks(engine, module))?;
+            Ok(stop)
         });
         self.training = training;
         let stop = match outcome {
             Ok(stop) => {
-                if !scope::is_inside_another_run() {
+                // A rehearsal is not the fit of the job.
+                if !scope::is_inside_another_run() && self.given.rehearsed.is_none() {
                     self.requeue.forget();
                 }
                 stop
@@ -338,104 +348,4 @@ impl<M: LightningModule> Drop for Session<M> {
         // Those of a run that failed to start are empty.
         self.folders.iter().for_each(RunDir::remove_unused);
     }
-}
-
-/// Calls a method of the data module. Logging in it is an error.
-fn of_data<M: LightningModule, R>(engine: &mut Engine<M>, hook: Hook, code: impl FnOnce() -> stormfire_data::Result<R>) -> Result<R> {
-    let result = {
-        let _scope = engine.enter(hook);
-        code()?
-    };
-    engine.collect()?;
-    Ok(result)
-}
-
-/// Calls the first hooks of every run.
-fn begin<M: LightningModule, D: DataModule<Batch = M::Batch>>(
-    engine: &mut Engine<M>,
-    module: &mut M,
-    data: &mut D,
-    stage: Stage,
-) -> Result<()> {
-    // Once on each machine. The others wait.
-    if engine.frame.ranks.local_rank() == 0 {
-        of_data(engine, Hook::PrepareData, || data.prepare_data())?;
-        engine.fire(module, Event::PrepareData)?;
-    }
-    engine.frame.ranks.barrier()?;
-    of_data(engine, Hook::Setup, || data.setup(stage))?;
-    engine.fire(module, Event::Setup { stage })
-}
-
-/// The training loader, and the validation loaders.
-type FitData<B> = (Loader<B>, Evaluated<B>);
-
-/// Prepares the loaders of a fit: seeds them and determines the number of batches of each.
-fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
-    engine: &mut Engine<M>,
-    module: &mut M,
-    data: &mut D,
-    mut resume: Option<&mut Resume>,
-) -> Result<FitData<M::Batch>> {
-    begin(engine, module, data, Stage::Fit)?;
-    if let Some(state) = resume.as_mut().and_then(|resume| resume.take_data_module(&engine.frame.device)) {
-        of_data(engine, Hook::Setup, || data.load_state(state))?;
-    }
-    let resume = resume.as_deref();
-    let config = engine.frame.config.clone();
-    let mut train = of_data(engine, Hook::TrainDataloader, || data.train_dataloader())?;
-    let mut val = of_data(engine, Hook::ValDataloader, || data.val_dataloader())?;
-    if !config.overfit_batches.is_none() {
-        train = train.without_shuffle();
-        val = val.iter().map(Loader::without_shuffle).collect();
-    }
-    let saved_seed = resume.and_then(Resume::data_seed);
-    let seed = config.seed.or(saved_seed);
-    if let Some(seed) = seed {
-        train = train.with_default_seed(seed);
-    }
-    engine.books.data = DataFacts::of(&train, seed);
-    // The draws of batches depend on the run's seed, even if the seed was not given.
-    let run_seed = config.seed.or(resume.and_then(|resume| resume.manifest().seed)).or(engine.seed);
-    if let Some(seed) = run_seed {
-        train = train.with_run_seed(seed);
-        val = with_run_seed(&val, seed);
-    }
-    train = of_rank(engine, &train)?;
-    val = val.iter().map(|loader| of_rank(engine, loader)).collect::<Result<_>>()?;
-    let (train_batches, val_batches) = limits_of_fit(&train, &val, &config)?;
-    if let Some(run) = &engine.frame.rehearsed {
-        limits_of_fit(&train, &val, &run.config)?;
-    }
-    on_ranks::require_same(engine, || {
-        let loaders: Vec<_> = std::iter::once(&train).chain(val.iter()).cloned().collect();
-        let limits: Vec<_> = std::iter::once(train_batches).chain(val_batches.iter().copied()).collect();
-        Ok(on_ranks::facts_of_data(&loaders, &limits))
-    })?;
-    let sanity = |n: Option<usize>| config.num_sanity_val_steps.map_or(n, |steps| Some(n.map_or(steps, |n| n.min(steps))));
-    engine.run.limits = Limits {
-        max_epochs: config.resolved_max_epochs(is_timed(engine.callbacks())),
-        max_steps: config.max_steps,
-        train_batches,
-        sanity_batches: val_batches.iter().map(|&n| sanity(n)).collect(),
-        val_batches: val_batches.clone(),
-        ..Limits::default()
-    };
-    engine.run.moment.fit_steps = engine.run.limits.steps(config.accumulate_grad_batches.saturating_mul(engine.world()));
-    if engine.rank() == 0 {
-        tell_what_is_rare(&config, &engine.run);
-    }
-    engine.run.validates_every_epoch =
-        matches!(config.val_check_interval, Every::Epochs(1)) || config.val_check_interval == Every::Fraction(1.0);
-    Ok((train, Evaluated::new(val, val_batches)))
-}
-
-/// The part of a loader that this rank gets.
-fn of_rank<M: LightningModule>(engine: &Engine<M>, loader: &Loader<M::Batch>) -> Result<Loader<M::Batch>> {
-    Ok(loader.for_rank(engine.rank(), engine.world())?)
-}
-
-/// Seeds the loaders of an evaluation. Each gets different random numbers.
-fn with_run_seed<B: Send + 'static>(loaders: &Loaders<B>, seed: u64) -> Loaders<B> {
-    loaders.iter().enumerate().map(|(index, loader)| loader.with_run_seed(mix(seed, index as u64))).collect()
 }

@@ -319,23 +319,23 @@ fn other_optimizers_and_schedules_are_refused() {
         (scheduled, falling),
     ];
     assert_snapshot!(changes.map(refused).concat(), @"
-    optimizer `Adam`: the checkpoint has `SGD`, in this order; `configure_optimizers` returns `Adam`
+    checkpoint `[folder]/a.ckpt`: optimizer `Adam`: the checkpoint has `SGD`, in this order; `configure_optimizers` returns `Adam`
       hint: configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone
-    optimizer `SGD`: the checkpoint has `Adam`, in this order; `configure_optimizers` returns `SGD`
+    checkpoint `[folder]/a.ckpt`: optimizer `SGD`: the checkpoint has `Adam`, in this order; `configure_optimizers` returns `SGD`
       hint: configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone
-    optimizer `SGD`: the checkpoint has `Adam`, in this order; `configure_optimizers` returns `SGD`
+    checkpoint `[folder]/a.ckpt`: optimizer `SGD`: the checkpoint has `Adam`, in this order; `configure_optimizers` returns `SGD`
       hint: configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone
-    optimizer `second`: the checkpoint has `SGD`, in this order; `configure_optimizers` returns `SGD`, `second`
+    checkpoint `[folder]/a.ckpt`: optimizer `second`: the checkpoint has `SGD`, in this order; `configure_optimizers` returns `SGD`, `second`
       hint: configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone
-    optimizer `SGD`: it has a schedule, but the checkpoint has none for it
+    checkpoint `[folder]/a.ckpt`: optimizer `SGD`: it has a schedule, but the checkpoint has none for it
       hint: remove the schedule to continue, or load the weights alone
-    optimizer `SGD`: the checkpoint has a schedule for it, but none is configured
+    checkpoint `[folder]/a.ckpt`: optimizer `SGD`: the checkpoint has a schedule for it, but none is configured
       hint: add `Optimizer::schedule` as it was, or load the weights alone
-    optimizer `SGD`: the checkpoint has the state of another schedule: a scheduler of burn instead of a `ReduceLrOnPlateau`
+    checkpoint `[folder]/a.ckpt`: optimizer `SGD`: the checkpoint has the state of another schedule: a scheduler of burn instead of a `ReduceLrOnPlateau`
       hint: configure the schedule as it was when the checkpoint was saved, or load the weights alone
-    optimizer `SGD`: the checkpoint has the state of another schedule: a `ReduceLrOnPlateau` instead of a scheduler of burn
+    checkpoint `[folder]/a.ckpt`: optimizer `SGD`: the checkpoint has the state of another schedule: a `ReduceLrOnPlateau` instead of a scheduler of burn
       hint: configure the schedule as it was when the checkpoint was saved, or load the weights alone
-    optimizer `SGD`: the checkpoint has the state of another schedule: `0.iter_idx` instead of `0.previous_lr`
+    checkpoint `[folder]/a.ckpt`: optimizer `SGD`: the checkpoint has the state of another schedule: `0.iter_idx` instead of `0.previous_lr`
       hint: configure the schedule as it was when the checkpoint was saved, or load the weights alone
     ");
 }

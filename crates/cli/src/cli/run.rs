@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 use stormfire_data::DataModule;
 use stormfire_loggers::Metrics;
-use stormfire_module::{Error as RunError, LightningModule, LoadOptions, Result};
+use stormfire_module::{Error as RunError, LightningModule, Result};
 use stormfire_trainer::{CkptPath, Stop, Trainer, for_tuner::ProbeTrainer as _, forget_interrupt, seed_everything};
 
 use super::{
@@ -165,13 +165,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     }
 
     fn command(&mut self, started: Started<'_, M, D>, checkpoint: Option<&Path>) -> Result<Outcome, Ended> {
-        let Started { command, dry_run, is_watched, mut trainer, mut module, data, config, schema, device, header } = started;
+        let Started { command, dry_run, is_watched, mut trainer, module, data, config, schema, device, header } = started;
         match checkpoint {
-            // A rehearsal is not a continued fit, whose limits may be reached.
-            Some(path) if dry_run && command == Command::Fit => {
-                trainer.check_continued(path)?;
-                module = module.load_weights(path, &LoadOptions::new())?.0;
-            }
             Some(path) => trainer.set_ckpt_path(CkptPath::Path(path.to_owned())),
             None if matches!(command, Command::Validate | Command::Test | Command::Predict) => {
                 tracing::warn!("without `--ckpt-path`, `{}` has a module that was not trained", command.name());

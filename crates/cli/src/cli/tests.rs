@@ -2,6 +2,7 @@ mod complaints;
 mod from_files;
 mod hparams;
 mod refusals;
+mod rehearsals;
 mod searches;
 mod secrets;
 mod several;

@@ -32,7 +32,6 @@ use super::{locate::SearchFolders, of_ranks};
 use crate::{
     accelerator::check_default_device,
     checkpoint_names::Names,
-    config::TrainerConfig,
     data_facts::DataFacts,
     engine::Engine,
     fit_state::{DATA_MODULE, RunState, SavedRun, UNFINISHED},
@@ -86,15 +85,6 @@ fn check_limits((max_epochs, max_steps): (Option<usize>, Option<u64>), done: &Pr
     Ok(())
 }
 
-/// Checks the limits of a fit with these options that would continue from a checkpoint.
-pub(crate) fn check_continued(config: &TrainerConfig, path: &Path) -> Result<()> {
-    let manifest = Checkpoint::read_manifest(path).map_err(|error| Error::unreadable(path, &error))?;
-    // A checkpoint of another program may have no progress.
-    let Ok(done) = serde_json::from_value::<Progress>(manifest.progress) else { return Ok(()) };
-    // Without a limit, there is nothing to be smaller.
-    check_limits((config.resolved_max_epochs(true), config.max_steps), &done, path)
-}
-
 impl Resume {
     /// Reads a checkpoint. `is_named`: the user gave its path. The error for a damaged file contains the newest valid
     /// one in its folders.
@@ -139,7 +129,7 @@ impl Resume {
 
     /// A fit that trains longer, by these options and callbacks, resumes the epoch that the previous one ended early.
     pub(crate) fn take_up_epoch<M: LightningModule>(&mut self, max_steps: Option<u64>, callbacks: &[Box<dyn Callback<M>>]) -> Result<()> {
-        self.withdraw_stops(callbacks)?;
+        self.withdraw_stops(callbacks).map_err(|error| self.named_in(error))?;
         let is_longer = max_steps.is_none_or(|max| max > self.run.progress.global_step);
         if is_longer
             && self.run.place.requests.stop().is_none()
@@ -158,7 +148,7 @@ impl Resume {
         for stop in self.run.place.requests.stops.clone() {
             let saved = self.run.callbacks.get(&stop.by).unwrap_or(&Value::Null);
             let withdraws = match callbacks.iter().find(|callback| callback.state_key() == stop.by) {
-                Some(callback) => callback.withdraws_stop(saved)?,
+                Some(callback) => callback.withdraws_stop(saved).map_err(|error| of_callback(error, &stop.by))?,
                 None => stop.by != Callback::<M>::state_key(&ModuleHooks),
             };
             if withdraws {
@@ -262,15 +252,25 @@ impl Resume {
         &self.run.progress
     }
 
-    /// Restores the state of a fit.
-    pub(crate) fn run<M: LightningModule>(self, engine: &mut Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
-        let (path, is_in_memory) = (self.path.clone(), self.is_in_memory);
-        self.restore_into(engine, module, training).map_err(|error| if is_in_memory { error } else { error.of_file(&path) })
+    /// Gives the module the weights of the checkpoint, and the optimizers their states. Refuses a fit with these limits
+    /// of epochs and of steps that cannot resume from it. Changes no file.
+    pub(crate) fn restore_trained<M: LightningModule>(
+        &mut self,
+        engine: &Engine<M>,
+        limits: (Option<usize>, Option<u64>),
+        module: &mut M,
+        training: &mut Training,
+    ) -> Result<()> {
+        check_limits(limits, &self.run.progress, &self.path)?;
+        self.check_data(engine)?;
+        self.restore_tensors(engine, module, training).map_err(|error| self.named_in(error))?;
+        for warning in self.warnings.take() {
+            tracing::warn!("{warning}");
+        }
+        Ok(())
     }
 
-    fn restore_into<M: LightningModule>(mut self, engine: &mut Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
-        check_limits((engine.run.limits.max_epochs, engine.run.limits.max_steps), &self.run.progress, &self.path)?;
-        self.check_data(engine)?;
+    fn restore_tensors<M: LightningModule>(&mut self, engine: &Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
         let options = self.take_up_precision(engine);
         let weights = self.tensors.iter().filter(|(name, _)| is_trained_weight(name));
         *module = with_weights(module.clone(), weights.map(|(name, data)| (name.clone(), data.clone())), &options)?;
@@ -284,19 +284,27 @@ impl Resume {
                 tracing::info!("frozen or trained as in the checkpoint, not as in the given module: `{}`", changed.join("`, `"));
             }
         }
+        let of_optimizers: Vec<_> = self.tensors.extract_if(.., |name, _| name.starts_with(OPTIMIZER)).collect();
+        training.optimizers.load(std::mem::take(&mut self.optimizers), of_optimizers, &ParamPaths::of(module))?;
+        Ok(())
+    }
+
+    /// Restores the rest of a fit, after [`restore_trained`](Self::restore_trained).
+    pub(crate) fn run<M: LightningModule>(self, engine: &mut Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
+        let (path, is_in_memory) = (self.path.clone(), self.is_in_memory);
+        self.restore_rest(engine, module, training).map_err(|error| if is_in_memory { error } else { of_states(error, &path) })
+    }
+
+    fn restore_rest<M: LightningModule>(self, engine: &mut Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
         self.names.finish_after_a_kill(&self.path, &self.manifest, &self.tensors);
         // A state in memory is that of this rank.
         let rank = if self.is_in_memory && self.run.log.ranks.is_empty() { (0, 1) } else { (engine.rank(), engine.world()) };
-        let Self { manifest, mut tensors, restarts, mut run, unfinished, optimizers, warnings, .. } = self;
+        let Self { manifest, mut tensors, restarts, mut run, unfinished, .. } = self;
         let device = engine.frame.device.clone();
         training.unfinished = unfinished.map(|saved| RunState::load(saved, UNFINISHED, &mut tensors, &device));
         training.accumulated = of_ranks::window_of(&mut tensors, module, &mut run.place, rank);
         let has_swapped = !take_under(&mut tensors, IN_FORCE).is_empty();
-        let RunState { place, log, mut callbacks, .. } = RunState::load(run, "", &mut tensors, &device);
-        training.optimizers.load(optimizers, tensors, &ParamPaths::of(module))?;
-        for warning in warnings.into_inner() {
-            tracing::warn!("{warning}");
-        }
+        let RunState { place, log, callbacks, .. } = RunState::load(run, "", &mut tensors, &device);
         engine.run.id = manifest.run_id;
         engine.books.restarts = restarts + 1;
         engine.seed = engine.frame.config.seed.or(manifest.seed);
@@ -305,15 +313,25 @@ impl Resume {
             engine.books.in_force = InForce::ToSwapAgain;
         }
         engine.store.restore(&of_ranks::log_of(log, engine.run.place.window.batches > 0, rank), &device)?;
-        for (callback, key) in engine.callbacks_with_keys() {
-            if let Some(saved) = callbacks.remove(key) {
-                callback.load_state(saved)?;
-            }
-        }
-        for key in callbacks.keys() {
+        for key in load_callbacks(engine, callbacks)?.into_keys() {
             tracing::warn!("the checkpoint contains the state of `{key}`, which this Trainer does not have");
         }
         engine.fire(module, Event::LoadCheckpoint { checkpoint: &manifest.extra })
+    }
+
+    /// Restores the states of the callbacks in a rehearsal, as [`run`](Self::run) does. The callbacks that options add
+    /// are not in it.
+    pub(crate) fn rehearse_callbacks<M: LightningModule>(self, engine: &mut Engine<M>, module: &mut M) -> Result<()> {
+        let Self { path, manifest, mut tensors, run, .. } = self;
+        let device = engine.frame.device.clone();
+        let callbacks = RunState::load(run, "", &mut tensors, &device).callbacks;
+        load_callbacks(engine, callbacks).map_err(|error| of_states(error, &path))?;
+        engine.fire(module, Event::LoadCheckpoint { checkpoint: &manifest.extra })
+    }
+
+    /// An error of a saved state, with the file.
+    fn named_in(&self, error: Error) -> Error {
+        if self.is_in_memory { error } else { of_states(error, &self.path) }
     }
 
     fn check_data<M: LightningModule>(&self, engine: &Engine<M>) -> Result<()> {
@@ -327,6 +345,33 @@ impl Resume {
         self.warn(format!("the training data is not that of the checkpoint: {difference}"));
         Ok(())
     }
+}
+
+/// An error of the states in this file, with its path.
+fn of_states(error: Error, path: &Path) -> Error {
+    if !matches!(error, Error::Optimizer(_) | Error::State { .. }) {
+        return error.of_file(path);
+    }
+    let hint = error.hint().unwrap_or_else(|| "start a new fit from its weights, or use another checkpoint".to_owned());
+    Error::Checkpoint { path: path.to_owned(), reason: error.to_string(), hint }
+}
+
+/// An error of a callback's state, with the key of the callback in place of the type.
+fn of_callback(error: Error, key: &str) -> Error {
+    match error {
+        Error::State { error, .. } => Error::State { what: key.to_owned(), error },
+        other => other,
+    }
+}
+
+/// Restores the states of the callbacks. Returns those that belong to none.
+fn load_callbacks<M: LightningModule>(engine: &mut Engine<M>, mut states: BTreeMap<String, Saved>) -> Result<BTreeMap<String, Saved>> {
+    for (callback, key) in engine.callbacks_with_keys() {
+        if let Some(saved) = states.remove(key) {
+            callback.load_state(saved).map_err(|error| of_callback(error, key))?;
+        }
+    }
+    Ok(states)
 }
 
 /// The module with all of these weights.

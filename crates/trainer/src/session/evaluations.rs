@@ -6,7 +6,11 @@ use stormfire_module::{
     Hook, LightningModule, PredictModule, Result, RunningStage, for_trainer::live_run, moment::Progress, prediction_sink::PredictionSink,
 };
 
-use super::{Session, begin, of_data, of_rank, on_ranks, print, with_run_seed};
+use super::{
+    Session, on_ranks,
+    prepare::{begin, of_data, of_rank, with_run_seed},
+    print,
+};
 use crate::{
     config::TrainerConfig,
     engine::{Engine, over_ranks::of_zero},

@@ -11,7 +11,6 @@ use stormfire_values::Every;
 use super::Trainer;
 use crate::{
     accelerator::Accelerator,
-    checkpoint::check_continued,
     config::TrainerConfig,
     frame::Rehearsed,
     gradient_checkpointing::strategy,
@@ -59,19 +58,14 @@ pub trait ProbeTrainer<M: LightningModule> {
 
     /// This Trainer for one batch of each loader, with its callbacks, without its loggers, and without files. A loop
     /// that its limits leave out has no batch. Its monitors refuse what they refuse in a run, such as a run without
-    /// loggers.
+    /// loggers. With a `ckpt_path`, it has the weights and optimizers of the checkpoint, and refuses what a fit that
+    /// resumes from it refuses, but is at the start of a fit.
     ///
     /// # Errors
     /// Options and combinations that a run refuses at its start.
     fn rehearsal(self) -> Result<Self>
     where
         Self: Sized;
-
-    /// Checks the limits of this fit, or of the one that it rehearses, which continues from a checkpoint.
-    ///
-    /// # Errors
-    /// A limit that the checkpoint has passed, and a file that cannot be read.
-    fn check_continued(&self, path: &Path) -> Result<()>;
 
     /// This Trainer with `root` as `default_root_dir`. If it has no loggers, it gets the default ones in the folder of
     /// this run.
@@ -192,10 +186,6 @@ impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
             ..self.config
         };
         Ok(self)
-    }
-
-    fn check_continued(&self, path: &Path) -> Result<()> {
-        check_continued(self.rehearsed.as_ref().map_or(&self.config, |run| run.config.as_ref()), path)
     }
 
     fn in_folder(self, root: &Path, run: &RunDir) -> Self {
