@@ -7,10 +7,10 @@ mod sampler;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use stormfire_loggers::Metrics;
-use stormfire_module::{Callback, Context, LightningModule, Result, RunningStage};
+use stormfire_module::{Callback, Context, LightningModule, Result, RunningStage, Stage};
 
 use self::sampler::Sampler;
-use crate::to_loggers::{log_later, needs_logger};
+use crate::to_loggers::log_later;
 
 /// Logs the load of the processor, memory and NVIDIA GPUs.
 ///
@@ -78,11 +78,9 @@ impl DeviceStatsMonitor {
         self
     }
 
-    fn start(&self, ctx: &mut Context<'_>) -> Result<()> {
-        needs_logger("DeviceStatsMonitor", ctx)?;
+    fn start(&self) {
         let mut sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
         sampler.get_or_insert_with(|| Sampler::new(self.cpu, self.gpus.clone()));
-        Ok(())
     }
 
     fn log(&self, ctx: &mut Context<'_>, hook: &'static str) -> Result<()> {
@@ -110,24 +108,31 @@ impl<M: LightningModule> Callback<M> for DeviceStatsMonitor {
         true
     }
 
-    fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.start(ctx)
+    fn needs_logger(&self, stage: Stage) -> bool {
+        stage != Stage::Predict
+    }
+
+    fn on_train_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.start();
+        Ok(())
     }
 
     fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, _batch_idx: usize) -> Result<()> {
         if ctx.run().place.logs_this_step { self.log(ctx, "on_train_batch_start") } else { Ok(()) }
     }
 
-    fn on_validation_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.start(ctx)
+    fn on_validation_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.start();
+        Ok(())
     }
 
     fn on_validation_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         self.log(ctx, "on_validation_end")
     }
 
-    fn on_test_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.start(ctx)
+    fn on_test_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.start();
+        Ok(())
     }
 
     fn on_test_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {

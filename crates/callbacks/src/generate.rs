@@ -3,16 +3,13 @@
 use std::{fmt, time::Instant};
 
 use stormfire_loggers::{Logger, Text};
-use stormfire_module::{Callback, Context, Error, LightningModule, Result, StepOutput};
+use stormfire_module::{Callback, Context, Error, LightningModule, Result, Stage, StepOutput};
 use stormfire_values::{
     Every, clock,
     text::{Misread, TextError},
 };
 
-use crate::{
-    period::needs_length,
-    to_loggers::{log_later, needs_logger},
-};
+use crate::{period::needs_length, to_loggers::log_later};
 
 /// Makes texts from a module.
 type Make<M> = Box<dyn FnMut(&M) -> Result<Vec<String>>>;
@@ -76,13 +73,17 @@ impl<M: LightningModule> Callback<M> for Generate<M> {
         true
     }
 
+    fn needs_logger(&self, stage: Stage) -> bool {
+        stage == Stage::Fit
+    }
+
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         self.misread.check()?;
         let option = "Generate::every";
         self.every.check().map_err(|reason| Error::config(option, reason, "give another period, such as `500 steps`"))?;
         needs_length(option, self.every, ctx)?;
         self.since = clock::now();
-        needs_logger("Generate", ctx)
+        Ok(())
     }
 
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {

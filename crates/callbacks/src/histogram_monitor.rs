@@ -4,17 +4,14 @@ use std::time::Instant;
 
 use burn::optim::GradientsParams;
 use stormfire_loggers::Histogram;
-use stormfire_module::{Callback, Context, Error, LightningModule, Result, StepOutput, media};
+use stormfire_module::{Callback, Context, Error, LightningModule, Result, Stage, StepOutput, media};
 use stormfire_optim::gradients::{self, Of, Samples};
 use stormfire_values::{
     Every, clock,
     text::{Misread, TextError},
 };
 
-use crate::{
-    period::needs_length,
-    to_loggers::{log_later, needs_logger},
-};
+use crate::{period::needs_length, to_loggers::log_later};
 
 /// Logs a histogram of each parameter and of its gradient, every epoch or with the period [`every`](Self::every).
 ///
@@ -94,12 +91,11 @@ impl HistogramMonitor {
         self
     }
 
-    fn check(&self, ctx: &mut Context<'_>) -> Result<()> {
+    fn check(&self, ctx: &Context<'_>) -> Result<()> {
         self.misread.check()?;
         let option = "HistogramMonitor::every";
         self.every.check().map_err(|reason| Error::config(option, reason, "give another period, such as `500 steps`"))?;
-        needs_length(option, self.every, ctx)?;
-        needs_logger("HistogramMonitor", ctx)
+        needs_length(option, self.every, ctx)
     }
 
     /// Whether the current batch ends a period.
@@ -120,6 +116,10 @@ fn count(samples: Samples) -> Result<Vec<(String, Histogram)>> {
 impl<M: LightningModule> Callback<M> for HistogramMonitor {
     fn rank_zero_only(&self) -> bool {
         true
+    }
+
+    fn needs_logger(&self, stage: Stage) -> bool {
+        stage == Stage::Fit
     }
 
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {

@@ -9,7 +9,7 @@ use stormfire_module::{
     state::{self, Saved},
 };
 
-use crate::to_loggers::{log_later, needs_logger};
+use crate::to_loggers::log_later;
 
 /// Makes images of a batch.
 type Draw<M> = Box<dyn FnMut(&M, &<M as LightningModule>::Batch) -> Result<Vec<Image>>>;
@@ -135,6 +135,10 @@ impl<M: LightningModule> Callback<M> for ImageGridMonitor<M> {
         true
     }
 
+    fn needs_logger(&self, stage: Stage) -> bool {
+        matches!(stage, Stage::Fit | Stage::Validate)
+    }
+
     fn state_key(&self) -> String {
         self.id.as_ref().map_or_else(|| format!("ImageGridMonitor/{}", self.tag), |id| format!("ImageGridMonitor{{{id}}}"))
     }
@@ -161,14 +165,14 @@ impl<M: LightningModule> Callback<M> for ImageGridMonitor<M> {
         Ok(())
     }
 
-    fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
+    fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _stage: Stage) -> Result<()> {
         if self.every == 0 {
             return Err(Error::config("ImageGridMonitor::every_n_validations", "the number must be at least 1", "use 1 or more"));
         }
         if self.columns == 0 {
             return Err(Error::config("ImageGridMonitor::columns", "a row needs an image", "use 1 or more"));
         }
-        if matches!(stage, Stage::Fit | Stage::Validate) { needs_logger("ImageGridMonitor", ctx) } else { Ok(()) }
+        Ok(())
     }
 
     fn on_validation_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {

@@ -1,10 +1,10 @@
 //! Logs learning rates.
 
 use stormfire_loggers::Metrics;
-use stormfire_module::{Callback, Context, LightningModule, Result};
+use stormfire_module::{Callback, Context, LightningModule, Result, Stage};
 use stormfire_values::text::{Misread, TextError};
 
-use crate::{timer::Interval, to_loggers::needs_logger};
+use crate::timer::Interval;
 
 /// Logs the learning rate of every optimizer. The name is that of its schedule, or `lr-` and the name of the optimizer.
 /// The rates of parameter groups have the name of the group appended: `lr-AdamW`, `lr-AdamW/head`
@@ -54,9 +54,12 @@ impl<M: LightningModule> Callback<M> for LearningRateMonitor {
         true
     }
 
-    fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.misread.check()?;
-        needs_logger("LearningRateMonitor", ctx)
+    fn needs_logger(&self, stage: Stage) -> bool {
+        stage == Stage::Fit
+    }
+
+    fn on_train_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        Ok(self.misread.check()?)
     }
 
     fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, _batch_idx: usize) -> Result<()> {
@@ -73,7 +76,7 @@ mod tests {
     use stormfire_module::{Event, for_trainer::MetricSource};
 
     use super::*;
-    use crate::testing::{Bench, text};
+    use crate::testing::{Bench, Line};
 
     /// The values logged at the start of an epoch, of a batch that is logged, and of a batch that is not.
     fn rows(callback: &mut LearningRateMonitor) -> Vec<(String, f64, Option<u64>)> {
@@ -98,14 +101,8 @@ mod tests {
     }
 
     #[test]
-    fn a_monitor_without_a_logger_is_refused() {
-        let error = Bench::new().start(&mut LearningRateMonitor::new()).unwrap_err();
-        assert_eq!(
-            text(&error),
-            "`logger`: `LearningRateMonitor` needs a logger, and this run has none | hint: add one, or leave the callback out"
-        );
-        let mut dev_run = Bench::new();
-        dev_run.run.fast_dev_run = true;
-        dev_run.start(&mut LearningRateMonitor::new()).unwrap();
+    fn only_a_fit_needs_a_logger() {
+        let needs = |stage| Callback::<Line>::needs_logger(&LearningRateMonitor::new(), stage);
+        assert_eq!([Stage::Fit, Stage::Validate, Stage::Test, Stage::Predict].map(needs), [true, false, false, false]);
     }
 }

@@ -2,12 +2,9 @@
 
 use burn::tensor::{Device, MemoryPoolUsage};
 use stormfire_loggers::Metrics;
-use stormfire_module::{Callback, Context, LightningModule, Result, RunningStage, StepOutput};
+use stormfire_module::{Callback, Context, LightningModule, Result, RunningStage, Stage, StepOutput};
 
-use crate::{
-    process_memory,
-    to_loggers::{log_later, needs_logger},
-};
+use crate::{process_memory, to_loggers::log_later};
 
 /// Logs the memory of this process, and what burn holds of the memory of the device.
 ///
@@ -88,24 +85,16 @@ impl<M: LightningModule> Callback<M> for MemoryMonitor {
         true
     }
 
-    fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        needs_logger("MemoryMonitor", ctx)
+    fn needs_logger(&self, stage: Stage) -> bool {
+        stage != Stage::Predict
     }
 
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
         if ctx.run().place.logs_this_step { Self::log(ctx, module, "MemoryMonitor") } else { Ok(()) }
     }
 
-    fn on_validation_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        needs_logger("MemoryMonitor", ctx)
-    }
-
     fn on_validation_end(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
         Self::log(ctx, module, "MemoryMonitor.on_validation_end")
-    }
-
-    fn on_test_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        needs_logger("MemoryMonitor", ctx)
     }
 
     fn on_test_end(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {

@@ -9,11 +9,11 @@ use std::{
 };
 
 use stormfire_loggers::Metrics;
-use stormfire_module::{Callback, Context, Error, LightningModule, Result, RunningStage, StepOutput};
+use stormfire_module::{Callback, Context, Error, LightningModule, Result, RunningStage, Stage, StepOutput};
 use stormfire_values::clock;
 
 use self::rates::{Rates, Totals};
-use crate::{time_to_end::TimeToEnd, to_loggers::needs_logger};
+use crate::time_to_end::TimeToEnd;
 
 /// Counts samples or items in a batch of any type.
 type Count = Box<dyn Fn(&dyn Any) -> Option<usize>>;
@@ -123,7 +123,7 @@ impl ThroughputMonitor {
         self
     }
 
-    fn check(&self, ctx: &mut Context<'_>) -> Result<()> {
+    fn check(&self) -> Result<()> {
         if self.window_size < 2 {
             let reason = format!("a rate needs 2 batches, not {}", self.window_size);
             return Err(Error::config("ThroughputMonitor::window_size", reason, "leave it at 100"));
@@ -134,7 +134,7 @@ impl ThroughputMonitor {
                 return Err(Error::config(format!("ThroughputMonitor::{setter}"), reason, "leave it out, or give a number above 0"));
             }
         }
-        needs_logger("ThroughputMonitor", ctx)
+        Ok(())
     }
 
     /// The counts that a batch adds to the totals. Its functions are called before the step gets the batch.
@@ -235,8 +235,12 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
         true
     }
 
+    fn needs_logger(&self, _stage: Stage) -> bool {
+        true
+    }
+
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.check(ctx)?;
+        self.check()?;
         self.train.start(self.window_size, ctx.run().data_wait);
         self.to_end = TimeToEnd::default();
         // A fit may resume in the middle of a validation, after its start.
@@ -260,8 +264,8 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
         ctx.log_metrics(&metrics)
     }
 
-    fn on_validation_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.check(ctx)?;
+    fn on_validation_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.check()?;
         self.train.pause();
         self.start_evaluation();
         Ok(())
@@ -282,8 +286,8 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
         self.end_evaluation(ctx)
     }
 
-    fn on_test_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.check(ctx)?;
+    fn on_test_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.check()?;
         self.start_evaluation();
         Ok(())
     }
@@ -301,8 +305,8 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
         self.end_evaluation(ctx)
     }
 
-    fn on_predict_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.check(ctx)?;
+    fn on_predict_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.check()?;
         self.start_evaluation();
         Ok(())
     }

@@ -5,7 +5,9 @@ use std::any::Any;
 use serde_json::Value;
 use stormfire_checkpoint::Snapshot;
 
-use crate::{context::Context, defaults, error::Result, event::Event, hook::Hook, hooks, module::LightningModule, state::Saved};
+use crate::{
+    context::Context, defaults, error::Result, event::Event, hook::Hook, hooks, module::LightningModule, moment::Stage, state::Saved,
+};
 
 macro_rules! hook_methods {
     ($($(#[$doc:meta])* $method:ident => $event:ident $({ $($arg:ident: $ty:ty),* })?;)*) => {$(
@@ -85,6 +87,11 @@ pub trait Callback<M: LightningModule>: Any {
 
     /// Whether it calls [`Context::skip_step`]. Default `false`.
     fn may_skip_steps(&self) -> bool {
+        false
+    }
+
+    /// Whether a run of this stage without a logger is refused at its start. Default `false`.
+    fn needs_logger(&self, stage: Stage) -> bool {
         false
     }
 

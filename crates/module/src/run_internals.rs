@@ -8,7 +8,6 @@ use crate::secrets::Secrets;
 
 /// What a [`Run`](crate::run::Run) notes for the loop, and not for hooks.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each says one thing about the run")]
 pub struct RunInternals {
     /// Whether the user named the checkpoint that the fit was resumed from, so that it is never removed.
     /// `ckpt_path("last")` does not name a file: there a restart should leave no trace.
@@ -24,10 +23,6 @@ pub struct RunInternals {
     pub default_hparams: Value,
     /// What hyperparameters do not show, neither in logs nor in checkpoints.
     pub secrets: Secrets,
-    /// Whether this is the rehearsal of a run without loggers, which monitors refuse.
-    pub lacks_loggers: bool,
-    /// Whether the run, or the one that it rehearses, has no loggers because of `barebones`.
-    pub is_barebones: bool,
 }
 
 impl RunInternals {
@@ -40,8 +35,6 @@ impl RunInternals {
             keeps_state: false,
             default_hparams: Value::Null,
             secrets: Secrets::default(),
-            lacks_loggers: false,
-            is_barebones: false,
         }
     }
 

@@ -44,7 +44,7 @@ use crate::{
     logger_choice::LoggerChoice,
     move_module::{choose_device, move_module},
     seed::{self, drawn_before},
-    setup::{OpenLoggers, complete_callbacks, draw_seed, log_hyperparams},
+    setup::{OpenLoggers, draw_seed, log_hyperparams, required_callbacks},
     signals::{Signal, SignalWatch},
     slurm::Requeue,
     stop::{Fit, Stop},
@@ -81,7 +81,8 @@ impl<M: LightningModule> Session<M> {
             let (count, batches) = (config.fast_dev_run, if config.fast_dev_run == 1 { "batch" } else { "batches" });
             tracing::info!("`fast_dev_run`: at most {count} {batches} of each loader, without logs and checkpoints");
         }
-        let callbacks = complete_callbacks(&config, callbacks)?;
+        let required = required_callbacks(&config, &callbacks)?;
+        let callbacks: Vec<_> = callbacks.into_iter().chain(required).collect();
         if let Some(resume) = &mut resume {
             let max_steps = given.rehearsed.as_ref().map_or(config.max_steps, |run| run.config.max_steps);
             resume.take_up_epoch(max_steps, &callbacks)?;

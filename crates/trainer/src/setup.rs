@@ -14,7 +14,7 @@ use stormfire_loggers::{
     Background, CsvLogger, DEFAULT_NAME, Error as LoggerError, Hyperparams, Logger, Loggers, Metrics, RunDir, TensorBoardLogger,
     for_trainer::{DriveBackground as _, DriveRunDir as _, share_versions},
 };
-use stormfire_module::{Callback, Error, Hook, LightningModule, Result, run::Run};
+use stormfire_module::{Callback, Error, Hook, LightningModule, Moment, Result, Stage, for_trainer::in_hook, run::Run};
 use stormfire_values::{
     Every, Scalar,
     every::{Passed, Tick},
@@ -148,13 +148,13 @@ fn count<C: 'static, M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> 
     callbacks.iter().filter(|c| (c.as_ref() as &dyn Any).is::<C>()).count()
 }
 
-/// Adds the callbacks that the options require, and rejects those that contradict the options.
-pub(crate) fn complete_callbacks<M: LightningModule>(
+/// The callbacks that the options require in addition to these. Rejects callbacks that contradict the options.
+pub(crate) fn required_callbacks<M: LightningModule>(
     config: &TrainerConfig,
-    mut callbacks: Vec<Box<dyn Callback<M>>>,
+    callbacks: &[Box<dyn Callback<M>>],
 ) -> Result<Vec<Box<dyn Callback<M>>>> {
-    let bars = count::<ProgressBar, M>(&callbacks);
-    let checkpoints = count::<ModelCheckpoint, M>(&callbacks);
+    let bars = count::<ProgressBar, M>(callbacks);
+    let checkpoints = count::<ModelCheckpoint, M>(callbacks);
     if bars > 1 {
         return Err(Error::config("callback", "there are two progress bars", "keep one of them"));
     }
@@ -164,28 +164,45 @@ pub(crate) fn complete_callbacks<M: LightningModule>(
     if checkpoints > 0 && !config.enable_checkpointing && config.fast_dev_run == 0 && !config.barebones {
         return Err(Error::config("enable_checkpointing", "it is off, but there is a `ModelCheckpoint`", "leave one of them out"));
     }
-    if count::<Ema, M>(&callbacks) + count::<WeightAveraging, M>(&callbacks) + count::<StochasticWeightAveraging, M>(&callbacks) > 1 {
+    if count::<Ema, M>(callbacks) + count::<WeightAveraging, M>(callbacks) + count::<StochasticWeightAveraging, M>(callbacks) > 1 {
         return Err(Error::config(
             "callback",
             "two callbacks average the weights, and only one average can be in force",
             "use one of them",
         ));
     }
+    let mut required: Vec<Box<dyn Callback<M>>> = Vec::new();
     // In addition to a `Timer` of the user, which may have another limit.
     if let Some(time) = config.max_time {
-        callbacks.push(Box::new(Timer::new(time).named("max_time")));
+        required.push(Box::new(Timer::new(time).named("max_time")));
     }
-    if config.enable_model_summary && count::<ModelSummary, M>(&callbacks) == 0 {
-        callbacks.push(Box::new(ModelSummary::new()));
+    if config.enable_model_summary && count::<ModelSummary, M>(callbacks) == 0 {
+        required.push(Box::new(ModelSummary::new()));
     }
     if config.enable_progress_bar && bars == 0 {
-        callbacks.push(Box::new(ProgressBar::new()));
+        required.push(Box::new(ProgressBar::new()));
     }
     if config.enable_checkpointing && checkpoints == 0 {
-        callbacks.push(Box::new(ModelCheckpoint::new()));
+        required.push(Box::new(ModelCheckpoint::new()));
     }
-    check_state_keys(&callbacks)?;
-    Ok(callbacks)
+    let all: Vec<&dyn Callback<M>> = callbacks.iter().chain(&required).map(AsRef::as_ref).collect();
+    check_state_keys(&all)?;
+    Ok(required)
+}
+
+/// Rejects callbacks that need a logger, in a run of this stage that has none.
+pub(crate) fn refuse_without_logger<M: LightningModule>(
+    config: &TrainerConfig,
+    callbacks: &[Box<dyn Callback<M>>],
+    stage: Stage,
+) -> Result<()> {
+    let Some(callback) = callbacks.iter().find(|callback| callback.needs_logger(stage)) else { return Ok(()) };
+    let name = callback.name();
+    let reason = format!("`{name}` needs a logger, and this run has none");
+    // It leaves all loggers out.
+    let hint = if config.barebones { "leave `barebones` or the callback out" } else { "add one, or leave the callback out" };
+    let error = Error::config("logger", reason, hint);
+    Err(in_hook(error, Hook::Setup, &name, Moment::default()))
 }
 
 /// Whether a [`Timer`] will end the fit.
@@ -195,12 +212,12 @@ pub(crate) fn is_timed<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -
 }
 
 /// Rejects duplicate keys, because the two states would overwrite each other in the checkpoint.
-fn check_state_keys<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> Result<()> {
+fn check_state_keys<M: LightningModule>(callbacks: &[&dyn Callback<M>]) -> Result<()> {
     let mut keys = std::collections::HashSet::new();
     for callback in callbacks {
         if !callback.state()?.is_empty() && !keys.insert(callback.state_key()) {
             let reason = format!("two callbacks save their state as `{}`", callback.state_key());
-            let any = callback.as_ref() as &dyn Any;
+            let any = *callback as &dyn Any;
             let has_named =
                 any.is::<ModelCheckpoint>() || any.is::<EarlyStopping>() || any.is::<Timer>() || any.is::<ImageGridMonitor<M>>();
             let name = callback.name();

@@ -52,7 +52,9 @@ fn disabled_statistics_are_not_logged() {
 #[test]
 fn a_monitor_without_a_logger_is_refused() {
     assert_snapshot!(error_text(quiet().max_epochs(1).callback(DeviceStatsMonitor::new()).fit(Descent::new(), line_data(2, 1))), @"
-    `logger`: `DeviceStatsMonitor` needs a logger, and this run has none (in `on_train_start` of `DeviceStatsMonitor`)
+    `logger`: `DeviceStatsMonitor` needs a logger, and this run has none (in `setup` of `DeviceStatsMonitor`)
       hint: add one, or leave the callback out
     ");
+    // A rehearsal has none.
+    drop(quiet().fast_dev_run(1).callback(DeviceStatsMonitor::new()).fit(Descent::new(), line_data(2, 1)).unwrap());
 }

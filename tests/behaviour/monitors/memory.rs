@@ -86,7 +86,7 @@ fn a_device_without_a_pool_has_no_values() {
 #[test]
 fn a_monitor_without_a_logger_is_refused() {
     assert_snapshot!(error_text(quiet().max_epochs(1).callback(MemoryMonitor::new()).fit(Descent::new(), line_data(2, 1))), @"
-    `logger`: `MemoryMonitor` needs a logger, and this run has none (in `on_train_start` of `MemoryMonitor`)
+    `logger`: `MemoryMonitor` needs a logger, and this run has none (in `setup` of `MemoryMonitor`)
       hint: add one, or leave the callback out
     ");
 }

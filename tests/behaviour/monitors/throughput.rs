@@ -57,7 +57,7 @@ fn every_stage_is_measured() {
 #[test]
 fn a_monitor_without_a_logger_is_refused() {
     assert_snapshot!(error_text(quiet().max_epochs(1).callback(ThroughputMonitor::new()).fit(Descent::new(), line_data(2, 1))), @"
-    `logger`: `ThroughputMonitor` needs a logger, and this run has none (in `on_train_start` of `ThroughputMonitor`)
+    `logger`: `ThroughputMonitor` needs a logger, and this run has none (in `setup` of `ThroughputMonitor`)
       hint: add one, or leave the callback out
     ");
 }

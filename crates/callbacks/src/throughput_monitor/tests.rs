@@ -141,8 +141,6 @@ fn invalid_options_are_refused() {
     insta::with_settings!({ filters => [("`burn[^`]*`", "`[type]`")] }, {
         assert_snapshot!(error, @"`ThroughputMonitor::length_fn`: its batch type is not that of this module, `[type]` | hint: write the batch type after the argument: `|batch: &MyBatch| ..`");
     });
-    let error = text(&Bench::new().start(&mut ThroughputMonitor::new()).unwrap_err());
-    assert_snapshot!(error, @"`logger`: `ThroughputMonitor` needs a logger, and this run has none | hint: add one, or leave the callback out");
 }
 
 /// Three epochs of ten batches, with a validation after the second batch.

@@ -25,9 +25,6 @@ impl<M: LightningModule> Engine<M> {
     pub(crate) fn begin(&mut self, stage: Stage) {
         let loggers = std::mem::take(&mut self.run.loggers);
         let before = std::mem::replace(&mut self.run, fresh_run(&self.frame.config, stage, loggers));
-        let rehearsed = self.frame.rehearsed.as_ref();
-        self.run.internals.lacks_loggers = rehearsed.is_some_and(|run| run.lacks_loggers);
-        self.run.internals.is_barebones = rehearsed.map_or(self.frame.config.barebones, |run| run.config.barebones);
         let books = std::mem::take(&mut self.books);
         if stage != Stage::Fit {
             self.books = books.of_evaluation();

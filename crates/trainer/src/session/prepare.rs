@@ -10,7 +10,7 @@ use crate::{
     data_facts::DataFacts,
     engine::Engine,
     evaluate::Evaluated,
-    setup::{is_timed, limits_of_fit, tell_what_is_rare},
+    setup::{is_timed, limits_of_fit, refuse_without_logger, tell_what_is_rare},
 };
 
 /// Calls a method of the data module. Logging in it is an error.
@@ -34,6 +34,13 @@ pub(super) fn begin<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     data: &mut D,
     stage: Stage,
 ) -> Result<()> {
+    let frame = &engine.frame;
+    // A `fast_dev_run` alone needs none.
+    let needs_logger = frame.config.fast_dev_run == 0 || frame.rehearsed.as_ref().is_some_and(|run| run.lacks_loggers);
+    if needs_logger && frame.ranks.is_global_zero() && engine.run.loggers.is_empty() {
+        let config = frame.rehearsed.as_ref().map_or(&frame.config, |run| &run.config);
+        refuse_without_logger(config, engine.callbacks(), stage)?;
+    }
     // Once on each machine. The others wait.
     if engine.frame.ranks.local_rank() == 0 {
         of_data(engine, Hook::PrepareData, || data.prepare_data())?;

@@ -5,7 +5,7 @@ use std::{any::Any, path::Path, sync::Arc};
 use burn::tensor::GradientCheckpointingStrategy;
 use stormfire_callbacks::{ModelSummary, ProgressBar};
 use stormfire_loggers::{CsvLogger, RunDir, TensorBoardLogger};
-use stormfire_module::{Callback, Error, LightningModule, Result, for_trainer::training_mode::in_training};
+use stormfire_module::{Callback, Error, LightningModule, Result, Stage, for_trainer::training_mode::in_training};
 use stormfire_values::Every;
 
 use super::Trainer;
@@ -21,7 +21,7 @@ use crate::{
     non_finite::NonFinite,
     requeue_signal::RequeueSignal,
     seed::{initialise, initialise_on},
-    setup::{complete_callbacks, draw_seed},
+    setup::{draw_seed, refuse_without_logger, required_callbacks},
 };
 
 /// The interface of a Trainer for a tuner. No method changes a later fit.
@@ -46,6 +46,13 @@ pub trait ProbeTrainer<M: LightningModule> {
     /// # Errors
     /// As the runs of the Trainer.
     fn check_start(&self) -> Result<()>;
+
+    /// Checks the callbacks as the start of a run of this stage does: those that contradict the options, and those that
+    /// need a logger.
+    ///
+    /// # Errors
+    /// As the runs of the Trainer.
+    fn check_callbacks(&self, stage: Stage) -> Result<()>;
 
     /// Checks that the limits leave a probe a batch to train.
     ///
@@ -74,6 +81,14 @@ pub trait ProbeTrainer<M: LightningModule> {
 
 fn is<C: 'static, M: LightningModule>(callback: &dyn Callback<M>) -> bool {
     (callback as &dyn Any).is::<C>()
+}
+
+impl<M: LightningModule> Trainer<M> {
+    /// Whether a run has no loggers. A `fast_dev_run` has none, and needs none.
+    fn lacks_loggers(&self) -> bool {
+        let has_none = self.config.barebones || matches!(&self.loggers, LoggerChoice::Given(loggers) if loggers.is_empty());
+        has_none && self.config.fast_dev_run == 0
+    }
 }
 
 impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
@@ -149,6 +164,11 @@ impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
         self.config.devices.check((self.config.strategy, self.config.num_nodes), device.as_ref(), self.splitter.is_some())
     }
 
+    fn check_callbacks(&self, stage: Stage) -> Result<()> {
+        required_callbacks(&self.config.resolved(), &self.callbacks)?;
+        if self.lacks_loggers() { refuse_without_logger(&self.config, &self.callbacks, stage) } else { Ok(()) }
+    }
+
     fn check_trains(&self) -> Result<()> {
         // A probe ignores `fast_dev_run`.
         if !self.config.limit_train_batches.is_none() || !self.config.overfit_batches.is_none() {
@@ -162,16 +182,12 @@ impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
     }
 
     fn rehearsal(mut self) -> Result<Self> {
-        self.misread.check()?;
-        self.config.check()?;
-        let (given, config) = (self.callbacks.len(), self.config.resolved());
-        self.callbacks = complete_callbacks(&config, std::mem::take(&mut self.callbacks))?;
-        self.callbacks.truncate(given);
+        self.check_start()?;
+        let config = self.config.resolved();
+        required_callbacks(&config, &self.callbacks)?;
         // They would write to the terminal.
         self.callbacks.retain(|callback| !is::<ProgressBar, M>(callback.as_ref()) && !is::<ModelSummary, M>(callback.as_ref()));
-        let lacks_loggers = self.config.barebones || matches!(&self.loggers, LoggerChoice::Given(loggers) if loggers.is_empty());
-        // A `fast_dev_run` has none, and needs none.
-        self.rehearsed = Some(Rehearsed { lacks_loggers: lacks_loggers && config.fast_dev_run == 0, config: Arc::new(config) });
+        self.rehearsed = Some(Rehearsed { lacks_loggers: self.lacks_loggers(), config: Arc::new(config) });
         self.loggers = LoggerChoice::Given(Vec::new());
         self.config = TrainerConfig {
             fast_dev_run: 1,
