@@ -101,6 +101,12 @@ pub(crate) fn with_space(mut config: Node, of_line: Option<&Node>, fixed: &[Assi
     config
 }
 
+/// Whether the complete section `sweep.space` of a configuration has an option of this section.
+pub(crate) fn varies(config: &Node, section: &str) -> bool {
+    let space = config.get([SECTION, "space"]).and_then(Node::fields);
+    space.is_some_and(|space| space.keys().any(|path| is_within(path, section)))
+}
+
 /// Reads a section of a configuration as a run does.
 pub(crate) type ReadSection<'a> = &'a dyn Fn(&Node, &str) -> Result<()>;
 

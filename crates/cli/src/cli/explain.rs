@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use stormfire_callbacks::{EarlyStopping, ModelCheckpoint};
-use stormfire_module::{Error, LightningModule, for_trainer::counter};
-use stormfire_trainer::{Fit, Trainer};
+use stormfire_module::{Error, LightningModule, for_trainer::counter, moment::Progress};
+use stormfire_trainer::{Fit, Limit, Trainer, TrainerConfig};
 
 use super::ended::{Ended, of_ckpt_path, refused_at};
 use crate::{
@@ -49,7 +49,7 @@ pub(super) fn with_checkpoint(ended: Ended, checkpoint: Option<&Path>, saved: Op
 /// An option of the Trainer, or of one of its callbacks and loggers, that is refused when the run starts, with its
 /// place in the configuration. A default is not a mistake of the user.
 pub(super) fn with_place<M: LightningModule>(ended: Ended, registry: &Registry<M>, config: &Node, schema: &Schema) -> Ended {
-    let ended = with_entries(ended, registry, config);
+    let ended = with_barebones(with_entries(ended, registry, config), config);
     let Ended::Failed(error) = ended else { return ended };
     let Error::Config(refused) = &error else { return Ended::Failed(error) };
     let path = join("trainer", &refused.option);
@@ -62,7 +62,7 @@ pub(super) fn with_place<M: LightningModule>(ended: Ended, registry: &Registry<M
 
 fn with_entries<M: LightningModule>(ended: Ended, registry: &Registry<M>, config: &Node) -> Ended {
     let Ended::Failed(error) = ended else { return ended };
-    let (inner, owner) = if let Error::InHook { error, owner, .. } = &error { (&**error, owner.as_str()) } else { (&error, "") };
+    let (inner, owner) = with_owner(&error);
     let Error::Config(refused) = inner else { return Ended::Failed(error) };
     let meant = |options| match refused.option.as_str() {
         LOGGER => without_loggers(owner, registry, options),
@@ -76,6 +76,34 @@ fn with_entries<M: LightningModule>(ended: Ended, registry: &Registry<M>, config
         None => refused.hint.clone(),
     };
     Ended::Usage(Problem::new(&node.source, format!("`{path}`: {}", refused.reason)).help(help).into())
+}
+
+/// An error, and the name of the callback or module in whose hook it was.
+fn with_owner(error: &Error) -> (&Error, &str) {
+    if let Error::InHook { error, owner, .. } = error { (&**error, owner.as_str()) } else { (error, "") }
+}
+
+/// A metric is missing because nothing is logged with `trainer.barebones`.
+fn with_barebones(ended: Ended, config: &Node) -> Ended {
+    let Ended::Failed(error) = ended else { return ended };
+    let explained = match with_owner(&error) {
+        (Error::MetricMissing { name, .. }, owner) => unlogged(name, owner, config),
+        _ => None,
+    };
+    explained.unwrap_or(Ended::Failed(error))
+}
+
+/// The error of a metric that is missing because of `trainer.barebones`. A default is not a mistake of the user.
+fn unlogged(name: &str, owner: &str, config: &Node) -> Option<Ended> {
+    let barebones = barebones(config).filter(|node| !node.source.is_default())?;
+    let needs = if owner.is_empty() { String::new() } else { format!(", which `{owner}` needs") };
+    let message = format!("`trainer.barebones`: nothing is logged, also not the metric `{}`{needs}", quote::name(name));
+    Some(Problem::new(&barebones.source, message).into_ended())
+}
+
+/// The option `trainer.barebones`, if it is on.
+fn barebones(config: &Node) -> Option<&Node> {
+    config.get(["trainer", "barebones"]).filter(|node| node.value == Tree::Bool(true))
 }
 
 /// A callback needs a logger, and the run has none: the option that leaves the loggers out, or the callback's entry.
@@ -101,6 +129,50 @@ fn overridden(before: &Node, now: &Node, path: &str, changed: &mut Vec<(String, 
     }
 }
 
+/// Whether a fit with these options trains, and its callbacks read metrics.
+pub(super) fn is_watched(options: &TrainerConfig) -> bool {
+    let is_none = |limit: Limit| matches!(limit, Limit::Batches(0) | Limit::Fraction(0.0));
+    let trains = !is_none(options.limit_train_batches) || !is_none(options.overfit_batches);
+    trains && options.fast_dev_run == 0 && options.max_epochs != Some(0) && options.max_steps != Some(0)
+}
+
+/// The metrics that the options of callbacks and of a sweep name, with the paths of these options.
+fn named_in(command: Command, config: &Node) -> impl Iterator<Item = (String, &Node)> {
+    let callbacks = match config.get(["trainer", "callbacks"]).map(|list| &list.value) {
+        Some(Tree::List(items)) => items.as_slice(),
+        _ => &[],
+    };
+    let of_sweep = config.get(["sweep", "monitor"]).filter(|_| command == Command::Sweep);
+    callbacks.iter().enumerate().filter_map(monitor_of).chain(of_sweep.map(|node| ("sweep.monitor".to_owned(), node)))
+}
+
+/// The metric that a callback of a file needs.
+fn monitor_of((index, callback): (usize, &Node)) -> Option<(String, &Node)> {
+    let is_strict = callback.get(["strict"]).is_none_or(|strict| strict.value != Tree::Bool(false));
+    let monitor = callback.get(["monitor"]).filter(|_| is_strict)?;
+    Some((format!("trainer.callbacks[{index}].monitor"), monitor))
+}
+
+/// The metrics that the callbacks of a Trainer monitor, with the names of their types.
+fn monitored_by<M: LightningModule>(trainer: &Trainer<M>) -> impl Iterator<Item = (&'static str, &str)> {
+    let stops = trainer.get_all::<EarlyStopping>().filter(|stop| stop.is_strict()).map(|stop| ("EarlyStopping", stop.monitored()));
+    let saves = trainer.get_all::<ModelCheckpoint>().filter_map(|save| Some(("ModelCheckpoint", save.monitored()?)));
+    stops.chain(saves)
+}
+
+/// With `trainer.barebones` nothing is logged, so nothing may monitor a metric.
+pub(super) fn check_barebones<M: LightningModule>(command: Command, config: &Node, trainer: &Trainer<M>) -> Result<(), Ended> {
+    if barebones(config).is_none() {
+        return Ok(());
+    }
+    let start = Progress::default();
+    let of_options = named_in(command, config).filter_map(|(path, node)| Some((path, node.text()?)));
+    let mut monitors = monitored_by(trainer).map(|(owner, name)| (owner.to_owned(), name)).chain(of_options);
+    let Some((owner, name)) = monitors.find(|(_, name)| counter(&start, name).is_none()) else { return Ok(()) };
+    let missing = Error::MetricMissing { name: name.to_owned(), available: Vec::new(), lacks_validation: false };
+    Err(unlogged(name, &owner, config).unwrap_or(Ended::Failed(missing)))
+}
+
 /// The metrics that options and callbacks name exist in a rehearsal of this Trainer.
 pub(super) fn check_monitors<M: LightningModule>(
     command: Command,
@@ -108,30 +180,16 @@ pub(super) fn check_monitors<M: LightningModule>(
     trainer: &Trainer<M>,
     rehearsal: &Fit<M>,
 ) -> Result<(), Ended> {
-    let callbacks = match config.get(["trainer", "callbacks"]).map(|list| &list.value) {
-        Some(Tree::List(items)) => items.as_slice(),
-        _ => &[],
-    };
-    // The run logs nothing, and a rehearsal does.
-    let barebones = config.get(["trainer", "barebones"]).filter(|node| node.value == Tree::Bool(true));
-    let names: Vec<&str> = rehearsal.metrics.iter().map(|(name, _)| name).filter(|_| barebones.is_none()).collect();
+    let names: Vec<&str> = rehearsal.metrics.iter().map(|(name, _)| name).collect();
     let has = |name: &str| names.contains(&name) || counter(&rehearsal.progress, name).is_some();
     let off =
         |option: &str| config.get(["trainer", option]).filter(|limit| limit.value == Tree::UInt(0) || limit.value == Tree::Float(0.0));
     // The limit that leaves the validation out.
     let limit = off("limit_val_batches").filter(|_| off("overfit_batches").is_some());
-    let strict = |item: &&Node| item.get(["strict"]).is_none_or(|strict| strict.value != Tree::Bool(false));
-    let of_callback = |(index, item): (usize, &Node)| {
-        let monitor = item.get(["monitor"]).filter(|_| strict(&item))?;
-        Some((format!("trainer.callbacks[{index}].monitor"), monitor.clone()))
-    };
-    let of_sweep = config.get(["sweep", "monitor"]).filter(|_| command == Command::Sweep);
-    let monitors = callbacks.iter().enumerate().filter_map(of_callback);
     let mut problems = Problems::default();
-    for (path, node) in monitors.chain(of_sweep.map(|node| ("sweep.monitor".to_owned(), node.clone()))) {
+    for (path, node) in named_in(command, config) {
         let Some(name) = node.text().filter(|name| !has(name)) else { continue };
         let help = did_you_mean(name, names.iter().copied())
-            .or_else(|| barebones.map(|_| "nothing is logged with `trainer.barebones`".to_owned()))
             .or_else(|| limit.map(|_| "the run has no validation: `trainer.limit_val_batches` is 0".to_owned()))
             .or_else(|| (!names.is_empty()).then(|| format!("there are {}", any_of(names.iter().copied()))));
         let message = format!("`{path}`: a batch of each loader has logged no metric `{}`", quote::name(name));
@@ -139,13 +197,7 @@ pub(super) fn check_monitors<M: LightningModule>(
     }
     problems.into_result()?;
     // Those of files have passed.
-    let stops = trainer.get_all::<EarlyStopping>().filter(|stop| stop.is_strict()).map(|stop| ("EarlyStopping", stop.monitored()));
-    let saves = trainer.get_all::<ModelCheckpoint>().filter_map(|save| Some(("ModelCheckpoint", save.monitored()?)));
-    let Some((owner, name)) = stops.chain(saves).find(|(_, name)| !has(name)) else { return Ok(()) };
-    if let Some(barebones) = barebones.filter(|barebones| !barebones.source.is_default()) {
-        let message = format!("`trainer.barebones`: nothing is logged, also not the metric `{name}`, which `{owner}` monitors");
-        return Err(Problem::new(&barebones.source, message).into_ended());
-    }
+    let Some((owner, name)) = monitored_by(trainer).find(|(_, name)| !has(name)) else { return Ok(()) };
     if let Some(limit) = limit.filter(|limit| !limit.source.is_default()) {
         let message = format!("`trainer.limit_val_batches`: without a validation there is no metric `{name}`, which `{owner}` monitors");
         return Err(Problem::new(&limit.source, message).into_ended());

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use stormfire_data::DataModule;
-use stormfire_module::LightningModule;
+use stormfire_module::{LightningModule, Stage};
 use stormfire_trainer::{CkptPath, Trainer, TrainerConfig, for_tuner::ProbeTrainer as _};
 
 use super::{
     Cli,
     ended::{Ended, in_source, of_ckpt_path, of_tune},
-    explain::with_place,
+    explain::{check_barebones, is_watched, with_place},
 };
 use crate::{
     args::Command,
@@ -68,12 +68,15 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         })
     }
 
-    /// Checks what a run would refuse before it builds anything. `has_checkpoint`: as in [`checked`].
-    pub(super) fn check_run(&self, layers: &Layers, command: Command, has_checkpoint: bool) -> Result<(), Ended> {
+    /// Checks what a run would refuse before it builds anything. `has_checkpoint`: as in [`checked`]. Only the first check
+    /// has the callbacks and loggers of the code, which is called once: to find the checkpoint, if there is one.
+    pub(super) fn check_run(&mut self, layers: &Layers, command: Command, has_checkpoint: bool) -> Result<(), Ended> {
         let schema = layers.schema();
         let (config, given) = checked(layers, has_checkpoint)?;
         let hidden = |ended: Ended| ended.hide(&secret::of(&config, schema));
-        self.check_start(&given, &config, schema).map_err(hidden)?;
+        let trainer =
+            if has_checkpoint { self.trainer_of_files(&given, &config, schema) } else { self.trainer_of(&given, &config, schema) };
+        trainer.and_then(|trainer| self.check_start(&trainer, command, &config, schema)).map_err(hidden)?;
         if command == Command::Tune {
             checked_tune(&config, schema)?;
         }
@@ -99,18 +102,33 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     fn check_trainer(&self, config: &Node, schema: &Schema) -> Result<(), Ended> {
         let given = trainer_options(config)?;
         given.check().map_err(|error| in_source(error, config, schema, "trainer"))?;
-        self.check_start(&given, config, schema)
+        self.check_start(&self.trainer_of_files(&given, config, schema)?, Command::Sweep, config, schema)
     }
 
     /// Checks what a Trainer refuses before it has a module. The code of the program may set what its defaults lack, so
     /// only options of files, of the environment and of the line are refused.
-    fn check_start(&self, given: &TrainerConfig, config: &Node, schema: &Schema) -> Result<(), Ended> {
-        let trainer = self.trainer_of_files(given, config, schema)?;
-        let checked = trainer.check_start().and_then(|()| trainer.rehearsal().map(drop));
-        match checked.map_err(|error| with_place(error.into(), &self.registry, config, schema)) {
+    pub(super) fn check_start(&self, trainer: &Trainer<M>, command: Command, config: &Node, schema: &Schema) -> Result<(), Ended> {
+        let of_callbacks = || stage_of(command).map_or(Ok(()), |stage| trainer.check_callbacks(stage));
+        let checked = trainer.check_start().and_then(|()| of_callbacks()).map_err(Ended::from);
+        let checked = checked.and_then(|()| match stage_of(command) {
+            Some(Stage::Fit) if is_watched(trainer.config()) => check_barebones(command, config, trainer),
+            _ => Ok(()),
+        });
+        match checked.map_err(|ended| with_place(ended, &self.registry, config, schema)) {
             Err(refused @ Ended::Usage(_)) => Err(refused),
             _ => Ok(()),
         }
+    }
+}
+
+/// The stage of the runs of a command that have the callbacks and loggers of the program.
+fn stage_of(command: Command) -> Option<Stage> {
+    match command {
+        Command::Fit | Command::Sweep => Some(Stage::Fit),
+        Command::Validate => Some(Stage::Validate),
+        Command::Test => Some(Stage::Test),
+        Command::Predict => Some(Stage::Predict),
+        Command::Tune => None,
     }
 }
 

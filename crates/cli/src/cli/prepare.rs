@@ -139,6 +139,9 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             if line.print.is_none() {
                 let read = |config: &Node, section: &str| self.check_section(config, &schema, section);
                 let plan = sweep::plan(line, &layers, &config, &header, &read)?;
+                if !sweep::varies(&config, "trainer") {
+                    self.check_start(&trainer, command, &config, &schema)?;
+                }
                 if !line.dry_run {
                     let folder = plan.source.clone();
                     let runs = Runs { plan: Plan::Sweep(Box::new(plan)), folder, selector: self.selector.clone() };

@@ -12,7 +12,7 @@ use stormfire_trainer::{CkptPath, Stop, Trainer, for_tuner::ProbeTrainer as _, f
 use super::{
     Cli, Tuned,
     ended::{Ended, in_source},
-    explain::{check_monitors, with_checkpoint, with_place},
+    explain::{check_barebones, check_monitors, is_watched, with_checkpoint, with_place},
     options::options_of,
     prepare::Prepared,
     sections::shown_for,
@@ -138,11 +138,10 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let model: MC = options_of(&config, "model").map_err(|error| secret::redacted(error, &config, &schema))?;
         seed(options.seed, &device);
         let module = self.build.model(model, &data, &device).map_err(|error| in_source(error, &config, &schema, "model"))?;
-        let is_watched = options.fast_dev_run == 0 && options.max_epochs != Some(0) && options.max_steps != Some(0);
         let started = Started {
             command,
             dry_run,
-            is_watched,
+            is_watched: is_watched(&options),
             trainer,
             module,
             data,
@@ -189,6 +188,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
                 };
                 if dry_run {
                     if is_watched && fit.progress.batches > 0 {
+                        check_barebones(command, config, &trainer)?;
                         check_monitors(command, config, &trainer, &fit)?;
                     }
                 } else if !fit.stop.is_interrupted()

@@ -19,11 +19,10 @@ pub(crate) struct Given<B> {
 impl<B> Given<B> {
     /// The effective options of a Trainer with these.
     pub(crate) fn effective(&self, config: &TrainerConfig) -> TrainerConfig {
-        let effective = config.resolved();
-        match &self.rehearsed {
-            Some(run) => effective.without_loops_that_lack_in(&run.config),
-            None => effective,
-        }
+        let Some(run) = &self.rehearsed else { return config.resolved() };
+        // A check of the options would refuse `barebones` with the `fast_dev_run` of a rehearsal.
+        let rehearsal = TrainerConfig { barebones: run.config.barebones, ..config.clone() };
+        rehearsal.resolved().without_loops_that_lack_in(&run.config)
     }
 }
 

@@ -69,8 +69,49 @@ fn a_sweep_refuses_what_the_start_of_a_trial_refuses() {
     let expected = "`trainer.strategy`: `mpi` needs several processes, and no launcher has started this one\n  help: start it with `mpirun -n 2 …`, or with `srun` in a job of SLURM";
     assert_eq!(told(&["model.lr=1,2", "--trainer.strategy=mpi"]), format!("--trainer.strategy: {expected}"));
     assert_eq!(told(&["trainer.strategy=auto,mpi"]), format!("trainer.strategy: {expected}"));
+    let lr = "trainer.callbacks=[{name: learning_rate_monitor}]";
+    assert_snapshot!(told(&["model.lr=1,2", lr, "trainer.loggers=[]"]), @r"
+    trainer.loggers: `trainer.loggers`: `LearningRateMonitor` needs a logger, and this run has none
+      help: add one, or leave the callback out
+    ");
+    let barebones =
+        "trainer.barebones: `trainer.barebones`: nothing is logged, also not the metric `val_loss`, which `sweep.monitor` needs";
+    assert_eq!(told(&["model.lr=1,2", "trainer.barebones=true"]), barebones);
+    assert_eq!(told(&["trainer.barebones=false,true"]), barebones);
     let error = told(&["model.lr=1,2", "trainer.accelerator=metal"]);
     assert!(error.starts_with("trainer.accelerator: `trainer.accelerator`: accelerator `metal` needs the cargo feature"), "{error}");
+}
+
+/// The callbacks of the program, too.
+#[test]
+fn several_runs_refuse_what_the_start_of_each_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = format!("--{}={}", crate::children::ROOT, folder.path().display());
+    let told = |program: Cli<Net, Items, NetConfig, ItemsConfig>, words: &[&str]| {
+        let words: Vec<String> = words.iter().chain(&["model.lr=1,2", &root]).map(|word| (*word).to_owned()).collect();
+        match program.execute("program", &words, Vec::new()) {
+            Err(Ended::Usage(error)) => error.to_string(),
+            Err(other) => panic!("{}", other.into_error()),
+            Ok(outcome) => panic!("{outcome:?}"),
+        }
+    };
+    let monitor = || program().trainer(|trainer| trainer.callback(stormfire_callbacks::LearningRateMonitor::new()));
+    let stop = || program().trainer(|trainer| trainer.callback(stormfire_callbacks::EarlyStopping::new("step_loss")));
+    for command in ["-m", "sweep"] {
+        let lines: [&[&str]; 2] = [&[command], &[command, "--dry-run"]];
+        for line in lines {
+            let told = [
+                told(monitor(), &[line, &["trainer.loggers=[]"]].concat()),
+                told(stop(), &[line, &["trainer.barebones=true", "sweep.monitor=step"][..if command == "sweep" { 2 } else { 1 }]].concat()),
+            ];
+            insta::allow_duplicates!(assert_snapshot!(told.join("\n"), @r"
+            trainer.loggers: `trainer.loggers`: `LearningRateMonitor` needs a logger, and this run has none
+              help: add one, or leave the callback out
+            trainer.barebones: `trainer.barebones`: nothing is logged, also not the metric `step_loss`, which `EarlyStopping` needs
+            "));
+        }
+    }
+    assert_eq!(walk(folder.path()), Vec::<PathBuf>::new());
 }
 
 #[test]
