@@ -38,8 +38,7 @@ pub(super) fn begin<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     // A `fast_dev_run` alone needs none.
     let needs_logger = frame.config.fast_dev_run == 0 || frame.rehearsed.as_ref().is_some_and(|run| run.lacks_loggers);
     if needs_logger && frame.ranks.is_global_zero() && engine.run.loggers.is_empty() {
-        let config = frame.rehearsed.as_ref().map_or(&frame.config, |run| &run.config);
-        refuse_without_logger(config, engine.callbacks(), stage)?;
+        refuse_without_logger(frame.of_run(), engine.callbacks(), stage)?;
     }
     // Once on each machine. The others wait.
     if engine.frame.ranks.local_rank() == 0 {
