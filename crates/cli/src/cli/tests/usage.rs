@@ -172,7 +172,7 @@ fn an_unwritable_folder_of_several_runs_has_its_source() {
     let of_sweep = format!("--sweep.folder={}", link.display());
     for (root, words, expected) in [
         (link.as_path(), &["-m", "model.lr=1,2"][..], "--trainer.default_root_dir: `trainer.default_root_dir`: failed to create"),
-        (link.as_path(), &["sweep", "model.lr=1,2"], "--trainer.default_root_dir: `sweep.folder`: failed to create"),
+        (link.as_path(), &["sweep", "model.lr=1,2"], "--trainer.default_root_dir: `trainer.default_root_dir`: failed to create"),
         (folder.path(), &["sweep", "model.lr=1,2", of_sweep.as_str()], "--sweep.folder: `sweep.folder`: failed to create"),
     ] {
         let error = told(root, words);
