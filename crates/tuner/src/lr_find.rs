@@ -201,9 +201,9 @@ pub fn try_lr_find<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     options: &LrFind,
 ) -> Result<()> {
     let curve = train(trainer, module, data, options, 1)?;
-    let goes_on = curve.points().first().is_some_and(|point| point.smoothed.is_finite());
+    let continues = curve.points().first().is_some_and(|point| point.smoothed.is_finite());
     // The test would end here, without a suggestion.
-    if goes_on { Ok(()) } else { curve.suggestion().map(drop) }
+    if continues { Ok(()) } else { curve.suggestion().map(drop) }
 }
 
 /// Trains with the first rates, one for each step.

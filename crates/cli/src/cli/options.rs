@@ -68,8 +68,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         })
     }
 
-    /// Checks what a run would refuse before it builds anything. `has_checkpoint`: as in [`checked`]. Only the first check
-    /// has the callbacks and loggers of the code, which is called once: to find the checkpoint, if there is one.
+    /// Checks what a run would refuse before it builds anything. `has_checkpoint`: as in [`checked`]. Only the first
+    /// check has the callbacks and loggers of the code, which is called once: to find the checkpoint, if there is one.
     pub(super) fn check_run(&mut self, layers: &Layers, command: Command, has_checkpoint: bool) -> Result<(), Ended> {
         let schema = layers.schema();
         let (config, given) = checked(layers, has_checkpoint)?;

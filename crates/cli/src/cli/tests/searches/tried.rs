@@ -44,7 +44,7 @@ fn it_refuses_data_of_a_fixed_batch_size() {
     assert_eq!(told(&["--dry-run"]), told(&[]));
 }
 
-/// The probes have no callbacks, no loggers and no validation of their own.
+/// The probes have no callbacks, no loggers and no separate validation.
 #[test]
 fn it_accepts_what_tune_accepts() {
     let monitor = "trainer.callbacks=[{name: learning_rate_monitor}]";
