@@ -103,7 +103,7 @@ impl<M: LightningModule> Callback<M> for Finetuning {
         for (_, part) in self.stages.iter().filter(|(at, _)| *at == epoch) {
             *module = unfreeze(module.clone(), part.clone())?;
             Norms::of(module, part).settle_as_frozen(module, self.train_bn);
-            tracing::info!("epoch {epoch}: {part} is trained from now on");
+            tracing::info!("epoch {epoch}: training includes {part} from now on");
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use stormfire_metrics::picture::{Curves, Matrix};
+use stormfire_metrics::picture::{Curves, Line, Matrix};
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 560.0;
@@ -14,6 +14,9 @@ const COLORS: [&str; 8] = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd"
 const MAX_NUMBERED: usize = 20;
 /// A legend with more lines does not fit.
 const MAX_LEGEND: usize = 16;
+/// The height of a line of the legend, and about the width of a letter.
+const ROW: f64 = 16.0;
+const LETTER: f64 = 7.0;
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
@@ -126,6 +129,38 @@ impl Axis {
     }
 }
 
+/// The names of the lines, in the corner of the plot where they cover least of the lines. `drawn`: the points of the
+/// lines. `plot`: its left, top, right and bottom.
+fn legend(svg: &mut String, lines: &[Line], drawn: &[Vec<(f64, f64)>], plot: [f64; 4]) {
+    let [left, top, right, bottom] = plot;
+    let named: Vec<_> = lines.iter().enumerate().take(MAX_LEGEND).filter(|(_, line)| !line.name.is_empty()).collect();
+    let letters = named.iter().map(|(_, line)| line.name.chars().count()).max().unwrap_or(0);
+    let (width, height) = (8.0 + LETTER * letters as f64, 8.0 + ROW * named.len() as f64);
+    let covered = |(is_right, is_low): (bool, bool)| {
+        let x = if is_right { right - width..right } else { left..left + width };
+        let y = if is_low { bottom - height..bottom } else { top..top + height };
+        let parts = drawn.iter().flat_map(|points| points.windows(2));
+        // Points on the line from one point to the next.
+        let on_lines = parts.flat_map(|ends| {
+            let ((x0, y0), (x1, y1)) = (ends[0], ends[1]);
+            (0..8).map(move |part| (x0 + (x1 - x0) * f64::from(part) / 8.0, y0 + (y1 - y0) * f64::from(part) / 8.0))
+        });
+        on_lines.filter(|(at_x, at_y)| x.contains(at_x) && y.contains(at_y)).count()
+    };
+    let corners = [(true, false), (true, true), (false, true), (false, false)];
+    let (is_right, is_low) = corners.into_iter().min_by_key(|corner| covered(*corner)).unwrap_or_default();
+    let (x, anchor) = if is_right { (right - 8.0, "end") } else { (left + 8.0, "start") };
+    let first = if is_low { bottom - height } else { top } + ROW;
+    // Above the lines, and legible there.
+    let style = format!("text-anchor=\"{anchor}\" stroke=\"white\" stroke-width=\"3\" paint-order=\"stroke\"");
+    add!(svg, "<g transform=\"translate({x:.1} 0)\" {style}>");
+    for (row, (index, line)) in named.into_iter().enumerate() {
+        let (y, color) = (first + ROW * row as f64, COLORS[index % COLORS.len()]);
+        add!(svg, "<text y=\"{y:.1}\" fill=\"{color}\">{}</text>", escaped(&line.name));
+    }
+    add!(svg, "</g>");
+}
+
 pub(super) fn curves_svg(curves: &Curves) -> String {
     let mut svg = String::new();
     let points = || curves.lines.iter().flat_map(|line| line.points.iter().copied()).filter(|(x, y)| x.is_finite() && y.is_finite());
@@ -143,20 +178,16 @@ pub(super) fn curves_svg(curves: &Curves) -> String {
         add!(svg, "<path d=\"M{left:.1} {y:.1}H{right:.1}\" stroke=\"#ddd\"/>");
         add!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>", left - 6.0, y + 4.0);
     }
-    let mut legend = String::new();
+    let mut drawn = Vec::new();
     for (index, line) in curves.lines.iter().enumerate() {
-        let color = COLORS[index % COLORS.len()];
         let points = line.points.iter().filter(|(x, y)| x.is_finite() && y.is_finite());
-        let points: Vec<String> = points.map(|(x, y)| format!("{:.1},{:.1}", x_of(*x), y_of(*y))).collect();
-        add!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\"/>", points.join(" "));
-        if index < MAX_LEGEND && !line.name.is_empty() {
-            let y = TOP + 16.0 * (index as f64 + 1.0);
-            add!(legend, "<text y=\"{y}\" fill=\"{color}\">{}</text>", escaped(&line.name));
-        }
+        let points: Vec<_> = points.map(|(x, y)| (x_of(*x), y_of(*y))).collect();
+        let text: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        let color = COLORS[index % COLORS.len()];
+        add!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\"/>", text.join(" "));
+        drawn.push(points);
     }
-    // Above the lines, and legible there.
-    let style = "text-anchor=\"end\" stroke=\"white\" stroke-width=\"3\" paint-order=\"stroke\"";
-    add!(svg, "<g transform=\"translate({:.1} 0)\" {style}>\n{legend}</g>", WIDTH - 28.0);
+    legend(&mut svg, &curves.lines, &drawn, [left, top, right, bottom]);
     axis_names(&mut svg, &curves.x, &curves.y);
     document(&svg)
 }
