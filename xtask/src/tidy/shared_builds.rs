@@ -1,6 +1,5 @@
-//! The program `stormfire` and projects build burn with the same features, whatever features of Stormfire they choose,
-//! so that in one target folder they share the longest part of a first build. Features for GPUs build other parts of
-//! burn.
+//! The program `stormfire` and projects with any features of Stormfire build burn with the same features, so that in
+//! one target folder they share the longest part of a first build. Features for GPUs build other parts of burn.
 
 use std::collections::BTreeMap;
 

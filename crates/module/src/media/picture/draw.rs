@@ -137,13 +137,13 @@ fn legend(svg: &mut String, lines: &[Line], drawn: &[Vec<(f64, f64)>], plot: [f6
     let letters = named.iter().map(|(_, line)| line.name.chars().count()).max().unwrap_or(0);
     let (width, height) = (8.0 + LETTER * letters as f64, 8.0 + ROW * named.len() as f64);
     let covered = |(is_right, is_low): (bool, bool)| {
-        let x = if is_right { right - width..right } else { left..left + width };
-        let y = if is_low { bottom - height..bottom } else { top..top + height };
+        let x = if is_right { right - width..=right } else { left..=left + width };
+        let y = if is_low { bottom - height..=bottom } else { top..=top + height };
         let parts = drawn.iter().flat_map(|points| points.windows(2));
         // Points on the line from one point to the next.
         let on_lines = parts.flat_map(|ends| {
             let ((x0, y0), (x1, y1)) = (ends[0], ends[1]);
-            (0..8).map(move |part| (x0 + (x1 - x0) * f64::from(part) / 8.0, y0 + (y1 - y0) * f64::from(part) / 8.0))
+            (0..=8).map(move |part| (x0 + (x1 - x0) * f64::from(part) / 8.0, y0 + (y1 - y0) * f64::from(part) / 8.0))
         });
         on_lines.filter(|(at_x, at_y)| x.contains(at_x) && y.contains(at_y)).count()
     };
