@@ -1,6 +1,6 @@
 //! Several values of an option, in a line or a file of several runs.
 
-use crate::quote;
+use crate::{assign::Assignment, quote};
 
 /// The values of an option in several runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,13 +15,20 @@ pub(crate) enum Values {
     Int(i64, i64),
 }
 
-/// Whether the text of an option has several values.
-pub(crate) fn is_divided(text: Option<&str>) -> bool {
-    text.is_some_and(|text| !matches!(of(text), Ok(Values::Each(values)) if values.len() == 1))
+/// The option as all runs of a line have it. `None` if its text has several values.
+pub(crate) fn of_all_runs(option: &Assignment) -> Option<Assignment> {
+    let Some(text) = &option.text else { return Some(option.clone()) };
+    match of(text) {
+        Ok(Values::Each(values)) => match values.as_slice() {
+            [only] => Some(Assignment { text: Some(only.clone()), ..option.clone() }),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// `1e-3,1e-2`, `choice(a, b)`, `range(1, 5)` or `range(1, 9, 2)`, and `uniform(0, 1)`, `log_uniform(1e-5, 1e-1)` and
-/// `int(16, 256)`. Commas in brackets or quotes divide nothing.
+/// `int(16, 256)`. Commas in brackets or quotes divide nothing. Quotes around an element are taken away.
 pub(crate) fn of(text: &str) -> Result<Values, String> {
     for name in ["uniform", "log_uniform"] {
         let Some(inner) = call(text, name) else { continue };
@@ -39,9 +46,9 @@ pub(crate) fn of(text: &str) -> Result<Values, String> {
         };
     }
     if let Some(inner) = call(text, "choice") {
-        return Ok(Values::Each(parts(inner)));
+        return Ok(Values::Each(elements(inner)));
     }
-    let Some(inner) = call(text, "range") else { return Ok(Values::Each(parts(text))) };
+    let Some(inner) = call(text, "range") else { return Ok(Values::Each(listed(text))) };
     let (start, end, step) = match whole(inner).as_deref() {
         Some([start, end]) => (*start, *end, 1),
         Some([start, end, step]) if *step > 0 => (*start, *end, *step),
@@ -66,14 +73,34 @@ fn call<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.trim().strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')')
 }
 
-/// The parts between commas. Quotes around a part with a comma are taken away.
-fn parts(text: &str) -> Vec<String> {
-    let (mut parts, mut part, mut depth, mut quote) = (Vec::new(), String::new(), 0_usize, None);
-    for c in text.chars() {
+/// The values of a text without a name before brackets. One value is as in a line of one run, unless it is quoted for
+/// the commas in it.
+fn listed(text: &str) -> Vec<String> {
+    match parts(text).as_slice() {
+        [only] if !only.contains(',') || unquoted(only) == *only => vec![text.to_owned()],
+        _ => elements(text),
+    }
+}
+
+/// The parts between commas, without the quotes around them.
+fn elements(text: &str) -> Vec<String> {
+    parts(text).into_iter().map(|part| unquoted(part).to_owned()).collect()
+}
+
+/// A part without the quotes around it. `'a' or 'b'` has none around it.
+fn unquoted(part: &str) -> &str {
+    let inner = |quote: char| part.strip_prefix(quote)?.strip_suffix(quote).filter(|inner| !inner.contains(quote));
+    ['\'', '"'].into_iter().find_map(inner).unwrap_or(part)
+}
+
+/// The parts between commas outside of brackets and quotes.
+fn parts(text: &str) -> Vec<&str> {
+    let (mut parts, mut start, mut depth, mut quote) = (Vec::new(), 0, 0_usize, None);
+    for (at, c) in text.char_indices() {
         match c {
             ',' if depth == 0 && quote.is_none() => {
-                parts.push(std::mem::take(&mut part));
-                continue;
+                parts.push(text[start..at].trim());
+                start = at + 1;
             }
             '\'' | '"' if quote == Some(c) => quote = None,
             '\'' | '"' if quote.is_none() => quote = Some(c),
@@ -81,18 +108,9 @@ fn parts(text: &str) -> Vec<String> {
             ']' | '}' | ')' if quote.is_none() => depth = depth.saturating_sub(1),
             _ => {}
         }
-        part.push(c);
     }
-    parts.push(part);
-    if parts.len() == 1 && !parts[0].contains(',') {
-        return parts;
-    }
-    let unquoted = |part: &String| {
-        let part = part.trim();
-        let inner = ['\'', '"'].into_iter().find_map(|quote| part.strip_prefix(quote)?.strip_suffix(quote));
-        inner.filter(|inner| inner.contains(',')).unwrap_or(part).to_owned()
-    };
-    parts.iter().map(unquoted).collect()
+    parts.push(text[start..].trim());
+    parts
 }
 
 #[cfg(test)]
@@ -101,7 +119,7 @@ mod tests {
 
     #[test]
     fn values_are_divided_at_commas_outside_of_brackets() {
-        let cases: [(&str, &[&str]); 11] = [
+        let cases: [(&str, &[&str]); 19] = [
             ("1e-3,1e-2", &["1e-3", "1e-2"]),
             ("a, b", &["a", "b"]),
             ("a", &["a"]),
@@ -111,7 +129,15 @@ mod tests {
             ("{name: a, lr: 1},{name: b}", &["{name: a, lr: 1}", "{name: b}"]),
             ("'a,b',c", &["a,b", "c"]),
             ("'a,b'", &["a,b"]),
+            (r#""a","b,c""#, &["a", "b,c"]),
+            (r#""a", 'b'"#, &["a", "b"]),
+            (r#""a""#, &[r#""a""#]),
+            (r#"'"a"',b"#, &[r#""a""#, "b"]),
+            ("'a' or 'b',c", &["'a' or 'b'", "c"]),
+            ("\"\",a", &["", "a"]),
+            (" [a, b] ", &[" [a, b] "]),
             ("choice(a,b)", &["a", "b"]),
+            ("choice('a')", &["a"]),
             ("range(1,6,2)", &["1", "3", "5"]),
         ];
         for (text, expected) in cases {

@@ -21,7 +21,7 @@ pub(crate) fn check_combination(line: &Line, schema: &Schema) -> Result<()> {
         let help = "`sweep` itself runs the program with several values".to_owned();
         return Err(Problem::general("`--multirun` cannot be combined with `sweep`").help(help).into());
     }
-    let is_varied = |option: &&Assignment| values::is_divided(option.text.as_deref()) && is_secret(option, schema);
+    let is_varied = |option: &&Assignment| values::of_all_runs(option).is_none() && is_secret(option, schema);
     if let Some(option) = line.options.iter().filter(|_| line.multirun || sweeps).find(is_varied) {
         return Err(Problem::of_varied_secret(&option.path, &option.source).into());
     }

@@ -76,8 +76,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         let mut layers = Layers::new(schema, &defaults)?.files_and_variables(&line.files, variables, &mut problems);
         if !problems.is_empty() {
             let several = line.multirun || sweeps;
-            let is_one = |option: &&Assignment| !(several && values::is_divided(option.text.as_deref()));
-            layers.clone().flags(line.options.iter().filter(is_one).cloned()).end_with(problems)?;
+            let of_all = |option: &Assignment| if several { values::of_all_runs(option) } else { Some(option.clone()) };
+            layers.clone().flags(line.options.iter().filter_map(of_all)).end_with(problems)?;
         }
         if command == Command::Predict && self.predict.is_none() {
             return Err(Problem::general("this program cannot predict").help("add `Cli::predict`".to_owned()).into_ended());

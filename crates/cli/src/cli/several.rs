@@ -27,7 +27,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     /// The runs of a line, whose options are checked before the first one starts. The layers are those below the flags.
     pub(super) fn runs_of(&mut self, mut line: Line, layers: &Layers) -> Result<Runs, Ended> {
         // Its own value, unless a flag has another one.
-        let root = layers.clone().flags(line.options.iter().filter(|option| option.path == ROOT).cloned()).merged()?;
+        let roots = line.options.iter().filter(|option| option.path == ROOT).filter_map(values::of_all_runs);
+        let root = layers.clone().flags(roots).merged()?;
         let given = root.get(ROOT.split('.'));
         let folder = source_of(given);
         let root = Path::new(given.and_then(Node::text).unwrap_or("."));
@@ -48,8 +49,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
     /// The checkpoint from which all runs of a line start. Each of them has a folder in which there is none.
     fn checkpoint_of_runs(&mut self, line: &Line, layers: &Layers) -> Result<Option<PathBuf>, Ended> {
         let Some(path) = &line.ckpt_path else { return Ok(None) };
-        let common = assign::last_of_each(&line.options).filter(|option| !values::is_divided(option.text.as_deref()));
-        let layers = layers.clone().flags(common.cloned());
+        let layers = layers.clone().flags(assign::last_of_each(&line.options).filter_map(values::of_all_runs));
         let (schema, merged) = (layers.schema().clone(), layers.merged()?);
         let trainer = self.trainer_of(&trainer_options(&merged)?, &merged, &schema);
         found(&trainer.map_err(|ended| ended.hide(&secret::of(&merged, &schema)))?, path, line.command.unwrap_or_default())

@@ -25,6 +25,23 @@ fn every_combination_is_a_run() {
 }
 
 #[test]
+fn quotes_around_each_value_are_taken_away() {
+    let given = line(&[("a", r#""x","y,z""#), ("b", "'t/a,b'"), ("c", "'x'")]);
+    let plan = plan(&given, "root".into()).unwrap();
+    assert_eq!(
+        (plan.words(0), plan.words(1)),
+        (strings(&["--a=x", "--b=t/a,b", "--c='x'"]), strings(&["--a=y,z", "--b=t/a,b", "--c='x'"]))
+    );
+    let texts: Vec<Vec<Option<String>>> =
+        plan.options_of_runs(&given.options).map(|run| run.into_iter().map(|option| option.text).collect()).collect();
+    assert_eq!(texts[1], strings(&["y,z", "t/a,b", "'x'"]).into_iter().map(Some).collect::<Vec<_>>());
+}
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[test]
 fn the_options_of_a_run_have_the_order_of_the_line() {
     let given = Line { files: vec!["a.yaml".into()], ..line(&[("crop.size", "1,2"), ("crop", "null"), ("cropped", "x")]) };
     let plan = plan(&given, "root".into()).unwrap();

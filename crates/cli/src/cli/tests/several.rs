@@ -92,6 +92,20 @@ fn several_runs_start_from_the_checkpoint_of_the_line() {
     assert!(is_good, "{table}");
 }
 
+/// The folder of the runs has no quotes either.
+#[cfg(unix)]
+#[test]
+fn a_folder_with_a_comma_is_quoted() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = format!("--trainer.default_root_dir='{}/a,b'", folder.path().display());
+    let Err(Ended::Several(runs)) = program_of(1).execute("program", &strings(&["-m", &root, "model.lr=1,2"]), Vec::new()) else {
+        panic!("one run")
+    };
+    // It is no program, and its runs fail.
+    let (table, is_good) = runs.run(Path::new("/bin/false")).map_err(Ended::into_error).unwrap();
+    assert!(!is_good && table.starts_with(&format!("2 runs in {}/a,b/multirun_0\n", folder.path().display())), "{table}");
+}
+
 #[test]
 fn an_evaluation_without_its_checkpoint_is_refused() {
     let folder = tempfile::tempdir().unwrap();
