@@ -80,15 +80,32 @@ struct Sought {
     /// The section and the names of the usual ones.
     section: &'static str,
     usual: &'static [&'static str],
+    /// Whether an option elsewhere cannot be meant.
+    is_only_there: bool,
     takes: fn(Kinds) -> bool,
     /// What it takes.
     kind: &'static str,
 }
 
-const LR: Sought = Sought { name: "lr", section: "model", usual: &["lr", "learning_rate"], takes: Kinds::has_number, kind: "a number" };
+/// The module makes the optimizer.
+const LR: Sought = Sought {
+    name: "lr",
+    section: "model",
+    usual: &["lr", "learning_rate"],
+    is_only_there: true,
+    takes: Kinds::has_number,
+    kind: "a number",
+};
 
-const BATCH_SIZE: Sought =
-    Sought { name: "batch_size", section: "data", usual: &["batch_size"], takes: Kinds::has_whole, kind: "a whole number" };
+/// The search itself notices an option without an effect on the batches.
+const BATCH_SIZE: Sought = Sought {
+    name: "batch_size",
+    section: "data",
+    usual: &["batch_size"],
+    is_only_there: false,
+    takes: Kinds::has_whole,
+    kind: "a whole number",
+};
 
 /// The path of an option, if it is to be found.
 fn wanted(given: Option<&str>, sought: &Sought, config: &Node, schema: &Schema) -> Result<Option<String>> {
@@ -117,14 +134,43 @@ fn wanted(given: Option<&str>, sought: &Sought, config: &Node, schema: &Schema) 
                 }
             }
         }
-        Some(path) if is_number(path) => Ok(Some(path.to_owned())),
+        Some(path) if is_number(path) && (!sought.is_only_there || is_below(path, sought.section)) => Ok(Some(path.to_owned())),
         Some(path) => {
-            let known: Vec<&str> = schema.leaves().map(|leaf| leaf.path.as_str()).filter(|path| is_number(path)).collect();
-            let message = format!("`{setting}`: there is no option `{}` that takes {}", quote::name(path), sought.kind);
-            Err(Problem::new(&source(), message).help(did_you_mean(path, known)).into())
+            let (name, kind, section) = (quote::name(path), sought.kind, sought.section);
+            let message = if is_number(path) {
+                format!("`{setting}`: `{name}` is not an option of `{section}`")
+            } else {
+                format!("`{setting}`: there is no option `{name}` that takes {kind}")
+            };
+            let known = schema.leaves().map(|leaf| leaf.path.as_str()).filter(|path| is_below(path, section) && is_number(path));
+            Err(Problem::new(&source(), message).help(meant(path, &known.collect::<Vec<_>>())).into())
         }
     }
 }
+
+/// A help with the options that may be meant: the one with the same last name or the nearest one, or else all.
+fn meant(path: &str, known: &[&str]) -> Option<String> {
+    let same: Vec<&str> = known.iter().copied().filter(|known| last_name(known) == last_name(path)).collect();
+    match same.as_slice() {
+        [only] => Some(format!("did you mean `{only}`?")),
+        [] => did_you_mean(path, known.iter().copied()).or_else(|| one_of(known)),
+        _ => one_of(&same),
+    }
+}
+
+fn last_name(path: &str) -> Option<&str> {
+    path.rsplit('.').next()
+}
+
+/// A help with a choice of options.
+fn one_of(names: &[&str]) -> Option<String> {
+    let first = any_of(names.iter().copied().take(MOST_NAMED));
+    let begin = if names.len() > MOST_NAMED { "it may be one of several, such as" } else { "it may be" };
+    (!names.is_empty()).then(|| format!("{begin} {first}"))
+}
+
+/// More options than these are not all named.
+const MOST_NAMED: usize = 10;
 
 /// A configuration with one value replaced.
 pub(crate) fn with_value(mut config: Node, path: &str, value: Tree) -> Node {

@@ -6,6 +6,7 @@ mod folders;
 mod monitors;
 mod refused;
 mod tried;
+mod tuned;
 
 use std::{
     path::PathBuf,
@@ -415,12 +416,4 @@ fn a_value_of_the_line_replaces_the_space_of_a_file() {
     let words = ["sweep", "-c", file.to_str().unwrap(), "model.lr=0.5", "--print-config=values"];
     let Ended::Printed(text) = ended(&words) else { panic!("nothing was printed") };
     assert!(text.contains("  lr: 0.5\n") && text.contains("  space:\n    model.hidden: [1, 2]\n"), "{text}");
-}
-
-#[test]
-fn tune_finds_values_that_their_options_take() {
-    let error = refusal(&["tune", "--tune.lr=model.hidden"]);
-    assert!(error.starts_with("--tune.lr: `tune.lr`: there is no option `model.hidden` that takes a number"), "{error}");
-    let error = refusal(&["tune", "--tune.lr=null", "--tune.batch_size=null"]);
-    assert!(error.contains("`tune.lr` and `tune.batch_size` are null"), "{error}");
 }
