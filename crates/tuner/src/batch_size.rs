@@ -71,7 +71,7 @@ impl ScaleBatchSize {
         self
     }
 
-    /// The first batch size. Default: 2.
+    /// The first batch size. If the dataset has fewer items, the search finds their number. Default: 2.
     pub fn init(mut self, items: usize) -> Self {
         self.init = items;
         self
@@ -188,7 +188,8 @@ fn find(options: &ScaleBatchSize, mut trial: impl FnMut(usize) -> Result<Outcome
         let Some(size) = search.next() else { break };
         match trial(size)? {
             Outcome::Fits { items, batches } => {
-                tracing::info!("`scale_batch_size`: {size} items fit");
+                let fits = search.fits(items);
+                tracing::info!("`scale_batch_size`: {fits} items fit");
                 if let (Some((before, count)), Some(batches)) = (batches_before, batches)
                     && size >= 2 * before
                     && count == batches
@@ -198,7 +199,6 @@ fn find(options: &ScaleBatchSize, mut trial: impl FnMut(usize) -> Result<Outcome
                     return Err(Error::config("scale_batch_size", reason, "give the argument of `data` to `Loader::batch_size`"));
                 }
                 batches_before = batches.map(|batches| (size, batches));
-                search.fits(items);
             }
             Outcome::Fails { reason } => {
                 tracing::info!("`scale_batch_size`: {size} items do not fit: {reason}");
@@ -237,6 +237,7 @@ mod tests {
         assert_eq!(sizes(&power.clone().init(64), 20, None), (vec![64, 32, 16], Some(16)));
         assert_eq!(sizes(&power.clone().max(20), 100, None), (vec![2, 4, 8, 16, 20], Some(20)));
         assert_eq!(sizes(&power, 100, Some(50)), (vec![2, 4, 8, 16, 32, 50], Some(50)));
+        assert_eq!(sizes(&power.clone().init(100).max(200), 1000, Some(50)), (vec![100], Some(50)));
         assert_eq!(sizes(&power.clone().max_trials(2), 100, None), (vec![2, 4], Some(4)));
         assert_eq!(sizes(&power, 0, None), (vec![2, 1], None));
     }
@@ -249,6 +250,8 @@ mod tests {
         assert_eq!(sizes(&binary, 1, None).1, Some(1));
         // Without a failure, no limit is known, and the margin has no effect.
         assert_eq!(sizes(&binary.clone().max(64), 1000, None), (vec![2, 4, 8, 16, 32, 64], Some(64)));
+        // No size above the number of items is tried once that is known.
+        assert_eq!(sizes(&binary.clone().init(100).margin(0.0), 60, Some(40)), (vec![100, 50], Some(40)));
         assert_eq!(sizes(&binary.init(64).margin(0.0), 20, None), (vec![64, 32, 16, 24, 20, 22, 21], Some(20)));
     }
 

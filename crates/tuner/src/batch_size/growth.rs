@@ -52,16 +52,18 @@ impl Search {
             (None, None) => self.now,
             (Some(fits), None) => fits.saturating_mul(2).min(self.max),
             (None, Some(fails)) => fails / 2,
-            (Some(fits), Some(fails)) if self.kind == BatchSizeSearch::Binary => usize::midpoint(fits, fails),
+            (Some(fits), Some(fails)) if self.kind == BatchSizeSearch::Binary => usize::midpoint(fits, fails).min(self.max),
             (Some(_), Some(_)) => return None,
         };
         (self.now > 0 && self.fits.is_none_or(|fits| self.now > fits)).then_some(self.now)
     }
 
-    /// The trial has succeeded, with a dataset of this number of items.
-    pub(super) fn fits(&mut self, items: Option<usize>) {
-        self.fits = Some(self.now);
-        self.max = self.max.min(items.unwrap_or(usize::MAX));
+    /// The trial has succeeded, with a dataset of this number of items. Returns the size, which is at most that number.
+    pub(super) fn fits(&mut self, items: Option<usize>) -> usize {
+        self.max = self.max.min(items.unwrap_or(usize::MAX)).max(1);
+        let size = self.now.min(self.max);
+        self.fits = Some(size);
+        size
     }
 
     /// The trial has failed.

@@ -78,6 +78,8 @@ fn the_dataset_is_a_limit() {
     let _alone = alone();
     let found = Tuner::new(&mut quiet()).scale_batch_size(&Line::fixed(), data, &ScaleBatchSize::new());
     assert_eq!(found.unwrap(), 200);
+    let found = Tuner::new(&mut quiet()).scale_batch_size(&Line::fixed(), data, &ScaleBatchSize::new().init(1000).max(2000));
+    assert_eq!(found.unwrap(), 200);
 }
 
 #[test]
