@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stormfire_module::Error;
-use stormfire_tuner::{LrFind, ScaleBatchSize};
+use stormfire_tuner::{LrFind, ScaleBatchSize, for_cli::is_without_effect};
 
 use crate::{
     error::{Problem, Result},
@@ -65,9 +65,15 @@ impl TuneConfig {
     }
 }
 
-/// An error of a finder with the name that its option has in the section `tune`. Errors of other options are `None`.
-pub(crate) fn of_finder(error: &Error) -> Option<Error> {
+/// An error of a finder with the name that its option has in the section `tune`. Errors of other options are `None`, and
+/// so is that of a size without an effect if the user has named no option for it.
+pub(crate) fn of_finder(error: &Error, config: &Node) -> Option<Error> {
     let Error::Config(refused) = error else { return None };
+    if is_without_effect(error) {
+        config.get([SECTION, BATCH_SIZE.name]).filter(|given| !given.source.is_default())?;
+        let hint = "name the option that the program gives to `Loader::batch_size`";
+        return Some(Error::config(BATCH_SIZE.name, refused.reason.clone(), hint));
+    }
     let finders = [("LrFind::", "lr_find."), ("ScaleBatchSize::", "scale_batch_size.")];
     let named = finders.iter().find_map(|(setters, section)| Some(format!("{section}{}", refused.option.strip_prefix(setters)?)));
     named.map(|option| Error::config(option, refused.reason.clone(), refused.hint.clone()))

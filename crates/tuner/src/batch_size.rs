@@ -179,6 +179,14 @@ pub fn try_batch_size<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     run(trainer, module, data, &options.clone().max(most).steps_per_trial(1).in_child_process(false))
 }
 
+/// The start of the reason of a refused loader whose batches have the same size in each trial.
+const FIXED: &str = "the loader has ";
+
+/// Whether a search has ended because the size has no effect on the batches. The option that gets it may be a wrong one.
+pub fn is_without_effect(error: &Error) -> bool {
+    matches!(error, Error::Config(refused) if refused.option == "scale_batch_size" && refused.reason.starts_with(FIXED))
+}
+
 /// Runs the trials of a search.
 fn find(options: &ScaleBatchSize, mut trial: impl FnMut(usize) -> Result<Outcome>) -> Result<usize> {
     let mut search = Search::new(options.search, options.init, options.max);
@@ -195,7 +203,7 @@ fn find(options: &ScaleBatchSize, mut trial: impl FnMut(usize) -> Result<Outcome
                     && count == batches
                     && batches > 1
                 {
-                    let reason = format!("the loader has {batches} batches with {before} and with {size} items each");
+                    let reason = format!("{FIXED}{batches} batches with {before} and with {size} items each");
                     return Err(Error::config("scale_batch_size", reason, "give the argument of `data` to `Loader::batch_size`"));
                 }
                 batches_before = batches.map(|batches| (size, batches));
@@ -296,6 +304,7 @@ mod tests {
     fn data_of_a_fixed_batch_size_is_an_error() {
         let found = find(&ScaleBatchSize::new(), |_| Ok(Outcome::Fits { items: Some(100), batches: Some(50) }));
         let error = found.unwrap_err();
+        assert!(is_without_effect(&error));
         assert_eq!(error.to_string(), "`scale_batch_size`: the loader has 50 batches with 2 and with 4 items each");
     }
 }

@@ -20,7 +20,7 @@ pub use tuner::Tuner;
 
 /// The parts of searches that the command line needs. The crate `stormfire` does not export it.
 pub mod for_cli {
-    pub use crate::batch_size::{is_batch_size_trial, try_batch_size};
+    pub use crate::batch_size::{is_batch_size_trial, is_without_effect, try_batch_size};
     pub use crate::jobs::{MOST_JOBS, work_off};
     pub use crate::lr_find::try_lr_find;
     pub use crate::sweep::{ProcessEnd, TrialTask, check_sweep, run_in_processes};

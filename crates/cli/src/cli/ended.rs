@@ -127,9 +127,10 @@ pub(super) fn in_source(error: RunError, config: &Node, schema: &Schema, section
     }
 }
 
-/// An error of the command `tune`, with the place of the option that a finder refuses. Other errors stay as they are.
+/// An error of the command `tune`, with the place of the option that a finder refuses. Other errors stay as they are,
+/// and so does one of the option that `tune` itself has chosen for the batch size.
 pub(super) fn of_tune(error: RunError, config: &Node, schema: &Schema) -> Ended {
-    match tune::of_finder(&error) {
+    match tune::of_finder(&error, config) {
         Some(refused) => in_source(refused, config, schema, tune::SECTION),
         None => Ended::Failed(error),
     }

@@ -44,6 +44,17 @@ fn it_refuses_data_of_a_fixed_batch_size() {
     assert_eq!(told(&["--dry-run"]), told(&[]));
 }
 
+/// The size reaches another option.
+#[test]
+fn it_refuses_an_option_that_is_no_batch_size() {
+    for option in ["model.hidden", "trainer.seed"] {
+        let told = mistake(&[&format!("--tune.batch_size={option}"), "tune.lr=null", "trainer.enable_progress_bar=false"]);
+        let expected = "the loader has 16 batches with 2 and with 4 items each";
+        let help = "name the option that the program gives to `Loader::batch_size`";
+        assert_eq!(told, format!("--tune.batch_size: `tune.batch_size`: {expected}\n  help: {help}"));
+    }
+}
+
 /// The probes have no callbacks, no loggers and no separate validation.
 #[test]
 fn it_accepts_what_tune_accepts() {
