@@ -298,13 +298,12 @@ impl<'a> Parser<'a> {
     fn unknown(&self, word: &str, name: &str) -> Problem {
         let flag = quote::name(word.split('=').next().unwrap_or(word));
         let own = self.words.own().map(|own| own.name).chain(self.words.aliases.iter().map(|alias| alias.name.as_str()));
-        let near = || {
-            nearest(name, own).map(str::to_owned).or_else(|| {
-                let last = |path: &'a str| path.rsplit('.').next().unwrap_or(path);
-                let near = almost(name, self.schema.leaves().map(|leaf| last(&leaf.path)))?;
-                self.schema.leaves().find(|leaf| last(&leaf.path) == near).map(|leaf| leaf.path.clone())
-            })
+        let last = |path: &'a str| path.rsplit('.').next().unwrap_or(path);
+        let by_last_name = || {
+            let near = almost(name, self.schema.leaves().map(|leaf| last(&leaf.path)))?;
+            self.schema.leaves().find(|leaf| last(&leaf.path) == near).map(|leaf| leaf.path.clone())
         };
+        let near = || self.with_points(name).or_else(|| nearest(name, own).map(str::to_owned)).or_else(by_last_name);
         // Any letter is near to any other one.
         let near = if name.chars().count() > 1 { near() } else { None };
         let help = match (near, self.without_value()) {
@@ -313,6 +312,13 @@ impl<'a> Parser<'a> {
             (None, None) => "`--help` lists the options".to_owned(),
         };
         Problem::general(format!("there is no flag `{flag}`")).help(help)
+    }
+
+    /// The option that was typed without the points in its name: `--model-hidden`.
+    fn with_points(&self, name: &str) -> Option<String> {
+        let plain = |path: &str| path.replace(['.', '-'], "_").to_lowercase();
+        let mut paths = self.schema.leaves().map(|leaf| &leaf.path).filter(|path| path.contains('.'));
+        paths.find(|path| plain(path) == plain(name)).cloned()
     }
 
     /// The option before this word, if it has no value and needs one.

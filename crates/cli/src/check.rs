@@ -253,17 +253,18 @@ impl<'a> Checker<'a> {
             return;
         }
         let here: Vec<&str> = known.collect();
-        let near = crate::nearest::nearest(name, here.iter().copied()).map(|near| join(path, near));
+        let of_alias = self.schema.of_alias(&full).map(str::to_owned);
+        let near = || crate::nearest::nearest(name, here.iter().copied()).map(|near| join(path, near));
         // The sections above it may be missing, or those between it and the first one.
         let last = full.rsplit('.').next().unwrap_or(name);
         let elsewhere = || {
             let is_meant = |found: &str| found.rsplit('.').next() == Some(last) && (path.is_empty() || top(found) == top(path));
             self.schema.leaves().find(|leaf| is_meant(&leaf.path)).map(|leaf| leaf.path.clone())
         };
-        let help = near
-            .or_else(elsewhere)
-            .map(|near| format!("did you mean `{}`?", quote::name(&near)))
-            .or_else(|| (here.len() <= 12 && !here.is_empty()).then(|| format!("{} has {}", section(path), any_of(here.iter().copied()))));
+        let help =
+            of_alias.or_else(near).or_else(elsewhere).map(|near| format!("did you mean `{}`?", quote::name(&near))).or_else(|| {
+                (here.len() <= 12 && !here.is_empty()).then(|| format!("{} has {}", section(path), any_of(here.iter().copied())))
+            });
         self.problems.push(Problem::new(&value.source, format!("there is no option `{}`", quote::name(&full))).help(help));
     }
 

@@ -17,14 +17,8 @@ pub(crate) fn variable(prefix: &str, path: &str) -> String {
 /// The beginning of the names of variables, unless a program has its own.
 pub(crate) const PREFIX: &str = "STORMFIRE";
 
-/// The options that the variables with this prefix set. `aliases` are shorter names and their options: variables have
-/// none.
-pub(crate) fn assignments(
-    prefix: &str,
-    variables: impl IntoIterator<Item = (String, String)>,
-    schema: &Schema,
-    aliases: &[(&str, &str)],
-) -> Result<Vec<Assignment>> {
+/// The options that the variables with this prefix set. An alias has no variable.
+pub(crate) fn assignments(prefix: &str, variables: impl IntoIterator<Item = (String, String)>, schema: &Schema) -> Result<Vec<Assignment>> {
     let start = format!("{prefix}__");
     // Variables of an option with one `_` where two belong are mistakes. Others with `PREFIX_` may belong to something
     // else, also if the rest is the name of a section: `PREFIX_DATA`.
@@ -50,8 +44,7 @@ pub(crate) fn assignments(
             continue;
         }
         let path = name.strip_prefix(prefix).unwrap_or(&name).trim_start_matches('_').replace("__", ".").to_lowercase();
-        let of_alias = aliases.iter().find(|(alias, _)| alias.replace('-', "_").to_lowercase() == path).map(|(_, option)| *option);
-        let help = of_alias.or_else(|| near(&path, schema)).map(|near| format!("did you mean `{}`?", variable(prefix, near)));
+        let help = schema.of_alias(&path).or_else(|| near(&path, schema)).map(|near| format!("did you mean `{}`?", variable(prefix, near)));
         problems.push(Problem::new(&source, format!("there is no option `{}`", quote::name(&path))).help(help));
     }
     problems.into_result().map(|()| found)

@@ -110,7 +110,7 @@ impl Layers {
     /// # Errors
     /// For a variable with this prefix that is not an option.
     pub fn env(mut self, prefix: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
-        self.env = env::assignments(prefix, variables, &self.schema, &[])?;
+        self.env = env::assignments(prefix, variables, &self.schema)?;
         Ok(self)
     }
 

@@ -99,7 +99,7 @@ fn read<C: Section>(about: &str, process: &Process) -> Result<Parsed<C>> {
         Some(Print::Completion(shell)) => return completion::script(shell, program, Words::PLAIN, &schema).map(Parsed::Printed),
         Some(Print::Config { .. }) | None => {}
     }
-    let variables = env::assignments(PREFIX, variables.iter().cloned(), &schema, &[]);
+    let variables = env::assignments(PREFIX, variables.iter().cloned(), &schema);
     let variables = env::check_text(PREFIX, undecodable).and(variables);
     layers = layers.files_and_variables(&line.files, variables, &mut problems).flags(line.options);
     layers.end_with(problems)?;

@@ -43,7 +43,11 @@ impl Leaf {
 
 /// All options of a program. A clone shares them.
 #[derive(Clone, Debug)]
-pub struct Schema(Arc<Options>);
+pub struct Schema {
+    options: Arc<Options>,
+    /// Shorter names of options, and these options.
+    aliases: Arc<[(String, String)]>,
+}
 
 #[derive(Debug, Default)]
 struct Options {
@@ -65,7 +69,18 @@ impl Schema {
         walk(&mut options, &root, &root, "", 0);
         options.leaves.remove("");
         options.order.retain(|path| !path.is_empty());
-        Self(Arc::new(Options { root, ..options }))
+        Self { options: Arc::new(Options { root, ..options }), aliases: Arc::default() }
+    }
+
+    /// Adds shorter names, which only a line may have. A mistake elsewhere names their option.
+    pub(crate) fn with_aliases(self, aliases: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self { aliases: aliases.into_iter().collect(), ..self }
+    }
+
+    /// The option of an alias.
+    pub(crate) fn of_alias(&self, name: &str) -> Option<&str> {
+        let simple = |name: &str| name.replace('-', "_").to_lowercase();
+        self.aliases.iter().find(|(alias, _)| simple(alias) == simple(name)).map(|(_, path)| path.as_str())
     }
 
     /// Options that are those of several schemas, each in a section.
@@ -97,17 +112,17 @@ impl Schema {
 
     /// The JSON schema.
     pub fn json(&self) -> &Value {
-        &self.0.root
+        &self.options.root
     }
 
     /// The options and sections, in the order of the source.
     pub fn leaves(&self) -> impl Iterator<Item = &Leaf> {
-        self.0.order.iter().filter_map(|path| self.0.leaves.get(path))
+        self.options.order.iter().filter_map(|path| self.options.leaves.get(path))
     }
 
     /// An option or section.
     pub fn leaf(&self, path: &str) -> Option<&Leaf> {
-        self.0.leaves.get(path)
+        self.options.leaves.get(path)
     }
 }
 

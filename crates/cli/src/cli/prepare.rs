@@ -70,8 +70,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
         if line.multirun || self.is_child || (sweeps && line.print.is_none()) {
             check_readable_again(&line.files)?;
         }
-        let aliases: Vec<(&str, &str)> = self.aliases.iter().map(|alias| (alias.name.as_str(), alias.path.as_str())).collect();
-        let variables = env::assignments(&self.prefix, variables, &schema, &aliases);
+        let variables = env::assignments(&self.prefix, variables, &schema);
         let variables = env::check_text(&self.prefix, &self.undecodable).and(variables);
         let mut layers = Layers::new(schema, &defaults)?.files_and_variables(&line.files, variables, &mut problems);
         if !problems.is_empty() {

@@ -51,7 +51,8 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             sections.push((name.to_owned(), schema));
             defaults.fields_mut().map(|fields| fields.insert(name.to_owned(), values));
         }
-        let schema = Schema::of_sections(program, sections);
+        let aliases = self.aliases.iter().map(|alias| (alias.name.clone(), alias.path.clone()));
+        let schema = Schema::of_sections(program, sections).with_aliases(aliases);
         self.check_aliases(&schema)?;
         Ok((schema, defaults))
     }

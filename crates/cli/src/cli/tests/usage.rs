@@ -237,6 +237,16 @@ fn a_name_is_suggested_within_its_own_section() {
     there is no flag `--nope`
       help: `--help` lists the options
     ");
+    for flag in ["--model-lr=3", "--model_lr=3"] {
+        let name = &flag[..flag.len() - 2];
+        assert_eq!(told(&[flag]), format!("there is no flag `{name}`\n  help: did you mean `--model.lr`?"));
+    }
+    let file = folder.path().join("a.yaml");
+    fs_err::write(&file, "epochs: 3\n").unwrap();
+    assert_snapshot!(shown(&told(&["-c", file.to_str().unwrap()]), folder.path()), @r"
+    ROOT/a.yaml:1:1: there is no option `epochs`
+      help: did you mean `trainer.max_epochs`?
+    ");
     assert_snapshot!(told(&["-c", "-"]), @r"
     -: the file does not exist
       help: the standard input is `/dev/stdin`
