@@ -75,7 +75,10 @@ impl Assignment {
                 Err(self.without_value(leaf.map(|leaf| instead_of_nothing(leaf.kinds))))
             }
             Ok(node) if leaf.is_none_or(|leaf| leaf.kinds.has(&node.value)) || !has_text => Ok(node),
-            Err(error) if !has_text => Err(error),
+            Err(error) if !has_text => {
+                let value = large_number(text).filter(|_| leaf.is_some_and(|leaf| leaf.kinds.has_number()));
+                value.map(|value| Node::new(Tree::Float(value), source)).ok_or(error)
+            }
             // One of its kinds is a string.
             _ => Ok(verbatim()),
         }
@@ -84,6 +87,14 @@ impl Assignment {
     fn without_value(&self, help: impl Into<Option<String>>) -> Error {
         Problem::new(&self.source, format!("the option `{}` has no value", quote::name(&self.path))).help(help).into()
     }
+}
+
+/// A whole number that has no type of whole numbers.
+fn large_number(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse::<f64>().ok().filter(|value| is_whole && value.is_finite())
 }
 
 /// The help for a missing value.

@@ -71,6 +71,8 @@ impl serde::de::Error for Failure {
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
         match unexpected {
             Unexpected::Str(text) => Self::custom(value::Error::invalid_value(Unexpected::Str(&quote::short(text)), expected)),
+            Unexpected::Unsigned(number) => Self::out_of_range(i128::from(number), unexpected, expected),
+            Unexpected::Signed(number) => Self::out_of_range(i128::from(number), unexpected, expected),
             other => Self::custom(value::Error::invalid_value(other, expected)),
         }
     }
@@ -85,11 +87,37 @@ impl serde::de::Error for Failure {
 }
 
 impl Failure {
+    fn out_of_range(number: i128, unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        match limits(&expected.to_string()) {
+            Some((_, most)) if number > most => {
+                Self::custom(format!("expected a whole number of at most {most}, not the number `{number}`"))
+            }
+            Some((least, _)) => Self::custom(format!("expected a whole number of at least {least}, not the number `{number}`")),
+            None => Self::custom(value::Error::invalid_value(unexpected, expected)),
+        }
+    }
+
     fn within(mut self, step: Step, node: &Node) -> Self {
         self.path.push(step);
         self.source.get_or_insert_with(|| node.source.clone());
         self
     }
+}
+
+/// The smallest and the largest number of a type with this name.
+fn limits(name: &str) -> Option<(i128, i128)> {
+    Some(match name {
+        "u8" => (0, u8::MAX.into()),
+        "u16" => (0, u16::MAX.into()),
+        "u32" => (0, u32::MAX.into()),
+        "u64" => (0, u64::MAX.into()),
+        "usize" => (0, i128::try_from(usize::MAX).ok()?),
+        "i8" => (i8::MIN.into(), i8::MAX.into()),
+        "i16" => (i16::MIN.into(), i16::MAX.into()),
+        "i32" => (i32::MIN.into(), i32::MAX.into()),
+        "i64" => (i64::MIN.into(), i64::MAX.into()),
+        _ => return None,
+    })
 }
 
 struct Typed<'a>(&'a Node);

@@ -178,18 +178,21 @@ impl Every {
         TextError { text: text.into(), what: "a period", reason, forms: FORMS }
     }
 
-    /// Reads a string. The period may be empty: see [`check`](Self::check).
-    pub(crate) fn read_unchecked(text: &str) -> Result<Self, TextError> {
+    /// Reads a string. The period may be empty: see [`check`](Self::check). `units`: those that an error lists.
+    pub(crate) fn read_unchecked(text: &str, units: &str) -> Result<Self, TextError> {
         let fail = |reason: String| Self::error_in(text, reason);
         let trimmed = text.trim();
         let split = trimmed.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(|| fail("the unit is missing".into()))?;
         let (number, unit) = (trimmed[..split].trim(), trimmed[split..].trim());
+        if number.is_empty() {
+            return Err(fail("it does not start with a digit".into()));
+        }
         let value: f64 = number.parse().map_err(|_| fail(format!("`{number}` is not a number")))?;
         let whole = || match number.parse::<u64>() {
             Ok(n) => Ok(n),
             Err(_) => Err(fail(format!("`{number}` is not a whole number"))),
         };
-        let seconds = |factor: f64| Duration::try_from_secs_f64(value * factor).map_err(|e| fail(e.to_string()));
+        let seconds = |factor: f64| Duration::try_from_secs_f64(value * factor).map_err(|_| fail("it is too long".into()));
         Ok(match unit {
             "step" | "steps" => Every::Steps(whole()?),
             "batch" | "batches" => Every::Batches(whole()?),
@@ -199,7 +202,7 @@ impl Every {
             "m" | "min" | "minute" | "minutes" => Every::Time(seconds(60.0)?),
             "h" | "hour" | "hours" => Every::Time(seconds(3600.0)?),
             "d" | "day" | "days" => Every::Time(seconds(86400.0)?),
-            other => return Err(fail(format!("`{other}` is not one of steps, batches, epochs, seconds, minutes, hours, days"))),
+            other => return Err(fail(format!("`{other}` is not one of {units}"))),
         })
     }
 }
@@ -208,7 +211,7 @@ impl FromStr for Every {
     type Err = TextError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let every = Self::read_unchecked(text)?;
+        let every = Self::read_unchecked(text, "steps, batches, epochs, seconds, minutes, hours, days")?;
         every.check().map_err(|reason| Self::error_in(text, reason))?;
         Ok(every)
     }
@@ -266,7 +269,7 @@ mod tests {
         insta::assert_snapshot!(texts.map(|text| text.parse::<Every>().unwrap_err().to_string()).join("\n"), @r"
         cannot read `` as a period: the unit is missing; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
         cannot read `50` as a period: the unit is missing; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
-        cannot read `steps` as a period: `` is not a number; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
+        cannot read `steps` as a period: it does not start with a digit; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
         cannot read `2.5 steps` as a period: `2.5` is not a whole number; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
         cannot read `0 epochs` as a period: the number must be at least 1; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
         cannot read `1.5 epochs` as a period: the fraction of an epoch must be in (0, 1], not 1.5; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
@@ -277,7 +280,7 @@ mod tests {
         insta::assert_snapshot!(numbers.join("\n"), @r"
         cannot read `0.5` as a period: the unit is missing; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes` at line 1 column 3
         cannot read `5` as a period: the unit is missing; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes` at line 1 column 1
-        cannot read `-1` as a period: `` is not a number; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes` at line 1 column 2
+        cannot read `-1` as a period: it does not start with a digit; write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes` at line 1 column 2
         ");
     }
 }

@@ -78,12 +78,16 @@ impl Visitor<'_> for Reader {
     }
 
     fn visit_f64<E: serde::de::Error>(self, seconds: f64) -> Result<TimeLimit, E> {
-        Duration::try_from_secs_f64(seconds).map(TimeLimit).map_err(E::custom)
+        let refused = |_| {
+            let reason = if seconds < 0.0 { "it is negative" } else { "it is too long" };
+            E::custom(format!("cannot read `{seconds:?}` as {WHAT}: {reason}; write {FORMS}"))
+        };
+        Duration::try_from_secs_f64(seconds).map(TimeLimit).map_err(refused)
     }
 }
 
 fn words(text: &str) -> Result<Duration, String> {
-    match Every::read_unchecked(text) {
+    match Every::read_unchecked(text, "seconds, minutes, hours, days") {
         Ok(Every::Time(time)) => Ok(time),
         Ok(other) => Err(format!("{other} is not a time")),
         Err(error) => Err(error.reason),
@@ -135,8 +139,8 @@ mod tests {
         }
         let wrong = ["-1", "1e300", "\"90\"", "true"].map(|json| read(json).unwrap_err().to_string());
         insta::assert_snapshot!(wrong.join("\n"), @r"
-        cannot convert float seconds to Duration: value is negative at line 1 column 2
-        cannot convert float seconds to Duration: value is either too big or NaN at line 1 column 5
+        cannot read `-1.0` as a time: it is negative; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds) at line 1 column 2
+        cannot read `1e300` as a time: it is too long; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds) at line 1 column 5
         cannot read `90` as a time: the unit is missing; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds) at line 1 column 4
         invalid type: boolean `true`, expected a time: seconds, or a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds) at line 1 column 4
         ");

@@ -182,6 +182,10 @@ fn value_of(path: &str, text: &str, source: &Source, schema: &Schema) -> Result<
         return Err(Problem::of_varied_secret(path, source).into());
     }
     let value = layer.get(path.split('.')).unwrap_or(&layer);
+    if matches!(value.value, Tree::Null) || matches!(value.value, Tree::Float(number) if !number.is_finite()) {
+        let message = format!("`{path}`: a value is NaN, infinite or null");
+        return Err(Problem::new(source, message).help("a sweep has none of these, but `--multirun` runs them".to_owned()).into());
+    }
     json::to_value(value).map_err(|error| Error::from(Problem::new(source, error.to_string())))
 }
 

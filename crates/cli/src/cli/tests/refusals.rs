@@ -154,6 +154,24 @@ fn infinity_is_a_threshold_but_not_in_a_range() {
     ");
 }
 
+#[test]
+fn numbers_out_of_range_are_named_in_plain_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |word: &str| run(program_of(1), folder.path(), &[word, "--dry-run"]).map(drop).map_err(|error| error.to_string());
+    let forms = "write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)";
+    for (text, reason) in [
+        ("true", "it does not start with a digit"),
+        ("1_000", "`_000` is not one of seconds, minutes, hours, days"),
+        ("1e400", "`e400` is not one of seconds, minutes, hours, days"),
+        ("1e308", "it is too long"),
+    ] {
+        let expected = format!("trainer.max_time: `trainer.max_time`: cannot read `{text}` as a time: {reason}; {forms}");
+        assert_eq!(told(&format!("trainer.max_time={text}")), Err(expected));
+    }
+    assert_snapshot!(told("trainer.callbacks=[{name: early_stopping, monitor: val_loss, patience: 4294967296}]").unwrap_err(), @"trainer.callbacks: `trainer.callbacks[0].patience`: expected a whole number of at most 4294967295, not the number `4294967296`");
+    assert_eq!(told("trainer.gradient_clip_val=18446744073709551616"), Ok(()));
+}
+
 /// Some are found when the file is read, others when the run starts.
 #[test]
 fn a_mistake_in_a_callback_has_its_place_in_the_file() {
@@ -168,7 +186,7 @@ fn a_mistake_in_a_callback_has_its_place_in_the_file() {
     a.yaml:4:5: `trainer.callbacks[0].every`: expected a string or null, not the number `5`
       help: for example `50 steps`, `2 epochs`, `0.25 epochs` or `10 minutes`
     ");
-    assert_snapshot!(told("  - name: timer\n    limit: 5 parsecs\n"), @"a.yaml:4:5: `trainer.callbacks[0].limit`: cannot read `5 parsecs` as a time: `parsecs` is not one of steps, batches, epochs, seconds, minutes, hours, days; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)");
+    assert_snapshot!(told("  - name: timer\n    limit: 5 parsecs\n"), @"a.yaml:4:5: `trainer.callbacks[0].limit`: cannot read `5 parsecs` as a time: `parsecs` is not one of seconds, minutes, hours, days; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)");
     assert_snapshot!(told("  - {name: learning_rate_monitor, logging_interval: batch}\n"), @"a.yaml:3:35: `trainer.callbacks[0].logging_interval`: expected `step` or `epoch`, not the string `batch`");
     assert_snapshot!(told("  - {name: ema, decay: 1.5}\n"), @r"
     a.yaml:3:5: `trainer.callbacks[0]`: the decay must be at least 0 and less than 1, not 1.5

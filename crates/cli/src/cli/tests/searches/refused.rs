@@ -18,19 +18,24 @@ fn mistake(folder: &Path, words: &[&str]) -> String {
 fn a_dry_run_refuses_what_the_sweep_refuses() {
     let folder = tempfile::tempdir().unwrap();
     let told = |words: &[&str]| mistake(folder.path(), words);
-    assert_snapshot!(told(&["trainer.max_time=5 parsecs,6 parsecs"]), @"trainer.max_time: `trainer.max_time`: cannot read `5 parsecs` as a time: `parsecs` is not one of steps, batches, epochs, seconds, minutes, hours, days; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)");
+    assert_snapshot!(told(&["trainer.max_time=5 parsecs,6 parsecs"]), @"trainer.max_time: `trainer.max_time`: cannot read `5 parsecs` as a time: `parsecs` is not one of seconds, minutes, hours, days; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)");
     // The options of the Trainer are read in each of their values, also next to other options.
     assert_snapshot!(told(&["model.lr=1,2", "trainer.gradient_clip_val=1,-1"]), @r"
     trainer.gradient_clip_val: `trainer.gradient_clip_val`: -1 is not a positive number
       help: leave it out to clip nothing
     ");
-    assert_snapshot!(told(&["trainer.callbacks=[],[{name: timer, limit: 5 parsecs}]"]), @"trainer.callbacks: `trainer.callbacks[0].limit`: cannot read `5 parsecs` as a time: `parsecs` is not one of steps, batches, epochs, seconds, minutes, hours, days; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)");
+    assert_snapshot!(told(&["trainer.callbacks=[],[{name: timer, limit: 5 parsecs}]"]), @"trainer.callbacks: `trainer.callbacks[0].limit`: cannot read `5 parsecs` as a time: `parsecs` is not one of seconds, minutes, hours, days; write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)");
     assert_snapshot!(told(&["model.lr=1,2", "--sweep.pruner={name: asha, factor: 1}"]), @"--sweep.pruner: `sweep.pruner.factor`: expected a whole number of at least 2, not the number `1`");
     assert_snapshot!(told(&["model.lr=1,2", "--sweep.trials=10001"]), @"--sweep.trials: `sweep.trials`: expected a whole number of at least 1 and at most 10000, not the number `10001`");
     assert_snapshot!(told(&["sweep.space={model.lr: []}"]), @"sweep.space: `model.lr`: there are no values");
     assert_snapshot!(told(&["sweep.space={sweep.trials: [1]}"]), @"sweep.space: `sweep.trials` has one value: it is an option of the sweep, not of its trials");
     assert_snapshot!(told(&["sweep.space={tune: {lr: [model.lr]}}"]), @"sweep.space: `tune.lr` has no effect on a trial: it is for the command `tune`");
     assert_snapshot!(told(&["sweep.space={trainer: [1]}"]), @"sweep.space: `trainer`: expected a section, not the number `1`");
+    for word in ["model.lr=.nan,1", "model.lr=1,.inf", "trainer.seed=1,null"] {
+        let path = word.split('=').next().unwrap();
+        let help = "a sweep has none of these, but `--multirun` runs them";
+        assert_eq!(told(&[word]), format!("{path}: `{path}`: a value is NaN, infinite or null\n  help: {help}"));
+    }
     // Both orders: the labels of a trial would contradict each other.
     assert_snapshot!(told(&["model={lr: 1},{lr: 2}", "model.lr=1,2"]), @r"
     model.lr: `model` has several values, and so has `model.lr`, which is a part of it
