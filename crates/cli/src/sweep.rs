@@ -57,7 +57,7 @@ pub(crate) struct Plan {
     /// The words that all trials have.
     common: Vec<String>,
     jobs: usize,
-    /// The options of all trials, without secrets.
+    /// The options of all trials and of the sweep, without secrets.
     config: Node,
     schema: Schema,
     /// The comments at the start of the configuration.
@@ -131,7 +131,7 @@ pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str, re
     let sweep = options.sweep(&dimensions, &folder, section)?;
     read(config, "trainer")?;
     check_values(layers, &dimensions, read)?;
-    let config = without_commands(secret::without(config, schema));
+    let config = without_sections(secret::without(config, schema), &[tune::SECTION]);
     check_config(&folder.join(CONFIG), &config)?;
     let place = if options.folder.is_some() { FOLDER } else { ROOT };
     let trials = check_sweep(&sweep).map_err(|error| mistake(error, section, (place, given)))?;
@@ -157,10 +157,10 @@ pub(crate) fn plan(line: &Line, layers: &Layers, config: &Node, header: &str, re
     })
 }
 
-/// A configuration without the sections of commands that do not run now.
-pub(crate) fn without_commands(mut config: Node) -> Node {
+/// A configuration without these sections.
+fn without_sections(mut config: Node, sections: &[&str]) -> Node {
     if let Some(fields) = config.fields_mut() {
-        fields.retain(|name, _| name != SECTION && name != tune::SECTION);
+        fields.retain(|name, _| !sections.contains(&name.as_str()));
     }
     config
 }
@@ -202,15 +202,16 @@ pub(crate) fn check_first(layers: &Layers, of_line: &Node) -> Result<()> {
     layers.clone().flags(first).checked().map(drop)
 }
 
-/// The file with the options of all trials, in the folder of a sweep. Each trial has one, too, with its options.
+/// The file with the options of all trials and of the sweep, in its folder. Each trial has one, too, with its options.
 const CONFIG: &str = "config.yaml";
 
-/// A sweep that continues has the options with which it was started.
+/// A sweep that continues has the options with which it was started. Its own options are compared when it starts.
 fn check_config(path: &Path, config: &Node) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    let changed = differences(&read::file(path)?, config);
+    let of_trials = |config: Node| without_sections(config, &[SECTION]);
+    let changed = differences(&of_trials(read::file(path)?), &of_trials(config.clone()));
     if changed.is_empty() {
         return Ok(());
     }
@@ -256,7 +257,7 @@ impl Plan {
         Ok((self.told(&result), result.best().is_some()))
     }
 
-    /// Writes the options of all trials, unless the sweep continues.
+    /// Writes the options of all trials and of the sweep, unless it continues.
     fn write_config(&self) -> Result<(), Error> {
         let path = self.folder.join(CONFIG);
         if path.exists() {

@@ -205,6 +205,10 @@ fn a_sweep_runs_trials_in_processes_and_continues() {
     // A sweep that is complete starts no process.
     assert_eq!(processes(folder.path()).len(), 6);
     assert_eq!(sweep(folder.path(), &words).unwrap().0, expected);
+    // Its file has the whole sweep.
+    let file = folder.path().join("sweep/config.yaml");
+    assert!(read(&file).contains("  space:\n    model.lr: \"0.001,0.1,9\"\n    model.hidden: \"1,2\"\n"), "{}", read(&file));
+    assert_eq!(sweep(folder.path(), &["-c", file.to_str().unwrap()]).unwrap().0, expected);
     assert_eq!(processes(folder.path()).len(), 6);
     let other = sweep(folder.path(), &[&words[..], &["trainer.max_epochs=2"]].concat()).unwrap_err().to_string();
     assert!(other.contains("started with other options: trainer.max_epochs: 1 -> 2"), "{other}");
