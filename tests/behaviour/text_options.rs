@@ -94,7 +94,7 @@ fn a_wrong_string_is_refused_when_the_run_starts() {
       hint: write `error`, `stop`, `off`, or `skip:5` with the number of steps that may be skipped in a row
     `EarlyStopping::mode`: cannot read `up` as a mode: it is not a known value (in `setup` of `EarlyStopping`)
       hint: write `min` or `max`
-    `ModelCheckpoint::every`: cannot read `often` as a period: `` is not a number (in `setup` of `ModelCheckpoint`)
+    `ModelCheckpoint::every`: cannot read `often` as a period: it does not start with a digit (in `setup` of `ModelCheckpoint`)
       hint: write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
     ");
     // The last call counts.
