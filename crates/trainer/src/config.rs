@@ -179,7 +179,7 @@ impl TrainerConfig {
 mod seconds {
     use std::time::Duration;
 
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
     use stormfire_values::TimeLimit;
 
     #[allow(clippy::ref_option, reason = "serde calls it with a reference to the field")]
@@ -188,18 +188,7 @@ mod seconds {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected `max_time` in seconds, such as `90`, or as a string with a unit, such as `10 minutes`")]
-        enum Given {
-            Seconds(f64),
-            Text(String),
-        }
-        Option::<Given>::deserialize(deserializer)?
-            .map(|given| match given {
-                Given::Seconds(seconds) => Duration::try_from_secs_f64(seconds).map_err(D::Error::custom),
-                Given::Text(text) => text.parse::<TimeLimit>().map(|limit| limit.0).map_err(D::Error::custom),
-            })
-            .transpose()
+        Option::<TimeLimit>::deserialize(deserializer).map(|limit| limit.map(|limit| limit.0))
     }
 }
 

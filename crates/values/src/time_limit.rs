@@ -70,7 +70,7 @@ impl Visitor<'_> for Reader {
     }
 
     fn visit_u64<E: serde::de::Error>(self, seconds: u64) -> Result<TimeLimit, E> {
-        Ok(TimeLimit(Duration::from_secs(seconds)))
+        self.visit_f64(seconds as f64)
     }
 
     fn visit_i64<E: serde::de::Error>(self, seconds: i64) -> Result<TimeLimit, E> {
