@@ -79,7 +79,11 @@ impl Visitor<'_> for Reader {
 
     fn visit_f64<E: serde::de::Error>(self, seconds: f64) -> Result<TimeLimit, E> {
         let refused = |_| {
-            let reason = if seconds < 0.0 { "it is negative" } else { "it is too long" };
+            let reason = match seconds {
+                _ if seconds.is_nan() => "it is not a number",
+                _ if seconds < 0.0 => "it is negative",
+                _ => "it is too long",
+            };
             E::custom(format!("cannot read `{seconds:?}` as {WHAT}: {reason}; write {FORMS}"))
         };
         Duration::try_from_secs_f64(seconds).map(TimeLimit).map_err(refused)
