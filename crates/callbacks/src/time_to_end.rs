@@ -24,9 +24,10 @@ impl TimeToEnd {
     pub(crate) fn estimate(&self, ctx: &Context<'_>) -> Option<Duration> {
         let (progress, limits) = (ctx.progress(), ctx.limits());
         let (at, batches) = self.first?;
-        let in_epochs = limits.max_epochs.zip(limits.train_batches).map(|(epochs, batches)| (epochs * batches) as u64);
-        let window = ctx.run().place.accumulate_grad_batches as u64 * ctx.run().round as u64;
-        let in_steps = limits.max_steps.map(|steps| progress.batches + steps.saturating_sub(progress.global_step) * window);
+        let in_epochs = limits.max_epochs.zip(limits.train_batches).map(|(epochs, batches)| epochs.saturating_mul(batches) as u64);
+        let window = (ctx.run().place.accumulate_grad_batches as u64).saturating_mul(ctx.run().round as u64);
+        let of_steps = |max: u64| max.saturating_sub(progress.global_step).saturating_mul(window);
+        let in_steps = limits.max_steps.map(|max| progress.batches.saturating_add(of_steps(max)));
         let left = in_epochs.into_iter().chain(in_steps).min()?.saturating_sub(progress.batches);
         let done = progress.batches.saturating_sub(batches);
         let seconds = (done > 0).then(|| clock::since(at).as_secs_f64() / done as f64 * left as f64)?;

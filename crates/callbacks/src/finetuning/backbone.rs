@@ -111,7 +111,7 @@ impl<M: LightningModule> Callback<M> for BackboneFinetuning {
             require_rate("BackboneFinetuning::initial_ratio", self.initial_ratio)?;
             require_rate("BackboneFinetuning::initial_lr", self.initial_lr.unwrap_or_default())?;
             // Those of later epochs become known with them.
-            require_rate("BackboneFinetuning::lambda", (self.lambda)(self.epoch + 2))?;
+            require_rate("BackboneFinetuning::lambda", (self.lambda)(self.epoch.saturating_add(2)))?;
             self.now = Rate::default();
             self.inner.stages = vec![(self.epoch, self.part.clone())];
         }

@@ -127,4 +127,6 @@ fn mistakes_are_refused_by_name() {
     insta::assert_snapshot!(error(BackboneFinetuning::new("layr")), @"`BackboneFinetuning::new`: `layr` matches no parameter | hint: similar names are `layer`, `layer.bias`, `layer.weight`");
     insta::assert_snapshot!(error(BackboneFinetuning::new("layer").initial_ratio(-1.0)), @"`BackboneFinetuning::initial_ratio`: -1 is not a number of at least 0 | hint: use 0.1, for example");
     assert_eq!(state_of(&BackboneFinetuning::new("layer")), serde_json::json!({"rate": null}));
+    // An epoch that no fit reaches.
+    Bench::new().start(&mut BackboneFinetuning::new("layer").unfreeze_at_epoch(usize::MAX)).unwrap();
 }

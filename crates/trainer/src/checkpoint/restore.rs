@@ -381,7 +381,7 @@ fn with_weights<M: Module>(module: M, weights: impl IntoIterator<Item = (String,
 
 /// The position of a resumed fit. The given number of batches per step applies to a new epoch.
 fn resumed(mut place: Place, accumulate_grad_batches: usize, ranks: usize) -> Place {
-    let of_all = place.accumulate_grad_batches * place.ranks.max(1);
+    let of_all = place.accumulate_grad_batches.saturating_mul(place.ranks.max(1));
     // The same number of batches in a step, if the ranks can share them.
     place.accumulate_grad_batches = if of_all.is_multiple_of(ranks) { of_all / ranks } else { accumulate_grad_batches };
     place.ranks = ranks;
