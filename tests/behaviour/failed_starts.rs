@@ -24,10 +24,14 @@ fn runs(folder: &Path) -> Vec<String> {
 #[test]
 fn a_failed_start_leaves_no_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let wrong: [fn(&Path) -> Trainer<Line>; 3] = [
+    let wrong: [fn(&Path) -> Trainer<Line>; 7] = [
         |folder| trainer(folder).limit_train_batches(0.01),
         |folder| trainer(folder).callback(EarlyStopping::new("val_loss").min_delta(f64::NAN)),
         |folder| trainer(folder).callback(Timer::new("soon")),
+        |folder| trainer(folder).callback(ThroughputMonitor::new().window_size(0)),
+        |folder| trainer(folder).callback(SpikeDetection::new(SpikeAction::Warn).rtol(-1.0)),
+        |folder| trainer(folder).callback(ModelPruning::new(0.5).parameters(|_| false)),
+        |folder| Trainer::new().default_root_dir(folder).max_steps(4).callback(StochasticWeightAveraging::new(0.05)),
     ];
     for wrong in wrong {
         let mut trainer = wrong(folder.path());

@@ -11,6 +11,9 @@ use stormfire_values::{
 
 use crate::{period::needs_length, to_loggers::log_later};
 
+/// The option of the period in errors.
+const EVERY: &str = "Generate::every";
+
 /// Makes texts from a module.
 type Make<M> = Box<dyn FnMut(&M) -> Result<Vec<String>>>;
 
@@ -58,7 +61,7 @@ impl<M: LightningModule> Generate<M> {
 
     /// The period, as an [`Every`] or a string (`"500 steps"`). Default: every epoch, after its last batch.
     pub fn every(mut self, every: impl TryInto<Every, Error: Into<TextError>>) -> Self {
-        self.misread.set("Generate::every", &mut self.every, every);
+        self.misread.set(EVERY, &mut self.every, every);
         self
     }
 
@@ -77,11 +80,16 @@ impl<M: LightningModule> Callback<M> for Generate<M> {
         stage == Stage::Fit
     }
 
-    fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+    fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
+        if stage != Stage::Fit {
+            return Ok(());
+        }
         self.misread.check()?;
-        let option = "Generate::every";
-        self.every.check().map_err(|reason| Error::config(option, reason, "give another period, such as `500 steps`"))?;
-        needs_length(option, self.every, ctx)?;
+        self.every.check().map_err(|reason| Error::config(EVERY, reason, "give another period, such as `500 steps`"))
+    }
+
+    fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        needs_length(EVERY, self.every, ctx)?;
         self.since = clock::now();
         Ok(())
     }

@@ -13,6 +13,9 @@ use stormfire_values::{
 
 use crate::{period::needs_length, to_loggers::log_later};
 
+/// The option of the period in errors.
+const EVERY: &str = "HistogramMonitor::every";
+
 /// Logs a histogram of each parameter and of its gradient, every epoch or with the period [`every`](Self::every).
 ///
 /// The names are `parameters/hidden.weight` and `gradients/hidden.weight`. Both belong to the same step: the gradients
@@ -75,7 +78,7 @@ impl HistogramMonitor {
     /// With accumulated gradients, this is the first step after the period. Default: every epoch, at its last step. An
     /// epoch that is cut short logs none.
     pub fn every(mut self, every: impl TryInto<Every, Error: Into<TextError>>) -> Self {
-        self.misread.set("HistogramMonitor::every", &mut self.every, every);
+        self.misread.set(EVERY, &mut self.every, every);
         self
     }
 
@@ -89,13 +92,6 @@ impl HistogramMonitor {
     pub fn gradients(mut self, on: bool) -> Self {
         self.gradients = on;
         self
-    }
-
-    fn check(&self, ctx: &Context<'_>) -> Result<()> {
-        self.misread.check()?;
-        let option = "HistogramMonitor::every";
-        self.every.check().map_err(|reason| Error::config(option, reason, "give another period, such as `500 steps`"))?;
-        needs_length(option, self.every, ctx)
     }
 
     /// Whether the current batch ends a period.
@@ -122,9 +118,17 @@ impl<M: LightningModule> Callback<M> for HistogramMonitor {
         stage == Stage::Fit
     }
 
+    fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
+        if stage != Stage::Fit {
+            return Ok(());
+        }
+        self.misread.check()?;
+        self.every.check().map_err(|reason| Error::config(EVERY, reason, "give another period, such as `500 steps`"))
+    }
+
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         self.due = Due { now: false, is_logged: false, since: clock::now() };
-        self.check(ctx)
+        needs_length(EVERY, self.every, ctx)
     }
 
     fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, _batch_idx: usize) -> Result<()> {

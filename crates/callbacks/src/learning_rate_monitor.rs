@@ -58,8 +58,8 @@ impl<M: LightningModule> Callback<M> for LearningRateMonitor {
         stage == Stage::Fit
     }
 
-    fn on_train_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        Ok(self.misread.check()?)
+    fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
+        if stage == Stage::Fit { Ok(self.misread.check()?) } else { Ok(()) }
     }
 
     fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, _batch_idx: usize) -> Result<()> {

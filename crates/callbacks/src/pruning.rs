@@ -14,8 +14,8 @@ use stormfire_module::{
 use stormfire_values::read::Tensors;
 
 use self::{
-    choose::{Layer, prune_all, prune_each},
-    weights::{apply, chosen},
+    choose::{Layer, number, prune_all, prune_each, slices_of},
+    weights::{Weight, apply, chosen},
 };
 
 /// How much a [`ModelPruning`] prunes at once.
@@ -183,12 +183,34 @@ impl ModelPruning {
         self.masks.0.iter().map(|(path, mask)| (path.as_str(), mask.keeps.iter().filter(|keeps| !**keeps).count(), mask.keeps.len()))
     }
 
-    fn prune<M: LightningModule>(&mut self, module: &mut M, amount: PruningAmount) -> Result<()> {
+    fn chosen<M: LightningModule>(&self, module: &M) -> Result<Vec<Weight>> {
         let chosen = chosen(module, self.chooses.as_deref());
         if chosen.is_empty() {
             let hint = "choose trained parameters with `parameters`, by the paths in the summary of the module";
             return Err(Error::config("ModelPruning", "no weight is chosen", hint));
         }
+        Ok(chosen)
+    }
+
+    /// Refuses an amount that the first epoch cannot prune.
+    fn check_amount<M: LightningModule>(&self, module: &M) -> Result<()> {
+        self.amount.check()?;
+        let chosen = self.chosen(module)?;
+        let elements = |weight: &Weight| weight.shape.iter().product::<usize>();
+        if matches!(self.scope, Scope::All) {
+            return number(self.amount, chosen.iter().map(elements).sum(), "the chosen weights").map(drop);
+        }
+        chosen.iter().try_for_each(|weight| {
+            let left = match self.scope {
+                Scope::Slices { dim, .. } => slices_of(&weight.path, &weight.shape, dim)?,
+                Scope::All | Scope::Layer => elements(weight),
+            };
+            number(self.amount, left, &format!("`{}`", weight.path)).map(drop)
+        })
+    }
+
+    fn prune<M: LightningModule>(&mut self, module: &mut M, amount: PruningAmount) -> Result<()> {
+        let chosen = self.chosen(module)?;
         let mut tensors = Tensors::new();
         for weight in &chosen {
             tensors.add(weight.values.clone());
@@ -271,7 +293,7 @@ impl<M: LightningModule> Callback<M> for ModelPruning {
             return Err(Error::config("ModelPruning", "the module uses gradient checkpointing, which a changed weight would lose", hint));
         }
         // With a schedule, each of its amounts is checked at its epoch.
-        if self.schedule.is_none() { self.amount.check() } else { Ok(()) }
+        if self.schedule.is_none() { self.check_amount(module) } else { Ok(()) }
     }
 
     fn on_fit_start(&mut self, _ctx: &mut Context<'_>, module: &mut M) -> Result<()> {

@@ -245,9 +245,15 @@ impl<M: LightningModule> Callback<M> for SpikeDetection {
         Ok(())
     }
 
+    fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
+        if stage == Stage::Fit {
+            self.misread.check()?;
+            self.rule.check()?;
+        }
+        Ok(())
+    }
+
     fn on_fit_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.misread.check()?;
-        self.rule.check()?;
         if !std::mem::take(&mut self.restored) {
             (self.history, self.steps) = (History::default(), Steps::default());
         }

@@ -239,8 +239,11 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
         true
     }
 
+    fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _stage: Stage) -> Result<()> {
+        self.check()
+    }
+
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.check()?;
         self.train.start(self.window_size, ctx.run().data_wait);
         self.to_end = TimeToEnd::default();
         // A fit may resume in the middle of a validation, after its start.
@@ -265,7 +268,6 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
     }
 
     fn on_validation_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.check()?;
         self.train.pause();
         self.start_evaluation();
         Ok(())
@@ -287,7 +289,6 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
     }
 
     fn on_test_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.check()?;
         self.start_evaluation();
         Ok(())
     }
@@ -306,7 +307,6 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
     }
 
     fn on_predict_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.check()?;
         self.start_evaluation();
         Ok(())
     }

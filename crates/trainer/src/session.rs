@@ -29,7 +29,7 @@ use stormfire_optim::for_trainer::DriveOptimizers as _;
 
 pub(crate) use given::{Given, Start};
 use later_runs::Ended;
-use prepare::{limits_of_run, of_data, prepare_fit};
+use prepare::{of_data, prepare_fit};
 use shown::{print, run_span};
 
 use crate::{
@@ -170,16 +170,16 @@ impl<M: LightningModule> Session<M> {
                     engine.run.id.clone_from(&resume.manifest().run_id);
                 }
             }
-            let (train, val) = prepare_fit(engine, module, data, resume.as_mut())?;
+            let (train, val, limits) = prepare_fit(engine, module, data, resume.as_mut())?;
             training.optimizers = {
                 let _scope = engine.enter(Hook::ConfigureOptimizers);
                 module.configure_optimizers()?
             };
             training.optimizers.start(module)?;
-            let epochs = engine.run.limits.max_epochs.map(|epochs| epochs as u64);
+            let epochs = limits.0.map(|epochs| epochs as u64);
             new_rates.apply(&mut training.optimizers, engine.run.moment.fit_steps, epochs)?;
             if let Some(resume) = &mut resume {
-                resume.restore_trained(engine, limits_of_run(engine), module, training)?;
+                resume.restore_trained(engine, limits, module, training)?;
             }
             if let Some(resume) = resume.take_if(|_| !is_rehearsal) {
                 let path = resume.path().to_path_buf();

@@ -87,7 +87,7 @@ fn an_impossible_period_is_refused() {
         error_text(trainer.fit(Descent::new(), endless))
     };
     assert_snapshot!([Every::Steps(0), Every::Fraction(0.5)].map(refused).join("\n"), @"
-    `HistogramMonitor::every`: the number must be at least 1 (in `on_train_start` of `HistogramMonitor`)
+    `HistogramMonitor::every`: the number must be at least 1 (in `setup` of `HistogramMonitor`)
       hint: give another period, such as `500 steps`
     `HistogramMonitor::every`: `0.5 epochs` needs training data of known length (in `on_train_start` of `HistogramMonitor`)
       hint: use a number of steps or batches, or limit the data with `limit_train_batches`

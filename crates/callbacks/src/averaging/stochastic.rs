@@ -213,6 +213,10 @@ impl<M: LightningModule> Callback<M> for StochasticWeightAveraging {
     fn setup(&mut self, ctx: &mut Context<'_>, module: &mut M, stage: Stage) -> Result<()> {
         if stage == Stage::Fit {
             self.check()?;
+            // A longer fit that resumes keeps its start.
+            if self.average.annealed.is_none() && ctx.resumed_from().is_none() {
+                self.first_epoch(ctx)?;
+            }
         }
         self.average.setup(ctx, module, stage)
     }

@@ -354,7 +354,7 @@ fn the_start_is_an_epoch_or_a_share_of_them() {
     let error = |mut callback: StochasticWeightAveraging| {
         let mut bench = bench();
         bench.run.limits.max_epochs = None;
-        text(&bench.start(&mut callback).unwrap_err())
+        text(&bench.setup(&mut callback).unwrap_err())
     };
     insta::assert_snapshot!(error(new()), @"`StochasticWeightAveraging::start_share`: a share of the epochs needs `max_epochs` | hint: set `max_epochs`, or use `start_epoch`");
     insta::assert_snapshot!(error(new().start_share(1.5)), @"`StochasticWeightAveraging::start_share`: 1.5 is not a share | hint: use a number from 0 to 1");

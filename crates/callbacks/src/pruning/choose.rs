@@ -55,7 +55,8 @@ fn smallest<K>(mut scores: Vec<(K, f64)>, amount: PruningAmount, of: &str) -> Re
     Ok(scores.into_iter().map(|(key, _)| key).collect())
 }
 
-fn number(amount: PruningAmount, left: usize, of: &str) -> Result<usize> {
+/// The number of weights or slices to prune of those that are left.
+pub(super) fn number(amount: PruningAmount, left: usize, of: &str) -> Result<usize> {
     amount.check()?;
     match amount {
         PruningAmount::Share(share) => Ok((share * left as f64).round_ties_even() as usize),
@@ -65,6 +66,14 @@ fn number(amount: PruningAmount, left: usize, of: &str) -> Result<usize> {
         }
         PruningAmount::Count(count) => Ok(count),
     }
+}
+
+/// The number of slices of a parameter along a dimension.
+pub(super) fn slices_of(path: &str, shape: &[usize], dim: usize) -> Result<usize> {
+    shape.get(dim).copied().ok_or_else(|| {
+        let reason = format!("`{path}` has {} dimensions, and slices of dimension {dim} are to be pruned", shape.len());
+        Error::config("ModelPruning", reason, "choose parameters that have it with `parameters`")
+    })
 }
 
 impl Layer {
@@ -81,10 +90,7 @@ impl Layer {
 
     /// The slices of which something is kept, with their norms.
     fn slices(&self, dim: usize, norm: PruningNorm) -> Result<Vec<(usize, f64)>> {
-        let Some(&count) = self.shape.get(dim) else {
-            let reason = format!("`{}` has {} dimensions, and slices of dimension {dim} are to be pruned", self.path, self.shape.len());
-            return Err(Error::config("ModelPruning", reason, "choose parameters that have it with `parameters`"));
-        };
+        let count = slices_of(&self.path, &self.shape, dim)?;
         let (mut norms, mut is_kept) = (vec![0.0_f64; count], vec![false; count]);
         for (index, (&weight, &keeps)) in self.weights.iter().zip(&self.keeps).enumerate() {
             let (slice, weight) = (self.slice_of(dim, index), f64::from(weight.abs()));

@@ -130,6 +130,10 @@ fn wrong_amounts_are_named() {
         refused(ModelPruning::new(0.5), &mut net, 1.5.into()),
         // Not after the first epoch.
         text(&Bench::new().setup(&mut ModelPruning::new(1.5)).unwrap_err()),
+        text(&Bench::new().setup(&mut ModelPruning::new(99)).unwrap_err()),
+        text(&Bench::new().setup(&mut ModelPruning::new(9).per_layer()).unwrap_err()),
+        text(&Bench::new().setup(&mut ModelPruning::new(0.5).structured(4, PruningNorm::L1)).unwrap_err()),
+        text(&Bench::new().setup(&mut ModelPruning::new(0.5).parameters(|_| false)).unwrap_err()),
         refused(ModelPruning::new(0.5), &mut net, 99.into()),
         refused(ModelPruning::new(0.5).per_layer(), &mut net, 9.into()),
         refused(ModelPruning::new(0.5).structured(4, PruningNorm::L1), &mut net, 0.5.into()),
@@ -138,6 +142,10 @@ fn wrong_amounts_are_named() {
     assert_snapshot!(errors.join("\n"), @r"
     `ModelPruning`: 1.5 is not a share from 0 to 1 | hint: give a number of weights as an integer
     `ModelPruning`: 1.5 is not a share from 0 to 1 | hint: give a number of weights as an integer
+    `ModelPruning`: 99 are to be pruned of the chosen weights, and 1 are left | hint: give a share, or end the schedule earlier
+    `ModelPruning`: 9 are to be pruned of `layer.weight`, and 1 are left | hint: give a share, or end the schedule earlier
+    `ModelPruning`: `layer.weight` has 2 dimensions, and slices of dimension 4 are to be pruned | hint: choose parameters that have it with `parameters`
+    `ModelPruning`: no weight is chosen | hint: choose trained parameters with `parameters`, by the paths in the summary of the module
     `ModelPruning`: 99 are to be pruned of the chosen weights, and 5 are left | hint: give a share, or end the schedule earlier
     `ModelPruning`: 9 are to be pruned of `first.weight`, and 4 are left | hint: give a share, or end the schedule earlier
     `ModelPruning`: `first.weight` has 2 dimensions, and slices of dimension 4 are to be pruned | hint: choose parameters that have it with `parameters`

@@ -150,7 +150,7 @@ fn a_resumed_detection_continues_with_steps_that_are_not_read_yet() {
 fn wrong_options_are_named() {
     let new = || SpikeDetection::new(SpikeAction::Warn);
     let errors = [new().window(0), new().rtol(-1.0), new().atol(f64::NAN)];
-    let errors = errors.map(|mut detection| text(&Bench::new().start(&mut detection).unwrap_err()));
+    let errors = errors.map(|mut detection| text(&Bench::new().setup(&mut detection).unwrap_err()));
     assert_snapshot!(errors.join("\n"), @r"
     `SpikeDetection::window`: a mean needs a window of at least 1 | hint: leave it at 10
     `SpikeDetection::rtol`: -1 is not a number from 0 on | hint: leave it out, or give another one

@@ -123,7 +123,7 @@ fn its_own_count_goes_before_the_loaders() {
 fn invalid_options_are_refused() {
     let (mut bench, _logger) = Bench::new().with_logger();
     assert_eq!(
-        text(&bench.start(&mut ThroughputMonitor::new().window_size(1)).unwrap_err()),
+        text(&bench.setup(&mut ThroughputMonitor::new().window_size(1)).unwrap_err()),
         "`ThroughputMonitor::window_size`: a rate needs 2 batches, not 1 | hint: leave it at 100"
     );
     for (mut wrong, option) in [

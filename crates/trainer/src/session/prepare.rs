@@ -50,8 +50,9 @@ pub(super) fn begin<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     engine.fire(module, Event::Setup { stage })
 }
 
-/// The training loader, and the validation loaders.
-type FitData<B> = (Loader<B>, Evaluated<B>);
+/// The training loader, the validation loaders, and the limits of epochs and of steps. In a rehearsal, these limits are
+/// those of the run that is rehearsed.
+type FitData<B> = (Loader<B>, Evaluated<B>, (Option<usize>, Option<u64>));
 
 /// Prepares the loaders of a fit: seeds them and determines the number of batches of each.
 pub(super) fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
@@ -60,6 +61,10 @@ pub(super) fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     data: &mut D,
     mut resume: Option<&mut Resume>,
 ) -> Result<FitData<M::Batch>> {
+    let of_run = engine.frame.of_run();
+    let (max_epochs, max_steps) = (of_run.resolved_max_epochs(is_timed(engine.callbacks())), of_run.max_steps);
+    // A callback refuses options for them in its `setup`, before the logs start.
+    engine.run.limits = Limits { max_epochs, max_steps, ..Limits::default() };
     begin(engine, module, data, Stage::Fit)?;
     if let Some(state) = resume.as_mut().and_then(|resume| resume.take_data_module(&engine.frame.device)) {
         of_data(engine, Hook::Setup, || data.load_state(state))?;
@@ -87,9 +92,13 @@ pub(super) fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     train = of_rank(engine, &train)?;
     val = val.iter().map(|loader| of_rank(engine, loader)).collect::<Result<_>>()?;
     let (train_batches, val_batches) = limits_of_fit(&train, &val, &config)?;
-    if let Some(run) = &engine.frame.rehearsed {
-        limits_of_fit(&train, &val, &run.config)?;
-    }
+    let of_run = engine.frame.of_run();
+    let batches_of_run = match &engine.frame.rehearsed {
+        Some(run) => limits_of_fit(&train, &val, &run.config)?.0,
+        None => train_batches,
+    };
+    let of_whole_fit = Limits { max_epochs, max_steps, train_batches: batches_of_run, ..Limits::default() };
+    let fit_steps = of_whole_fit.steps(of_run.accumulate_grad_batches.saturating_mul(engine.world()));
     on_ranks::require_same(engine, || {
         let loaders: Vec<_> = std::iter::once(&train).chain(val.iter()).cloned().collect();
         let limits: Vec<_> = std::iter::once(train_batches).chain(val_batches.iter().copied()).collect();
@@ -97,28 +106,20 @@ pub(super) fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     })?;
     let sanity = |n: Option<usize>| config.num_sanity_val_steps.map_or(n, |steps| Some(n.map_or(steps, |n| n.min(steps))));
     engine.run.limits = Limits {
-        max_epochs: config.resolved_max_epochs(is_timed(engine.callbacks())),
+        max_epochs: if engine.frame.rehearsed.is_some() { Some(1) } else { max_epochs },
         max_steps: config.max_steps,
         train_batches,
         sanity_batches: val_batches.iter().map(|&n| sanity(n)).collect(),
         val_batches: val_batches.clone(),
         ..Limits::default()
     };
-    engine.run.moment.fit_steps = engine.run.limits.steps(config.accumulate_grad_batches.saturating_mul(engine.world()));
+    engine.run.moment.fit_steps = fit_steps;
     if engine.rank() == 0 {
         tell_what_is_rare(&config, &engine.run);
     }
     engine.run.validates_every_epoch =
         matches!(config.val_check_interval, Every::Epochs(1)) || config.val_check_interval == Every::Fraction(1.0);
-    Ok((train, Evaluated::new(val, val_batches)))
-}
-
-/// The limits of the epochs and of the steps of a fit. In a rehearsal, those of the run that is rehearsed.
-pub(super) fn limits_of_run<M: LightningModule>(engine: &Engine<M>) -> (Option<usize>, Option<u64>) {
-    match &engine.frame.rehearsed {
-        Some(run) => (run.config.resolved_max_epochs(is_timed(engine.callbacks())), run.config.max_steps),
-        None => (engine.run.limits.max_epochs, engine.run.limits.max_steps),
-    }
+    Ok((train, Evaluated::new(val, val_batches), (max_epochs, max_steps)))
 }
 
 /// The part of a loader that this rank gets.
