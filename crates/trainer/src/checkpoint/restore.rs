@@ -63,10 +63,20 @@ pub(crate) struct Resume {
     warnings: RefCell<Vec<String>>,
 }
 
-/// The limits of epochs and of steps may exceed the progress of a checkpoint, but must not be smaller.
-fn check_limits((max_epochs, max_steps): (Option<usize>, Option<u64>), done: &Progress, path: &Path) -> Result<()> {
+/// The limits of epochs and of steps may exceed the progress of a checkpoint, but must not be smaller. `fast_dev_run`
+/// has limits that the user did not give.
+fn check_limits((max_epochs, max_steps): (Option<usize>, Option<u64>), fast_dev_run: usize, done: &Progress, path: &Path) -> Result<()> {
     let path = path.display();
     let begun = done.epoch + usize::from(done.batch_in_epoch > 0);
+    let is_past = max_epochs.is_some_and(|max| max < begun) || max_steps.is_some_and(|max| max < done.global_step);
+    if fast_dev_run > 0 && is_past {
+        let batches = if fast_dev_run == 1 { "batch" } else { "batches" };
+        return Err(Error::config(
+            "fast_dev_run",
+            format!("a fit of {fast_dev_run} {batches} ends before `{path}`: epoch {}, step {}", done.epoch, done.global_step),
+            "leave out this option, or the checkpoint",
+        ));
+    }
     if let Some(max) = max_epochs.filter(|&max| max < begun) {
         let what = if done.batch_in_epoch > 0 { "begun" } else { "completed" };
         return Err(Error::config(
@@ -261,7 +271,7 @@ impl Resume {
         module: &mut M,
         training: &mut Training,
     ) -> Result<()> {
-        check_limits(limits, &self.run.progress, &self.path)?;
+        check_limits(limits, engine.frame.of_run().fast_dev_run, &self.run.progress, &self.path)?;
         self.check_data(engine)?;
         self.restore_tensors(engine, module, training).map_err(|error| self.named_in(error))?;
         for warning in self.warnings.take() {

@@ -81,6 +81,8 @@ fn a_dry_run_refuses_limits_that_its_checkpoint_has_passed() {
     for (words, expected) in [
         (&["trainer.max_epochs=1"][..], "trainer.max_epochs: `trainer.max_epochs`: 1 is less than the 2 epochs that `"),
         (&["trainer.max_epochs=2", "trainer.max_steps=3"][..], "trainer.max_steps: `trainer.max_steps`: 3 is less than the 4 steps that `"),
+        (&["trainer.fast_dev_run=1"][..], "trainer.fast_dev_run: `trainer.fast_dev_run`: a fit of 1 batch ends before `"),
+        (&["trainer.fast_dev_run=3"][..], "trainer.fast_dev_run: `trainer.fast_dev_run`: a fit of 3 batches ends before `"),
     ] {
         let error = told(&[words, &["--dry-run"]].concat()).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
