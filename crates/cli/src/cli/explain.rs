@@ -131,9 +131,28 @@ fn overridden(before: &Node, now: &Node, path: &str, changed: &mut Vec<(String, 
 
 /// Whether a fit with these options trains, and its callbacks read metrics.
 pub(super) fn is_watched(options: &TrainerConfig) -> bool {
+    options.fast_dev_run == 0 && !trains_nothing(options).into_iter().any(|(_, leaves_none)| leaves_none)
+}
+
+/// The options that can leave a fit without a training step, and whether they do.
+fn trains_nothing(options: &TrainerConfig) -> [(&'static str, bool); 3] {
     let is_none = |limit: Limit| matches!(limit, Limit::Batches(0) | Limit::Fraction(0.0));
-    let trains = !is_none(options.limit_train_batches) || !is_none(options.overfit_batches);
-    trains && options.fast_dev_run == 0 && options.max_epochs != Some(0) && options.max_steps != Some(0)
+    [
+        ("limit_train_batches", is_none(options.limit_train_batches) && is_none(options.overfit_batches)),
+        ("max_epochs", options.max_epochs == Some(0)),
+        ("max_steps", options.max_steps == Some(0)),
+    ]
+}
+
+/// The trials of a sweep train, as its metric needs. A default is not a mistake of the user.
+pub(super) fn check_trials(command: Command, config: &Node, options: &TrainerConfig) -> Result<(), Ended> {
+    let monitor = config.get(["sweep", "monitor"]).and_then(Node::text).filter(|_| command == Command::Sweep && options.fast_dev_run == 0);
+    let Some(monitor) = monitor.filter(|name| counter(&Progress::default(), name).is_none()) else { return Ok(()) };
+    let given = |option: &str| config.get(["trainer", option]).filter(|node| !node.source.is_default());
+    let mut without = trains_nothing(options).into_iter().filter(|(_, leaves_none)| *leaves_none);
+    let Some((option, node)) = without.find_map(|(option, _)| Some((option, given(option)?))) else { return Ok(()) };
+    let message = format!("`trainer.{option}`: without a training step there is no metric `{}`", quote::name(monitor));
+    Err(Problem::new(&node.source, message).help("a sweep needs `sweep.monitor` from each trial: use 1 or more".to_owned()).into_ended())
 }
 
 /// The metrics that the options of callbacks and of a sweep name, with the paths of these options.

@@ -11,7 +11,7 @@ use stormfire_trainer::{CkptPath, Trainer, TrainerConfig, for_tuner::ProbeTraine
 use super::{
     Cli,
     ended::{Ended, in_source, of_ckpt_path, of_tune},
-    explain::{check_barebones, is_watched, with_place},
+    explain::{check_barebones, check_trials, is_watched, with_place},
 };
 use crate::{
     args::Command,
@@ -114,6 +114,7 @@ impl<M: LightningModule, D: DataModule<Batch = M::Batch>, MC: DeserializeOwned, 
             Some(Stage::Fit) if is_watched(trainer.config()) => check_barebones(command, config, trainer),
             _ => Ok(()),
         });
+        let checked = checked.and_then(|()| check_trials(command, config, trainer.config()));
         match checked.map_err(|ended| with_place(ended, &self.registry, config, schema)) {
             Err(refused @ Ended::Usage(_)) => Err(refused),
             _ => Ok(()),

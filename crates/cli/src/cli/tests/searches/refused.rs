@@ -120,6 +120,24 @@ fn several_runs_refuse_what_the_start_of_each_refuses() {
 }
 
 #[test]
+fn a_sweep_without_training_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let space = "sweep.space={model.lr: [0.1]}";
+    let told = |words: &[&str]| mistake(folder.path(), &[&[space], words].concat());
+    assert_snapshot!(told(&["trainer.max_epochs=0"]), @r"
+    trainer.max_epochs: `trainer.max_epochs`: without a training step there is no metric `val_loss`
+      help: a sweep needs `sweep.monitor` from each trial: use 1 or more
+    ");
+    for option in ["limit_train_batches", "max_steps"] {
+        let expected = format!("trainer.{option}: `trainer.{option}`: without a training step there is no metric `val_loss`\n");
+        let word = format!("trainer.{option}=0");
+        let error = told(&[word.as_str()]);
+        assert!(error.starts_with(&expected), "{error}");
+    }
+    assert_eq!(walk(folder.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn the_folder_of_another_sweep_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let space = "sweep.space={model.lr: [0.1]}";
