@@ -27,13 +27,20 @@ pub(crate) fn folder(option: &str, path: &Path) -> Result<PathBuf> {
     storage::absolute(&path).map_err(|error| Error::config(option, error.to_string(), error.hint().unwrap_or_default()))
 }
 
-/// Refuses a folder that is not writable, or whose name cannot be stored in a checkpoint.
-pub(crate) fn check_writable(option: &str, folder: &Path) -> Result<()> {
+/// Refuses a folder that cannot be created or written to, or whose name cannot be stored in a checkpoint. A
+/// `fast_dev_run` writes nothing, and checks the names alone.
+pub(crate) fn check_folder(option: &str, folder: &Path, fast_dev_run: bool) -> Result<()> {
     const HINT: &str = "choose a folder that can be created and written to";
     if folder.to_str().is_none() {
         return Err(Error::config(option, format!("`{}` is not valid UTF-8", folder.display()), HINT));
     }
-    storage::check_writable(folder).map_err(|error| Error::config(option, error.to_string(), HINT))
+    let checked = if fast_dev_run { storage::check_names(&file(folder, "last")) } else { storage::check_writable(folder) };
+    checked.map_err(|error| Error::config(option, error.to_string(), HINT))
+}
+
+/// Refuses a file with a name that the file system cannot store.
+pub(crate) fn check_name(option: &str, folder: &Path, name: &str) -> Result<()> {
+    storage::check_names(&file(folder, name)).map_err(|error| Error::config(option, error.to_string(), "choose another name"))
 }
 
 /// Whether the path of a file is in a folder or below it.
@@ -63,5 +70,37 @@ mod tests {
         assert_eq!(folder("dirpath", Path::new("~")).unwrap(), home);
         assert_eq!(folder("dirpath", Path::new("~else/runs")).unwrap(), std::path::absolute("~else/runs").unwrap());
         assert_eq!(folder("dirpath", Path::new("runs")).unwrap(), std::path::absolute("runs").unwrap());
+    }
+
+    #[test]
+    fn a_name_that_no_file_can_have_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("new");
+        for wrong in ["x".repeat(300), "x\0y".to_owned()] {
+            for above in [folder.path(), &missing] {
+                for fast_dev_run in [false, true] {
+                    let error = check_folder("dirpath", &above.join(&wrong), fast_dev_run).unwrap_err().to_string();
+                    assert!(error.starts_with("`dirpath`: "), "{error}");
+                }
+                let error = check_name("filename", above, &wrong).unwrap_err().to_string();
+                assert!(error.starts_with("`filename`: "), "{error}");
+            }
+        }
+        check_folder("dirpath", &missing.join("runs"), false).unwrap();
+        check_name("filename", &missing, "a/b").unwrap();
+        assert!(!missing.exists());
+    }
+
+    #[test]
+    fn a_fast_dev_run_writes_nothing_into_a_folder_of_checkpoints() {
+        let folder = tempfile::tempdir().unwrap();
+        let changed = || folder.path().metadata().unwrap().modified().unwrap();
+        let before = changed();
+        check_folder("dirpath", folder.path(), true).unwrap();
+        assert_eq!(changed(), before);
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        check_folder("dirpath", &file, true).unwrap_err();
+        check_folder("dirpath", &file.join("runs"), true).unwrap_err();
     }
 }

@@ -6,7 +6,7 @@ use stormfire_checkpoint::storage;
 use stormfire_module::{Callback, Context, Error, LightningModule, Order, Result, Stage, requests::SaveRequest};
 
 use crate::{
-    files::{check_writable, folder, free_file},
+    files::{check_folder, check_name, folder, free_file},
     rehearsal::is_rehearsal,
 };
 
@@ -85,9 +85,8 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
             return Err(Error::config("OnExceptionCheckpoint::filename", reason, "choose the folder with `dirpath`"));
         }
         let folder = folder(OPTION, &self.dirpath)?;
-        if !ctx.run().fast_dev_run {
-            check_writable(OPTION, &folder)?;
-        }
+        check_folder(OPTION, &folder, ctx.run().fast_dev_run)?;
+        check_name("OnExceptionCheckpoint::filename", &folder, &self.filename)?;
         self.folder = Some(folder);
         Ok(())
     }
@@ -203,6 +202,18 @@ mod tests {
             let expected =
                 format!("`OnExceptionCheckpoint::filename`: `{wrong}` is not a file name | hint: choose the folder with `dirpath`");
             assert_eq!(text(&error), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_that_no_file_can_have_is_refused() {
+        for wrong in ["x".repeat(300), "x\0y".to_owned()] {
+            let folder = tempfile::tempdir().unwrap();
+            let error = |mut callback: OnExceptionCheckpoint| text(&Bench::new().setup(&mut callback).unwrap_err());
+            let told = error(OnExceptionCheckpoint::new(folder.path()).filename(wrong.as_str()));
+            assert!(told.starts_with("`OnExceptionCheckpoint::filename`: "), "{told}");
+            let told = error(OnExceptionCheckpoint::new(folder.path().join(&wrong)));
+            assert!(told.starts_with("`OnExceptionCheckpoint::new`: "), "{told}");
         }
     }
 }

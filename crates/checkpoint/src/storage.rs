@@ -79,6 +79,15 @@ pub fn check_writable(folder: &Path) -> Result<()> {
     Ok(files::check_writable(folder)?)
 }
 
+/// Checks that the path of a file has names that the file system can store, and passes through no other file. Writes
+/// nothing. In a store, nothing is checked.
+///
+/// # Errors
+/// As [`list`].
+pub fn check_names(file: &Path) -> Result<()> {
+    Ok(files::check_names(file)?)
+}
+
 /// Removes a file. A missing file is not an error.
 ///
 /// # Errors

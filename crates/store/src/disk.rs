@@ -100,10 +100,37 @@ fn name_again(path: &Path, make: impl FnMut(&Path) -> io::Result<()>) -> io::Res
 
 /// [`crate::files::check_writable`] on disks.
 pub(crate) fn check_writable(folder: &Path) -> io::Result<()> {
-    let is_there = |path: &&Path| path.symlink_metadata().is_ok();
-    let there = folder.ancestors().find(is_there).unwrap_or(Path::new("."));
-    if !there.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::NotADirectory, format!("`{}` is not a folder", there.display())));
-    }
+    let there = existing(folder);
+    require_folder(there)?;
+    check_missing(there, folder)?;
     locked_file(there, NORMAL).map(drop)
+}
+
+/// [`crate::files::check_names`] on disks.
+pub(crate) fn check_names(file: &Path) -> io::Result<()> {
+    let there = existing(file);
+    if there != file {
+        require_folder(there)?;
+    }
+    check_missing(there, file)
+}
+
+/// The part of a path that exists.
+fn existing(path: &Path) -> &Path {
+    path.ancestors().find(|part| part.symlink_metadata().is_ok()).unwrap_or(Path::new("."))
+}
+
+fn require_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::NotADirectory, format!("`{}` is not a folder", path.display())))
+}
+
+/// Refuses names below an existing folder that its file system cannot store, such as one that is too long.
+fn check_missing(there: &Path, path: &Path) -> io::Result<()> {
+    path.strip_prefix(there).unwrap_or(path).components().try_for_each(|name| match there.join(name).symlink_metadata() {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    })
 }

@@ -91,6 +91,18 @@ pub fn check_writable(folder: &Path) -> Result<()> {
     }
 }
 
+/// Checks that the path of a file has names that the file system can store, and passes through no other file. Writes
+/// nothing. In a store, nothing is checked.
+///
+/// # Errors
+/// [`Error::Url`], [`Error::Write`].
+pub fn check_names(file: &Path) -> Result<()> {
+    match Place::of(file)? {
+        Place::Disk(on_disk) => disk::check_names(&on_disk).map_err(|error| Error::write(file, 0, error)),
+        Place::Store(_) => Ok(()),
+    }
+}
+
 /// Removes a file. A missing file is not an error.
 ///
 /// # Errors
