@@ -122,6 +122,64 @@ fn other_optimizers_are_refused() {
     ");
 }
 
+#[test]
+fn options_of_callbacks_are_refused_without_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |callback: &str, words: &[&str]| {
+        let callbacks = format!("trainer.callbacks=[{{{callback}}}]");
+        mistake(|| program_of(1), folder.path(), &[words, &[callbacks.as_str()]].concat())
+    };
+    for (callback, expected) in [
+        ("name: throughput_monitor, window_size: 0", "a rate needs 2 batches, not 0"),
+        ("name: throughput_monitor, flops_per_batch: -1", "-1 is not a number of operations"),
+        ("name: spike_detection, action: warn, window: 0", "a mean needs a window of at least 1"),
+        ("name: spike_detection, action: warn, rtol: -1", "-1 is not a number from 0 on"),
+        ("name: model_pruning, amount: 100", "100 are to be pruned of the chosen weights, and 1 are left"),
+    ] {
+        let error = told(callback, &[]);
+        assert!(error.contains(expected), "{error}");
+    }
+    let error = told("name: stochastic_weight_averaging, lr: 0.05", &["trainer.max_epochs=null", "trainer.max_steps=4"]);
+    assert!(error.contains("a share of the epochs needs `max_epochs`"), "{error}");
+}
+
+/// Its schedule would have the length of the fit.
+#[derive(Module, Debug)]
+struct Counted {
+    layer: Linear,
+}
+
+impl LightningModule for Counted {
+    type Batch = (Tensor<2>, Tensor<2>);
+
+    fn training_step(&self, (x, y): Self::Batch, _: usize) -> Result<StepOutput> {
+        Ok(MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean).into())
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        assert_eq!(self.estimated_stepping_batches(), Some(6));
+        Ok(Optimizer::new(SgdConfig::new(), 0.1).into())
+    }
+}
+
+#[test]
+fn a_dry_run_has_the_length_of_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = || {
+        let model = |config: LineConfig, device: &Device| Ok(Counted { layer: LinearConfig::new(config.inputs, 1).init(device) });
+        let data = |data: PointsConfig| {
+            let batch = || (Tensor::ones([4, 1], &Device::flex()), Tensor::ones([4, 1], &Device::flex()));
+            let batches: Vec<_> = (0..data.batches.unwrap_or(2)).map(|_| batch()).collect();
+            Ok(Points(Loader::from_batches(batches).items_per_batch(4)))
+        };
+        Cli::new(model, data).alias("quiet", "trainer.enable_progress_bar=false")
+    };
+    let root = folder.path().to_str().unwrap();
+    for first in ["--dry-run", "fit"] {
+        program().try_run(&in_folder(root, &[first, "trainer.max_epochs=2", "data.batches=3"]), &[]).unwrap();
+    }
+}
+
 /// A callback with a state.
 struct Kept<T>(T);
 
