@@ -18,8 +18,8 @@ macro_rules! hook_table {
     ($a:lifetime, $batch:ty, $($to:tt)*) => { $crate::hooks! { $($to)*
         /// First event of a run, once per machine: the place to download or write data.
         event prepare_data => PrepareData, NONE;
-        /// A run of some stage starts. The optimizers are configured after it. A run that is refused here leaves no folder
-        /// behind.
+        /// A run of some stage starts. The optimizers are configured after it. A run that is refused here leaves no
+        /// folder behind.
         event setup => Setup { stage: $crate::moment::Stage }, NONE;
         /// The data module makes the training loader.
         call train_dataloader => TrainDataloader, NONE;
