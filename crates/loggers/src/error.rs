@@ -135,6 +135,18 @@ pub enum Error {
         /// The valid forms.
         hint: &'static str,
     },
+    /// A setting has a value that cannot be used.
+    #[error("`{logger}::{option}`: {reason}")]
+    Setting {
+        /// The logger's type: `WandbLogger`.
+        logger: &'static str,
+        /// The setter.
+        option: &'static str,
+        /// Why the value cannot be used. Shows no secret.
+        reason: String,
+        /// How to fix it.
+        hint: &'static str,
+    },
     /// A required setting is missing.
     #[error("logger `{logger}` needs {what}")]
     Missing {
@@ -195,7 +207,7 @@ impl Error {
             Self::Undelivered { .. } => {
                 "check the server and its address; waiting records are kept and `stormfire sync` sends them; without `strict` a training continues"
             }
-            Self::Missing { hint, .. } | Self::Unreadable { hint, .. } => hint,
+            Self::Missing { hint, .. } | Self::Setting { hint, .. } | Self::Unreadable { hint, .. } => hint,
             Self::Url { hint, .. } => hint,
             Self::Outside { .. } => "give a relative path without `..`; the `save_dir` is the folder of all logs",
             Self::WrongLogger { .. } => "request the type that was given to the Trainer",

@@ -11,6 +11,6 @@ pub use crate::{
     loggers::DriveLoggers,
     run_dir::DriveRunDir,
     trainer_yaml::{RunState, TRAINER_YAML, defaults_of, state_of, write_options},
-    value::split_login,
+    value::{AddressParts, split_login},
     writer::{DriveBackground, PendingPosition},
 };

@@ -23,7 +23,7 @@ pub use graph::{Graph, Node};
 pub use histogram::{Histogram, HistogramStats};
 pub use hyperparams::{Hyperparams, Scalar};
 pub use image::Image;
-pub use login::split_login;
+pub use login::{AddressParts, split_login};
 pub use precision_recall::PrCurve;
 pub use reduce::Reduce;
 pub use secret::Secret;

@@ -1,9 +1,11 @@
 //! Server addresses, separated from the secrets in them.
 
+use std::path::Path;
+
 use ureq::http::Uri;
 
-use crate::Secret;
-use crate::value::split_login;
+use crate::{Error, Result, Secret};
+use crate::value::AddressParts;
 
 /// A parsed address. Secret parts are separate: messages, notes and requests use only `text`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,16 +19,30 @@ pub(crate) struct Address {
 
 impl Address {
     pub(crate) fn new(address: &str) -> Self {
-        let address = address.trim();
-        let whole = |text: &str| Self { text: text.to_owned(), login: None, query: Secret::new("") };
-        let Some((scheme, rest)) = address.split_once("://") else { return whole(address) };
-        let (login, rest) = split_login(rest);
-        let (rest, query) = if is_http(scheme) { split_query(rest) } else { (rest, "") };
-        let login = login.map(|login| {
+        let parts = AddressParts::of(address.trim());
+        let login = parts.login.map(|login| {
             let (user, password) = login.split_once(':').unwrap_or((login, ""));
             (Secret::new(decoded(user)), Secret::new(decoded(password)))
         });
-        Self { text: format!("{scheme}://{rest}"), login, query: Secret::new(query) }
+        let AddressParts { start, place, query, .. } = parts;
+        let is_other = start.strip_suffix("://").is_some_and(|scheme| !is_http(scheme));
+        if is_other {
+            return Self { text: format!("{start}{place}{query}"), login, query: Secret::new("") };
+        }
+        // The `;` stays, and `check_server` refuses it.
+        let end = if query.starts_with(';') { ";" } else { "" };
+        let query = query.strip_prefix(['?', ';']).map_or("", |query| query.split('#').next().unwrap_or_default());
+        Self { text: format!("{start}{place}{end}"), login, query: Secret::new(query) }
+    }
+
+    /// The path of a folder, whatever characters it has.
+    pub(crate) fn of_folder(folder: &Path) -> Self {
+        Self { text: folder.to_string_lossy().into_owned(), login: None, query: Secret::new("") }
+    }
+
+    /// Whether the address has a login or a token, which only a server takes.
+    pub(crate) fn has_secret(&self) -> bool {
+        self.login.is_some() || !self.query.expose().is_empty()
     }
 
     /// A field of the query, which may be a token.
@@ -46,6 +62,25 @@ pub(crate) fn origin(address: &str) -> Option<(String, String, u16)> {
         _ => None,
     })?;
     Some((scheme, uri.host()?.to_ascii_lowercase(), port))
+}
+
+/// Checks the address of a server without its secrets, as [`Address::text`] has it: `http://` or `https://`, and a host.
+/// The error does not show the address: a malformed one may have secrets anywhere.
+///
+/// # Errors
+/// [`Error::Setting`] for the option of the logger's type.
+pub(crate) fn check_server(logger: &'static str, option: &'static str, address: &str) -> Result<()> {
+    let is_host = |host: &str| !host.is_empty() && !host.starts_with(':') && !host.contains('@');
+    let is_written = !address.contains(|letter: char| letter.is_whitespace() || letter.is_control() || r"\;".contains(letter));
+    let is_server = address
+        .split_once("://")
+        .is_some_and(|(scheme, rest)| is_http(scheme) && is_host(rest.split('/').next().unwrap_or_default()))
+        && address.parse::<Uri>().is_ok_and(|uri| uri.host().is_some());
+    if is_server && is_written {
+        return Ok(());
+    }
+    let reason = "this is not the address of a server: `http://` or `https://`, a host, and perhaps a port and a path".to_owned();
+    Err(Error::Setting { logger, option, reason, hint: "write it as `https://host` or `http://host:port/path`" })
 }
 
 /// Removes the login from the address of a service that uses a key instead.
@@ -132,6 +167,23 @@ mod tests {
         ] {
             assert_eq!(Address::new(given).text, text);
         }
+    }
+
+    #[test]
+    fn the_address_of_a_server_has_a_scheme_and_a_host() {
+        let check = |text: &str| check_server("TrackioLogger", "server_url", &Address::new(text).text);
+        for good in ["http://host", "HTTPS://me:PW@host:80/a/", "http://[::1]:80/?write_token=PW", "http://me:p/ss@host/a", "http://h/a@b"] {
+            check(good).unwrap();
+        }
+        let bad = [
+            "", "zzz", "host:80", "me:PW@host/?write_token=PW", "//me:PW@host", "http:/me:PW@host", r"http:\\me:PW@host", "http://",
+            "http:///me:PW@host", "http://:80", "host:80?write_token=PW", "http://host;write_token=PW", "http://a b", "ftp://host",
+        ];
+        for text in bad {
+            let error = check(text).unwrap_err();
+            assert!(!format!("{error}{error:?}{:?}", Address::new(text)).contains("PW"), "{error:?}");
+        }
+        insta::assert_snapshot!(check("zzz").unwrap_err(), @"`TrackioLogger::server_url`: this is not the address of a server: `http://` or `https://`, a host, and perhaps a port and a path");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use serde_json::Value;
 use stormfire_store::folder::absolute;
 
 use crate::logger::LONGEST_CALL;
-use crate::network::address::without_login;
+use crate::network::address::{check_server, without_login};
 use crate::network::outbox;
 use crate::parts::model_log::ModelLog;
 use crate::parts::random::random_hex;
@@ -156,6 +156,7 @@ impl CometLogger {
 
     fn facts(&self) -> Result<Facts> {
         carrier::check_key(&self.key)?;
+        check_server("CometLogger", "server", &self.server)?;
         let api_key = if self.is_offline() { None } else { Some(self.api_key.clone().ok_or_else(|| carrier::missing_key(&self.project))?) };
         Ok(Facts {
             key: self.key.clone(),
@@ -262,6 +263,10 @@ impl Logger for CometLogger {
         {
             (self.key, self.is_waiting) = (key, true);
         }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.facts().map(drop)
     }
 
     fn open(&mut self) -> Result<()> {

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use stormfire_store::folder::absolute;
 
 use crate::logger::LONGEST_CALL;
-use crate::network::address::Address;
+use crate::network::address::{Address, check_server};
 use crate::network::http::Auth;
 use crate::network::outbox::{self, Outbox, Route, Sending};
 use crate::parts::position;
@@ -153,6 +153,9 @@ impl TrackioLogger {
             what: "the address of a server",
             hint: "give a `server_url` or set `TRACKIO_SERVER_URL`; `trackio show` starts a server",
         })?;
+        if let Server::Url { base, .. } = &server {
+            check_server("TrackioLogger", "server_url", base)?;
+        }
         let Run { project, name, id, .. } = self.run.clone();
         let [token, login] = server.auth(self.token.clone()).map(|auth| !matches!(auth, Auth::None));
         Ok(Destination { server, project, run: name, run_id: id, has_token: token, has_login: login })
@@ -269,6 +272,10 @@ impl Logger for TrackioLogger {
         {
             self.run.name = run.name;
         }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.destination().map(drop)
     }
 
     /// Determines the server and creates the folder for waiting records.

@@ -206,7 +206,7 @@ impl WandbLogger {
 
     fn place(&mut self) -> Result<()> {
         if self.sink.is_none() {
-            self.settings.check_id()?;
+            self.settings.check()?;
             if self.started == 0.0 {
                 self.started = now_s();
             }

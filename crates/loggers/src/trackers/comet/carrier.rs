@@ -302,7 +302,8 @@ pub(super) fn check_key(key: &str) -> Result<()> {
     if (32..=50).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Ok(());
     }
-    Err(Error::other(format!("the Comet experiment key `{key}` is not 32 to 50 letters and digits")))
+    let reason = format!("the Comet experiment key `{}` is not 32 to 50 letters and digits", key.escape_debug());
+    Err(Error::Setting { logger: "CometLogger", option: "experiment_key", reason, hint: "leave it out for a random key" })
 }
 
 #[cfg(test)]

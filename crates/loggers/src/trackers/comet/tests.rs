@@ -370,7 +370,7 @@ fn a_missing_key_and_a_wrong_id_fail_at_the_start() {
     assert_eq!(error.to_string(), "logger `p` needs an API key");
     insta::assert_snapshot!(error.hint().unwrap(), @"set `COMET_API_KEY`, or make an archive with `offline(true)`");
     let error = offline(folder.path()).experiment_key("short").open().unwrap_err();
-    assert_eq!(error.to_string(), "the Comet experiment key `short` is not 32 to 50 letters and digits");
+    assert_eq!(error.to_string(), "`CometLogger::experiment_key`: the Comet experiment key `short` is not 32 to 50 letters and digits");
     assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0);
 }
 

@@ -123,6 +123,10 @@ impl Logger for MlflowLogger {
         }
     }
 
+    fn check(&self) -> Result<()> {
+        self.settings.place().map(drop)
+    }
+
     fn open(&mut self) -> Result<()> {
         self.settings.fix_place()?;
         if self.resumed.is_some() { Ok(()) } else { self.sink().map(drop) }

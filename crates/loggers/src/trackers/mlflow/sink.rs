@@ -66,12 +66,12 @@ impl Settings {
     fn address(&self) -> Address {
         let given = self.uri.clone();
         let named = || std::env::var("MLFLOW_TRACKING_URI").ok().filter(|uri| !uri.trim().is_empty()).map(|uri| Address::new(&uri));
-        let own = || Address::new(&self.save_dir.join("mlruns").to_string_lossy());
+        let own = || Address::of_folder(&self.save_dir.join("mlruns"));
         given.or_else(named).unwrap_or_else(own)
     }
 
     pub(super) fn place(&self) -> Result<Place> {
-        Place::of(&self.address(), &self.experiment)
+        Place::of(&self.address())
     }
 
     fn auth(&self) -> Auth {
@@ -82,7 +82,7 @@ impl Settings {
     pub(super) fn fix_place(&mut self) -> Result<()> {
         self.save_dir = absolute(&self.save_dir)?;
         if let Place::Folder(root) = self.place()? {
-            self.uri = Some(Address::new(&absolute(&root)?.to_string_lossy()));
+            self.uri = Some(Address::of_folder(&absolute(&root)?));
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Route for Note {
         let settings = Settings { experiment: self.experiment.clone(), strict: true, patience: patience.into(), ..Settings::default() };
         // The address in the environment may contain the login for this server.
         let named = settings.address();
-        let is_same = matches!(Place::of(&named, &self.experiment), Ok(Place::Server(server)) if server == self.server);
+        let is_same = matches!(Place::of(&named), Ok(Place::Server(server)) if server == self.server);
         let uri = if is_same { named } else { Address::new(&self.server) };
         let settings = Settings { uri: Some(uri), ..settings };
         if self.has_login && matches!(settings.auth(), Auth::None) {

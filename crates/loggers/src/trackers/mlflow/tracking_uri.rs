@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::network::address::{Address, decoded};
+use crate::network::address::{Address, check_server, decoded};
 use crate::network::http::{Auth, percent};
 use crate::{Error, Result, Secret};
 
@@ -15,20 +15,32 @@ pub(super) enum Place {
 
 impl Place {
     /// # Errors
-    /// [`Error::Missing`] for a store that only MLflow itself can write.
-    pub(super) fn of(address: &Address, logger: &str) -> Result<Self> {
-        if let Some(folder) = local_path(&address.text) {
-            return Ok(Self::Folder(folder));
+    /// [`Error::Setting`] for a store that only MLflow itself can write, and for an address that has a login or a token
+    /// without being that of a server.
+    pub(super) fn of(address: &Address) -> Result<Self> {
+        let (text, option) = (&address.text, "tracking_uri");
+        let refused = |reason: &str, hint| Error::Setting { logger: "MlflowLogger", option, reason: reason.to_owned(), hint };
+        if is_http(text) {
+            check_server("MlflowLogger", option, text)?;
+            return Ok(Self::Server(text.trim_end_matches('/').to_owned()));
         }
-        if address.text.starts_with("http://") || address.text.starts_with("https://") {
-            return Ok(Self::Server(address.text.trim_end_matches('/').to_owned()));
+        match local_path(text) {
+            Some(_) if address.has_secret() => Err(refused(
+                "this has a login or a token, but is not the address of a server",
+                "write a server as `https://user:password@host`, and a folder whose name has an `@` or `?` as `./folder`",
+            )),
+            Some(folder) => Ok(Self::Folder(folder)),
+            None => Err(refused(
+                "this is not the address of an MLflow server (`http://...`) or a folder (`file:...`)",
+                "a database is MLflow's own: start `mlflow server --backend-store-uri sqlite:///mlflow.db` and give its address",
+            )),
         }
-        Err(Error::Missing {
-            logger: logger.to_owned(),
-            what: "the address of an MLflow server (`http://...`) or a folder (`file:...`) as its tracking URI",
-            hint: "a database is MLflow's own: start `mlflow server --backend-store-uri sqlite:///mlflow.db` and give its address",
-        })
     }
+}
+
+/// Whether an address has the scheme of a server, also with wrong slashes.
+fn is_http(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
 }
 
 /// The path of a `file:` URI or a plain path. `None` for another scheme.
@@ -93,23 +105,28 @@ mod tests {
             ("runs/a:b", "runs/a:b"),
             ("/abs", "/abs"),
             ("C:\\runs", "C:\\runs"),
+            ("/home/me@site/runs", "/home/me@site/runs"),
         ] {
-            assert_eq!(Place::of(&Address::new(uri), "x").unwrap(), Place::Folder(path.into()), "{uri}");
+            assert_eq!(Place::of(&Address::new(uri)).unwrap(), Place::Folder(path.into()), "{uri}");
         }
         let errors = ["sqlite:///mlflow.db", "postgresql+psycopg2://u:secret@h/db", "databricks", ""].map(|uri| {
-            let error = Place::of(&Address::new(uri), "lightning_logs").unwrap_err();
+            let error = Place::of(&Address::new(uri)).unwrap_err();
             format!("{error}\n  hint: {}", error.hint().unwrap())
         });
         insta::assert_snapshot!(errors.join("\n"), @r"
-        logger `lightning_logs` needs the address of an MLflow server (`http://...`) or a folder (`file:...`) as its tracking URI
+        `MlflowLogger::tracking_uri`: this is not the address of an MLflow server (`http://...`) or a folder (`file:...`)
           hint: a database is MLflow's own: start `mlflow server --backend-store-uri sqlite:///mlflow.db` and give its address
-        logger `lightning_logs` needs the address of an MLflow server (`http://...`) or a folder (`file:...`) as its tracking URI
+        `MlflowLogger::tracking_uri`: this is not the address of an MLflow server (`http://...`) or a folder (`file:...`)
           hint: a database is MLflow's own: start `mlflow server --backend-store-uri sqlite:///mlflow.db` and give its address
-        logger `lightning_logs` needs the address of an MLflow server (`http://...`) or a folder (`file:...`) as its tracking URI
+        `MlflowLogger::tracking_uri`: this is not the address of an MLflow server (`http://...`) or a folder (`file:...`)
           hint: a database is MLflow's own: start `mlflow server --backend-store-uri sqlite:///mlflow.db` and give its address
-        logger `lightning_logs` needs the address of an MLflow server (`http://...`) or a folder (`file:...`) as its tracking URI
+        `MlflowLogger::tracking_uri`: this is not the address of an MLflow server (`http://...`) or a folder (`file:...`)
           hint: a database is MLflow's own: start `mlflow server --backend-store-uri sqlite:///mlflow.db` and give its address
         ");
+        for uri in ["u:PW@h", "//u:PW@h", "http:/u:PW@h", r"http:\\u:PW@h", "h:80?write_token=PW", "PW@h", "file:u:PW@h", "http://h;token=PW"] {
+            let error = Place::of(&Address::new(uri)).unwrap_err();
+            assert!(!format!("{error}{error:?}").contains("PW"), "{error:?}");
+        }
         assert_eq!(file_uri(Path::new("/a b/c")), "file:///a%20b/c");
     }
 }

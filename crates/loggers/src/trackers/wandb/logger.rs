@@ -61,15 +61,18 @@ impl Logger for WandbLogger {
         }
     }
 
+    fn check(&self) -> Result<()> {
+        self.settings.check()
+    }
+
     /// Checks the key, or the parent folder of an offline run. The run itself is created with the first value.
     fn open(&mut self) -> Result<()> {
         self.settings.save_dir = absolute(&self.settings.save_dir)?;
-        self.settings.check_id()?;
-        match self.settings.mode {
-            Mode::Online => self.settings.key().map(drop),
-            Mode::Offline => Ok(fs_err::create_dir_all(self.settings.save_dir.join("wandb"))?),
-            Mode::Disabled => Ok(()),
+        self.settings.check()?;
+        if self.settings.mode == Mode::Offline {
+            fs_err::create_dir_all(self.settings.save_dir.join("wandb"))?;
         }
+        Ok(())
     }
 
     fn log_metrics(&mut self, metrics: &Metrics, step: Option<u64>) -> Result<()> {

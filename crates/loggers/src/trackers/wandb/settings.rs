@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::clock;
-use crate::network::address::without_login;
+use crate::network::address::{check_server, without_login};
 use crate::network::outbox::{self, Sending};
 use crate::parts::identity;
 use crate::parts::random::random_id;
@@ -118,15 +118,24 @@ impl Settings {
     }
 
     /// # Errors
+    /// As [`Logger::check`](crate::Logger::check).
+    pub(super) fn check(&self) -> Result<()> {
+        self.check_id()?;
+        check_server("WandbLogger", "base_url", &self.base_url)?;
+        if self.mode == Mode::Online { self.key().map(drop) } else { Ok(()) }
+    }
+
+    /// # Errors
     /// An error for an id that W&B refuses. Such an id could also lead to another folder.
-    pub(super) fn check_id(&self) -> Result<()> {
+    fn check_id(&self) -> Result<()> {
         let id = &self.id;
         let refused = |letter: char| letter.is_control() || r"/\#?%:".contains(letter);
         if (1..=128).contains(&id.len()) && !matches!(id.as_str(), "." | "..") && !id.contains(refused) {
             return Ok(());
         }
         let shown = id.escape_debug();
-        Err(Error::other(format!(r"the W&B run id `{shown}` is empty, longer than 128, or contains one of `/\#?%:`, which W&B refuses")))
+        let reason = format!(r"the W&B run id `{shown}` is empty, longer than 128, or contains one of `/\#?%:`, which W&B refuses");
+        Err(Error::Setting { logger: "WandbLogger", option: "id", reason, hint: "choose another id, or leave it out" })
     }
 
     pub(super) fn sending(&self) -> Sending {
