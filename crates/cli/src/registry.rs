@@ -19,7 +19,7 @@ pub(crate) use choices::Better;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use stormfire_loggers::Logger;
+use stormfire_loggers::{Error as LoggerError, Logger};
 use stormfire_module::{Callback, Error, LightningModule};
 use stormfire_trainer::Trainer;
 
@@ -131,6 +131,10 @@ impl<M: LightningModule> Registry<M> {
     {
         self.register::<C, T>(Kind::Logger, name, move |options, trainer| {
             let logger = make(options, &trainer)?;
+            // A setting that is not given, such as a key, is refused only where the logger would be opened.
+            if let Err(LoggerError::Setting { option, reason, hint, .. }) = logger.check() {
+                return Err(Error::config(option, reason, hint));
+            }
             Ok(trainer.logger(logger))
         });
     }

@@ -120,9 +120,33 @@ fn folders_of(loggers: &mut [Box<dyn Logger>]) -> Vec<RunDir> {
     loggers.iter_mut().filter_map(|logger| logger.run_dir_mut().cloned()).collect()
 }
 
-/// Opens a logger. An error of its folder names the option. `root`: that of the Trainer.
+/// The name of a logger's type without its path.
+fn type_name_of(logger: &dyn Logger) -> &'static str {
+    logger.kind().split('<').next().and_then(|path| path.rsplit("::").next()).unwrap_or_default()
+}
+
+/// An error of a logger's settings names the logger's type, and the setter if one is wrong.
+fn of_settings(error: LoggerError, type_name: &str) -> Error {
+    match error {
+        LoggerError::Setting { option, reason, hint, .. } => Error::config(format!("{type_name}::{option}"), reason, hint),
+        LoggerError::Missing { hint, .. } => Error::config(type_name, error.to_string(), hint),
+        other => other.into(),
+    }
+}
+
+/// Checks the settings of the loggers that a run would open.
+pub(crate) fn check_loggers(config: &TrainerConfig, loggers: &LoggerChoice) -> Result<()> {
+    match loggers {
+        LoggerChoice::Given(loggers) if config.fast_dev_run == 0 && !config.barebones => loggers
+            .iter()
+            .try_for_each(|logger| logger.check().map_err(|error| of_settings(error, type_name_of(logger.as_ref())))),
+        _ => Ok(()),
+    }
+}
+
+/// Opens a logger. An error of its folder or settings names the option. `root`: that of the Trainer.
 fn opened(mut logger: Box<dyn Logger>, root: &Path) -> Result<Background> {
-    let type_name = logger.kind().split('<').next().and_then(|path| path.rsplit("::").next()).unwrap_or_default();
+    let type_name = type_name_of(logger.as_ref());
     let option = match logger.run_dir_mut() {
         Some(run) if run.save_dir() == root => "default_root_dir".to_owned(),
         _ => format!("{type_name}::save_dir"),
@@ -132,7 +156,7 @@ fn opened(mut logger: Box<dyn Logger>, root: &Path) -> Result<Background> {
             let hint = error.hint().unwrap_or_else(|| "choose a folder that can be written to".to_owned());
             Error::config(option, error.to_string(), hint)
         }
-        other => other.into(),
+        other => of_settings(other, type_name),
     })
 }
 

@@ -21,7 +21,7 @@ use crate::{
     non_finite::NonFinite,
     requeue_signal::RequeueSignal,
     seed::{initialise, initialise_on},
-    setup::{draw_seed, refuse_without_logger, required_callbacks},
+    setup::{check_loggers, draw_seed, refuse_without_logger, required_callbacks},
 };
 
 /// The interface of a Trainer for a tuner. No method changes a later fit.
@@ -47,8 +47,8 @@ pub trait ProbeTrainer<M: LightningModule> {
     /// As the runs of the Trainer.
     fn check_start(&self) -> Result<()>;
 
-    /// Checks the callbacks as the start of a run of this stage does: those that contradict the options, and those that
-    /// need a logger.
+    /// Checks the callbacks and loggers as the start of a run of this stage does: callbacks that contradict the options,
+    /// those that need a logger, and the settings of loggers.
     ///
     /// # Errors
     /// As the runs of the Trainer.
@@ -166,7 +166,10 @@ impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
 
     fn check_callbacks(&self, stage: Stage) -> Result<()> {
         required_callbacks(&self.config.resolved(), &self.callbacks)?;
-        if self.lacks_loggers() { refuse_without_logger(&self.config, &self.callbacks, stage) } else { Ok(()) }
+        if self.lacks_loggers() {
+            return refuse_without_logger(&self.config, &self.callbacks, stage);
+        }
+        check_loggers(&self.config, &self.loggers)
     }
 
     fn check_trains(&self) -> Result<()> {
@@ -185,6 +188,7 @@ impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
         self.check_start()?;
         let config = self.config.resolved();
         required_callbacks(&config, &self.callbacks)?;
+        check_loggers(&config, &self.loggers)?;
         // They would write to the terminal.
         self.callbacks.retain(|callback| !is::<ProgressBar, M>(callback.as_ref()) && !is::<ModelSummary, M>(callback.as_ref()));
         self.rehearsed = Some(Rehearsed { lacks_loggers: self.lacks_loggers(), config: Arc::new(config) });
