@@ -137,9 +137,9 @@ fn of_settings(error: LoggerError, type_name: &str) -> Error {
 /// Checks the settings of the loggers that a run would open.
 pub(crate) fn check_loggers(config: &TrainerConfig, loggers: &LoggerChoice) -> Result<()> {
     match loggers {
-        LoggerChoice::Given(loggers) if config.fast_dev_run == 0 && !config.barebones => loggers
-            .iter()
-            .try_for_each(|logger| logger.check().map_err(|error| of_settings(error, type_name_of(logger.as_ref())))),
+        LoggerChoice::Given(loggers) if config.fast_dev_run == 0 && !config.barebones => {
+            loggers.iter().try_for_each(|logger| logger.check().map_err(|error| of_settings(error, type_name_of(logger.as_ref()))))
+        }
         _ => Ok(()),
     }
 }

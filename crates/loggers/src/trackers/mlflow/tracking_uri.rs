@@ -123,7 +123,7 @@ mod tests {
         `MlflowLogger::tracking_uri`: this is not the address of an MLflow server (`http://...`) or a folder (`file:...`)
           hint: a database is MLflow's own: start `mlflow server --backend-store-uri sqlite:///mlflow.db` and give its address
         ");
-        for uri in ["u:PW@h", "//u:PW@h", "http:/u:PW@h", r"http:\\u:PW@h", "h:80?write_token=PW", "PW@h", "file:u:PW@h", "http://h;token=PW"] {
+        for uri in ["u:PW@h", "//u:PW@h", r"http:\\u:PW@h", "h:80?write_token=PW", "PW@h", "file:u:PW@h", "http://h;token=PW"] {
             let error = Place::of(&Address::new(uri)).unwrap_err();
             assert!(!format!("{error}{error:?}").contains("PW"), "{error:?}");
         }
