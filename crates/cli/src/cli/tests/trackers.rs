@@ -272,6 +272,7 @@ fn mistakes_in_trackers_are_named_without_their_keys() {
         "[{name: wandb, api_key: K3y}]",
         "[{name: mlflow, tracking_uri: [\"http://me:K3y@host\"]}]",
         "[{name: mlflow, tracking_url: \"http://me:K3y@host\"}]",
+        "[{name: mlflow, tracking_uri: [\"me:K3y@host\"]}]",
         "[{name: wandb, log_model: end}]",
         "[{name: wandbb}]",
         "[{name: wandb, patience: 5 parsecs}]",
@@ -283,4 +284,77 @@ fn mistakes_in_trackers_are_named_without_their_keys() {
     }
     assert!(!table.contains("K3y"), "{table}");
     assert_snapshot!("mistakes_in_trackers", table);
+}
+
+/// The mistake in a list of loggers, which a run and a dry run refuse in the same words.
+fn refused(root: &Path, loggers: &str) -> String {
+    let loggers = format!("trainer.loggers={loggers}");
+    let told = |first: &str| {
+        let words: Vec<String> = in_folder(root.to_str().unwrap(), &[first, &loggers]).into_iter().map(str::to_owned).collect();
+        match program_of(1).execute("program", &words, Vec::new()) {
+            Err(Ended::Usage(error)) => error.to_string(),
+            Err(other) => panic!("{loggers}: {:?}", other.into_error()),
+            Ok(outcome) => panic!("{loggers}: {outcome:?}"),
+        }
+    };
+    let error = told("--dry-run");
+    assert_eq!(error, told("fit"));
+    error
+}
+
+#[test]
+fn a_malformed_address_is_refused_without_its_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    for (logger, option) in [("trackio", "server_url"), ("wandb", "base_url"), ("mlflow", "tracking_uri"), ("comet", "server")] {
+        for address in [
+            "usr:S3CR@host/?write_token=T0KEN",
+            "//u:S3CR@host",
+            "http:/u:S3CR@host",
+            r"http:\\u:S3CR@host",
+            "http:///u:S3CR@host",
+            "host:80?write_token=T0KEN",
+            "http://host;write_token=T0KEN",
+        ] {
+            let error = refused(folder.path(), &format!("[{{name: {logger}, {option}: '{address}'}}]"));
+            assert!(error.starts_with(&format!("trainer.loggers: `trainer.loggers[0].{option}`: this ")), "{error}");
+            assert!(!error.contains("S3CR") && !error.contains("T0KEN"), "{error}");
+        }
+    }
+    assert_snapshot!(refused(folder.path(), "[{name: trackio, server_url: zzz}]"), @r"
+    trainer.loggers: `trainer.loggers[0].server_url`: this is not the address of a server: `http://` or `https://`, a host, and perhaps a port and a path
+      help: write it as `https://host` or `http://host:port/path`
+    ");
+    assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0, "{:?}", walk(folder.path()));
+}
+
+#[test]
+fn a_dry_run_refuses_the_settings_that_a_run_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let lists = [
+        "[{name: wandb, offline: true, id: a/b}]",
+        "[{name: csv}, {name: wandb, offline: true, id: ''}]",
+        "[{name: comet, offline: true, experiment_key: short}]",
+        "[{name: mlflow, tracking_uri: 'nonsense://x'}]",
+    ];
+    let told: Vec<String> = lists.iter().map(|list| refused(folder.path(), list)).collect();
+    assert_snapshot!(told.join("\n"), @r"
+    trainer.loggers: `trainer.loggers[0].id`: the W&B run id `a/b` is empty, longer than 128, or contains one of `/\#?%:`, which W&B refuses
+      help: choose another id, or leave it out
+    trainer.loggers: `trainer.loggers[1].id`: the W&B run id `` is empty, longer than 128, or contains one of `/\#?%:`, which W&B refuses
+      help: choose another id, or leave it out
+    trainer.loggers: `trainer.loggers[0].experiment_key`: the Comet experiment key `short` is not 32 to 50 letters and digits
+      help: leave it out for a random key
+    trainer.loggers: `trainer.loggers[0].tracking_uri`: this is not the address of an MLflow server (`http://...`) or a folder (`file:...`)
+      help: a database is MLflow's own: start `mlflow server --backend-store-uri sqlite:///mlflow.db` and give its address
+    ");
+    // Without `TRACKIO_SERVER_URL`.
+    assert_snapshot!(refused(folder.path(), "[{name: trackio}]"), @r"
+    trainer.loggers: `trainer.loggers[0]`: logger `trackio` needs the address of a server
+      help: give a `server_url` or set `TRACKIO_SERVER_URL`; `trackio show` starts a server
+    ");
+    // A `fast_dev_run` opens no logger, and the configuration can be printed.
+    let trackio = "trainer.loggers=[{name: trackio}]";
+    printed(run(program_of(1), folder.path(), &["--dry-run", trackio, "trainer.fast_dev_run=1"]));
+    printed(run(program_of(1), folder.path(), &["--print-config", trackio]));
+    assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0, "{:?}", walk(folder.path()));
 }
