@@ -59,9 +59,7 @@ fn add(node: &Node, name: &str, root: &Value, schemas: &[&Value], within_secret:
         }
         Tree::List(items) => {
             for (index, item) in items.iter().enumerate() {
-                // A list in place of an address is a mistake, whose message shows the list.
-                let own = if is_address(root, schemas) { schemas.to_vec() } else { Within::item(root, schemas, index).schemas };
-                add(item, name, root, &own, within_secret, found);
+                add(item, name, root, &Within::item(root, schemas, index).schemas, within_secret, found);
             }
         }
         Tree::Text(text) if within_secret => push(text.clone()),

@@ -1,5 +1,7 @@
 //! Logins in addresses.
 
+use std::fmt;
+
 /// Splits `user:password@` off the text after the scheme of an address.
 ///
 /// ```
@@ -23,7 +25,7 @@ pub fn split_login(rest: &str) -> (Option<&str>, &str) {
 /// let parts = AddressParts::of("me:pass@host/?write_token=abc");
 /// assert_eq!((parts.login, parts.place, parts.query), (Some("me:pass"), "host/", "?write_token=abc"));
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct AddressParts<'a> {
     /// The scheme with its slashes: `http://`. Empty for a path, and for a host without a scheme.
     pub start: &'a str,
@@ -64,8 +66,15 @@ impl<'a> AddressParts<'a> {
     }
 }
 
-/// The length of the scheme of an address with its slashes, also of a malformed one such as `http:/` or `//`. The
-/// scheme `file` without two slashes and the drive of a Windows path are parts of a path.
+/// Without the secrets.
+impl fmt::Debug for AddressParts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AddressParts").field("start", &self.start).field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+/// The length of the scheme of an address with its slashes, also of a malformed one such as `http:/` or `//`.
+/// Another scheme without two slashes (`file:/tmp`) and the drive of a Windows path are parts of a path.
 fn start_of(text: &str) -> usize {
     let name = text.split_once(':').map_or("", |(name, _)| name);
     let is_name = name.len() > 1 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
@@ -74,7 +83,7 @@ fn start_of(text: &str) -> usize {
     let is_http = name.eq_ignore_ascii_case("http") || name.eq_ignore_ascii_case("https");
     match slashes {
         2.. if is_name && !is_http && text[after..].starts_with("//") => after + 2,
-        1.. if is_name && !name.eq_ignore_ascii_case("file") => after + slashes,
+        1.. if is_http => after + slashes,
         2.. if !is_name => slashes,
         _ => 0,
     }
@@ -82,7 +91,8 @@ fn start_of(text: &str) -> usize {
 
 /// Whether the text before an `@` is a login, and not a part of a path.
 fn is_login(before: &str) -> bool {
-    let before = before.strip_prefix("file:").unwrap_or(before);
+    let plain = || before.strip_prefix("file:").unwrap_or(before);
+    let before = before.split_once(":/").map_or_else(plain, |(_, path)| path);
     before.contains(':') || !before.contains(['/', '\\'])
 }
 
@@ -105,7 +115,7 @@ mod tests {
 
     #[test]
     fn an_address_has_a_login_and_a_query_also_if_it_is_malformed() {
-        let cases: [(&str, &str, &[&str]); 24] = [
+        let cases: [(&str, &str, &[&str]); 25] = [
             ("http://127.0.0.1:7860/?write_token=abc", "http://127.0.0.1:7860/", &["abc"]),
             ("https://me:p@ss@host/a/b@c#x", "https://host/a/b@c", &["p@ss", "x"]),
             ("http://me:p/ss@host/a", "http://host/a", &["p/ss"]),
@@ -127,6 +137,7 @@ mod tests {
             ("runs/a#b=c;d", "runs/a#b=c;d", &[]),
             ("/home/me@site/runs", "/home/me@site/runs", &[]),
             ("file:/home/me@site/runs", "file:/home/me@site/runs", &[]),
+            ("dbfs:/Users/me@site/runs", "dbfs:/Users/me@site/runs", &[]),
             ("file:///tmp/a b", "file:///tmp/a b", &[]),
             (r"C:\runs", r"C:\runs", &[]),
             ("", "", &[]),

@@ -272,7 +272,6 @@ fn mistakes_in_trackers_are_named_without_their_keys() {
         "[{name: wandb, api_key: K3y}]",
         "[{name: mlflow, tracking_uri: [\"http://me:K3y@host\"]}]",
         "[{name: mlflow, tracking_url: \"http://me:K3y@host\"}]",
-        "[{name: mlflow, tracking_uri: [\"me:K3y@host\"]}]",
         "[{name: wandb, log_model: end}]",
         "[{name: wandbb}]",
         "[{name: wandb, patience: 5 parsecs}]",
