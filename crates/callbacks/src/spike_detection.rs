@@ -13,7 +13,7 @@ use burn::{
     tensor::{Float, Tensor},
 };
 use stormfire_module::{
-    Callback, Context, Error, LightningModule, Result, StepOutput,
+    Callback, Context, Error, LightningModule, Result, Stage, StepOutput,
     state::{self, Saved},
 };
 use stormfire_store::{is_url, replacement::Replacement};
