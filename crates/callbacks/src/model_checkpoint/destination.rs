@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use stormfire_checkpoint::storage;
 use stormfire_module::{Context, Error, Result};
+use stormfire_store::names;
 
 use super::{ModelCheckpoint, SaveLast, SaveTopK, Template};
 use crate::files;
@@ -43,9 +44,11 @@ impl ModelCheckpoint {
         if self.top != SaveTopK::Best(0) || self.save_last != SaveLast::Off || self.on_exception {
             let option = if self.dirpath.is_some() { "ModelCheckpoint::dirpath" } else { "default_root_dir" };
             files::check_folder(option, &dir, ctx.run().fast_dev_run)?;
-            let sample = |template: &Template| template.render(self.auto_insert_metric_name, 0, 0, |_| 0.0);
-            files::check_name("ModelCheckpoint::filename", &dir, &sample(&name))?;
-            files::check_name("ModelCheckpoint::last_filename", &dir, &sample(&last))?;
+            for (option, template) in [("ModelCheckpoint::filename", &name), ("ModelCheckpoint::last_filename", &last)] {
+                // A long name is shortened, as when it is written.
+                let sample = template.render(self.auto_insert_metric_name, 0, 0, |_| 0.0);
+                files::check_name(option, &dir, &names::fit_path(&sample))?;
+            }
         }
         let continues_here = ctx.resumed_from().is_some_and(|from| from.starts_with(&dir));
         if self.top != SaveTopK::Best(0) && !ctx.run().fast_dev_run && !continues_here && is_used(ctx, &dir)? {

@@ -405,12 +405,10 @@ fn wrong_options_are_refused_when_the_fit_starts() {
     for (mut callback, expected) in cases {
         assert_eq!(text(&Bench::new().setup(&mut callback).unwrap_err()), expected);
     }
-    for wrong in ["x".repeat(300), "x\0y".to_owned()] {
-        let told = |mut callback: ModelCheckpoint| text(&Bench::new().setup(&mut callback).unwrap_err());
-        let told = [told(ModelCheckpoint::new().filename(wrong.as_str())), told(ModelCheckpoint::new().last_filename(wrong.as_str()))];
-        assert!(told[0].starts_with("`ModelCheckpoint::filename`: "), "{told:?}");
-        assert!(told[1].starts_with("`ModelCheckpoint::last_filename`: "), "{told:?}");
-    }
+    let told = |mut callback: ModelCheckpoint| text(&Bench::new().setup(&mut callback).unwrap_err());
+    let told = [told(ModelCheckpoint::new().filename("x\0y")), told(ModelCheckpoint::new().last_filename("x\0y"))];
+    assert!(told[0].starts_with("`ModelCheckpoint::filename`: "), "{told:?}");
+    assert!(told[1].starts_with("`ModelCheckpoint::last_filename`: "), "{told:?}");
     let (mut bench, mut callback) = (Bench::new(), ModelCheckpoint::new().every(Every::Fraction(0.5)));
     bench.run.limits.train_batches = None;
     assert_eq!(

@@ -59,7 +59,7 @@ fn it_refuses_an_option_that_is_no_batch_size() {
 #[test]
 fn it_accepts_what_tune_accepts() {
     let monitor = "trainer.callbacks=[{name: learning_rate_monitor}]";
-    let short = ["tune", "tune.scale_batch_size.max=4", "tune.lr_find.num_training=40"];
+    let short = ["tune", "tune.scale_batch_size.max=4", "tune.lr_find.num_training=40", "tune.lr_find.early_stop_threshold=null"];
     for word in ["trainer.loggers=[]", "trainer.barebones=true", "trainer.limit_val_batches=0.001", "trainer.max_epochs=0"] {
         let folder = tempfile::tempdir().unwrap();
         let root = format!("--{}={}", crate::children::ROOT, folder.path().display());
