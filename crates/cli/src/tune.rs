@@ -65,8 +65,8 @@ impl TuneConfig {
     }
 }
 
-/// An error of a finder with the name that its option has in the section `tune`. Errors of other options are `None`, and
-/// so is that of a size without an effect if the user has named no option for it.
+/// An error of a finder with the name that its option has in the section `tune`. Errors of other options are `None`,
+/// and so is that of a size without an effect if the user has named no option for it.
 pub(crate) fn of_finder(error: &Error, config: &Node) -> Option<Error> {
     let Error::Config(refused) = error else { return None };
     if is_without_effect(error) {

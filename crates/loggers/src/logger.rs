@@ -169,8 +169,8 @@ pub trait Logger: Any + Send {
     /// values. It may be empty. A second call adds to the first.
     fn log_hyperparams(&mut self, params: &Hyperparams, initial_metrics: &Metrics) -> Result<()>;
 
-    /// Checks the settings before [`Logger::open`], which refuses the same. Creates and contacts nothing. A dry run of a
-    /// command line, which opens no logger, calls this method. Default: all settings are valid.
+    /// Checks the settings before [`Logger::open`], which refuses the same. Creates and contacts nothing. A dry run of
+    /// a command line, which opens no logger, calls this method. Default: all settings are valid.
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) for a value that cannot be used, and

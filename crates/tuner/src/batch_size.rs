@@ -182,7 +182,8 @@ pub fn try_batch_size<M: LightningModule, D: DataModule<Batch = M::Batch>>(
 /// The start of the reason of a refused loader whose batches have the same size in each trial.
 const FIXED: &str = "the loader has ";
 
-/// Whether a search has ended because the size has no effect on the batches. The option that gets it may be a wrong one.
+/// Whether a search has ended because the size has no effect on the batches. The option that gets it may be a wrong
+/// one.
 pub fn is_without_effect(error: &Error) -> bool {
     matches!(error, Error::Config(refused) if refused.option == "scale_batch_size" && refused.reason.starts_with(FIXED))
 }

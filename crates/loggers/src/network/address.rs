@@ -35,7 +35,7 @@ impl Address {
         Self { text: format!("{start}{place}{end}"), login, query: Secret::new(query) }
     }
 
-    /// The path of a folder, whatever characters it has.
+    /// The path of a folder with any characters.
     pub(crate) fn of_folder(folder: &Path) -> Self {
         Self { text: folder.to_string_lossy().into_owned(), login: None, query: Secret::new("") }
     }
@@ -64,8 +64,8 @@ pub(crate) fn origin(address: &str) -> Option<(String, String, u16)> {
     Some((scheme, uri.host()?.to_ascii_lowercase(), port))
 }
 
-/// Checks the address of a server without its secrets, as [`Address::text`] has it: `http://` or `https://`, and a host.
-/// The error does not show the address: a malformed one may have secrets anywhere.
+/// Checks the address of a server without its secrets, as [`Address::text`] has it: `http://` or `https://`, and a
+/// host. The error does not show the address: a malformed one may have secrets anywhere.
 ///
 /// # Errors
 /// [`Error::Setting`] for the option of the logger's type.

@@ -18,7 +18,7 @@ pub fn split_login(rest: &str) -> (Option<&str>, &str) {
     at.map_or((None, rest), |at| (Some(&rest[..at]), &rest[at + 1..]))
 }
 
-/// An address in parts. It may be malformed, and its secrets are in their own parts all the same.
+/// An address in parts. It may be malformed, and its secrets are in their own parts anyway.
 ///
 /// ```
 /// use stormfire_loggers::for_trainer::AddressParts;
@@ -74,7 +74,7 @@ impl fmt::Debug for AddressParts<'_> {
 }
 
 /// The length of the scheme of an address with its slashes, also of a malformed one such as `http:/` or `//`.
-/// Another scheme without two slashes (`file:/tmp`) and the drive of a Windows path are parts of a path.
+/// Another scheme without two slashes (`file:/runs`) and the drive of a Windows path are parts of a path.
 fn start_of(text: &str) -> usize {
     let name = text.split_once(':').map_or("", |(name, _)| name);
     let is_name = name.len() > 1 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));

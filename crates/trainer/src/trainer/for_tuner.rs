@@ -47,8 +47,8 @@ pub trait ProbeTrainer<M: LightningModule> {
     /// As the runs of the Trainer.
     fn check_start(&self) -> Result<()>;
 
-    /// Checks the callbacks and loggers as the start of a run of this stage does: callbacks that contradict the options,
-    /// those that need a logger, and the settings of loggers.
+    /// Checks the callbacks and loggers as the start of a run of this stage does: callbacks that contradict the
+    /// options, those that need a logger, and the settings of loggers.
     ///
     /// # Errors
     /// As the runs of the Trainer.
