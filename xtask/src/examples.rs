@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::Value;
 
 use crate::data;
@@ -28,7 +28,7 @@ pub(crate) use table::MNIST_DATA;
 use table::{FINETUNE_TEXT, FINETUNE_VISION, HIDES_BAR, LONG_RUNS, MINILM_TABLE, MNIST, Picture, RUNS, Run};
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
-    let metadata = system::output(workspace.cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata = system::metadata(workspace, &["--no-deps"])?;
     let known: BTreeSet<String> = RUNS.iter().map(|run| run.example.to_owned()).collect();
     let existing = targets(&metadata)?;
     if known != existing {
@@ -240,16 +240,16 @@ fn matches(name: &str, pieces: &[&str]) -> bool {
     }
 }
 
-fn targets(metadata: &str) -> Result<BTreeSet<String>> {
-    let metadata: Value = serde_json::from_str(metadata)?;
-    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
-    let ours = packages.iter().filter(|package| package["name"] == PACKAGE);
+fn targets(metadata: &Value) -> Result<BTreeSet<String>> {
+    let ours = system::packages(metadata)?.iter().filter(|package| package["name"] == PACKAGE);
     let targets = ours.filter_map(|package| package["targets"].as_array()).flatten();
     Ok(targets.filter(|target| target["kind"][0] == "example").filter_map(|target| target["name"].as_str().map(str::to_owned)).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -294,11 +294,11 @@ mod tests {
 
     #[test]
     fn only_targets_of_the_examples_package_count() {
-        let metadata = r#"{"packages": [
+        let metadata = json!({"packages": [
             {"name": "stormfire-examples", "targets": [{"kind": ["lib"], "name": "a"}, {"kind": ["example"], "name": "mnist"}]},
             {"name": "stormfire-loggers", "targets": [{"kind": ["example"], "name": "b"}]}
-        ]}"#;
-        assert_eq!(targets(metadata).unwrap(), BTreeSet::from(["mnist".to_owned()]));
-        assert!(targets("{}").is_err());
+        ]});
+        assert_eq!(targets(&metadata).unwrap(), BTreeSet::from(["mnist".to_owned()]));
+        assert!(targets(&json!({})).is_err());
     }
 }

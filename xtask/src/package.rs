@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::step::Verdict;
-use crate::system::{self, Workspace};
+use crate::system::{self, Workspace, packages};
 
 /// The fields of a package that crates.io shows or requires. It wants one of `documentation`, `homepage` and
 /// `repository`.
@@ -12,7 +12,7 @@ const METADATA: [&str; 7] = ["description", "license", "documentation", "readme"
 
 /// Makes the package of each crate, without a build.
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
-    let metadata = metadata(workspace, &[])?;
+    let metadata = system::metadata(workspace, &["--locked"])?;
     let ours = ours(&metadata)?;
     let mut findings: Vec<String> = ours.iter().flat_map(|package| missing(package)).collect();
     findings.extend(too_new(packages(&metadata)?, &ours)?);
@@ -39,7 +39,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
 
 /// Checks all crates with the least version of Rust, in the folder of the other steps if it is the version in use.
 pub(crate) fn least_rust(workspace: &Workspace) -> Result<Verdict> {
-    let metadata = metadata(workspace, &["--no-deps"])?;
+    let metadata = system::metadata(workspace, &["--locked", "--no-deps"])?;
     let ours = ours(&metadata)?;
     let least = ours.first().and_then(|package| package["rust_version"].as_str()).context("no crate names a version of Rust")?;
     let used = system::output(workspace.command("rustc").arg("--version"))?;
@@ -56,15 +56,6 @@ pub(crate) fn least_rust(workspace: &Workspace) -> Result<Verdict> {
     cargo.args(["run", least, "cargo"]).env("CARGO_TARGET_DIR", workspace.target.join("least-rust"));
     check(&mut cargo)?;
     Ok(Verdict::Passed)
-}
-
-fn metadata(workspace: &Workspace, more: &[&str]) -> Result<Value> {
-    let text = system::output(workspace.cargo().args(["metadata", "--format-version", "1", "--locked"]).args(more))?;
-    Ok(serde_json::from_str(&text)?)
-}
-
-fn packages(metadata: &Value) -> Result<&[Value]> {
-    metadata["packages"].as_array().map(Vec::as_slice).context("cargo metadata lists no packages")
 }
 
 /// The packages in `crates`.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::echo;
 
@@ -101,6 +102,17 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         bail!("`{}` ended with {}: {}", shown(command), result.status, String::from_utf8_lossy(&result.stderr).trim());
     }
     String::from_utf8(result.stdout).with_context(|| format!("`{}` printed something that is not UTF-8", shown(command)))
+}
+
+/// The output of `cargo metadata` with further arguments.
+pub(crate) fn metadata(workspace: &Workspace, more: &[&str]) -> Result<Value> {
+    let text = output(workspace.cargo().args(["metadata", "--format-version", "1"]).args(more))?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// The packages in the output of `cargo metadata`.
+pub(crate) fn packages(metadata: &Value) -> Result<&[Value]> {
+    metadata["packages"].as_array().map(Vec::as_slice).context("cargo metadata lists no packages")
 }
 
 fn shown(command: &Command) -> String {

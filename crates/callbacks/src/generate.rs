@@ -3,13 +3,13 @@
 use std::{fmt, time::Instant};
 
 use stormfire_loggers::{Logger, Text};
-use stormfire_module::{Callback, Context, Error, LightningModule, Result, Stage, StepOutput};
+use stormfire_module::{Callback, Context, LightningModule, Result, Stage, StepOutput};
 use stormfire_values::{
     Every, clock,
     text::{Misread, TextError},
 };
 
-use crate::{period::needs_length, to_loggers::log_later};
+use crate::{period, to_loggers::log_later};
 
 /// The option of the period in errors.
 const EVERY: &str = "Generate::every";
@@ -81,15 +81,11 @@ impl<M: LightningModule> Callback<M> for Generate<M> {
     }
 
     fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
-        if stage != Stage::Fit {
-            return Ok(());
-        }
-        self.misread.check()?;
-        self.every.check().map_err(|reason| Error::config(EVERY, reason, "give another period, such as `500 steps`"))
+        period::check(EVERY, self.every, &self.misread, stage)
     }
 
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        needs_length(EVERY, self.every, ctx)?;
+        period::needs_length(EVERY, self.every, ctx)?;
         self.since = clock::now();
         Ok(())
     }

@@ -11,7 +11,7 @@ use stormfire_values::{
     text::{Misread, TextError},
 };
 
-use crate::{period::needs_length, to_loggers::log_later};
+use crate::{period, to_loggers::log_later};
 
 /// The option of the period in errors.
 const EVERY: &str = "HistogramMonitor::every";
@@ -119,16 +119,12 @@ impl<M: LightningModule> Callback<M> for HistogramMonitor {
     }
 
     fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
-        if stage != Stage::Fit {
-            return Ok(());
-        }
-        self.misread.check()?;
-        self.every.check().map_err(|reason| Error::config(EVERY, reason, "give another period, such as `500 steps`"))
+        period::check(EVERY, self.every, &self.misread, stage)
     }
 
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         self.due = Due { now: false, is_logged: false, since: clock::now() };
-        needs_length(EVERY, self.every, ctx)
+        period::needs_length(EVERY, self.every, ctx)
     }
 
     fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, _batch_idx: usize) -> Result<()> {

@@ -1,7 +1,16 @@
-//! Periods that are fractions of an epoch.
+//! Checks of the periods of monitors.
 
-use stormfire_module::{Context, Error, Result};
-use stormfire_values::Every;
+use stormfire_module::{Context, Error, Result, Stage};
+use stormfire_values::{Every, text::Misread};
+
+/// Refuses a period of a fit that cannot be used, and a setting that could not be read.
+pub(crate) fn check(option: &str, every: Every, misread: &Misread, stage: Stage) -> Result<()> {
+    if stage != Stage::Fit {
+        return Ok(());
+    }
+    misread.check()?;
+    every.check().map_err(|reason| Error::config(option, reason, "give another period, such as `500 steps`"))
+}
 
 /// Refuses a fraction of an epoch of unknown length.
 pub(crate) fn needs_length(option: &str, every: Every, ctx: &Context<'_>) -> Result<()> {

@@ -23,6 +23,7 @@ pub use graph::{Graph, Node};
 pub use histogram::{Histogram, HistogramStats};
 pub use hyperparams::{Hyperparams, Scalar};
 pub use image::Image;
+pub(crate) use login::is_http;
 pub use login::{AddressParts, split_login};
 pub use precision_recall::PrCurve;
 pub use reduce::Reduce;

@@ -15,7 +15,7 @@ struct Package {
 
 /// `crates` are the folders in `crates`, from the lowest layer up.
 pub(super) fn check(workspace: &Workspace, crates: &[&str]) -> Result<Vec<Finding>> {
-    let metadata = system::output(workspace.cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata = system::metadata(workspace, &["--no-deps"])?;
     let mut findings = Vec::new();
     for package in packages(&metadata, &format!("{}", workspace.root.display()))? {
         findings.extend(floors(&package, crates));
@@ -24,9 +24,7 @@ pub(super) fn check(workspace: &Workspace, crates: &[&str]) -> Result<Vec<Findin
     Ok(findings)
 }
 
-fn packages(metadata: &str, root: &str) -> Result<Vec<Package>> {
-    let metadata: Value = serde_json::from_str(metadata)?;
-    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+fn packages(metadata: &Value, root: &str) -> Result<Vec<Package>> {
     let text = |value: &Value| value.as_str().map(str::to_owned).context("cargo metadata has no text where a name belongs");
     let package = |package: &Value| {
         let manifest = text(&package["manifest_path"])?;
@@ -38,7 +36,7 @@ fn packages(metadata: &str, root: &str) -> Result<Vec<Package>> {
             dependencies: dependencies.map(|dependency| text(&dependency["name"])).collect::<Result<_>>()?,
         })
     };
-    packages.iter().map(package).collect()
+    system::packages(metadata)?.iter().map(package).collect()
 }
 
 /// Dependencies for tests count, too. A crate is tested without the layers above it.
@@ -64,6 +62,8 @@ fn lints(manifest: &str, text: &str) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn package(name: &str, dependencies: &[&str]) -> Package {
@@ -97,9 +97,9 @@ mod tests {
 
     #[test]
     fn the_metadata_of_cargo_is_parsed() {
-        let metadata = r#"{"packages":[{"name":"a","manifest_path":"/home/x/crates/a/Cargo.toml","dependencies":[{"name":"b"}]}]}"#;
-        let found = packages(metadata, "/home/x").unwrap();
+        let metadata = json!({"packages":[{"name":"a","manifest_path":"/home/x/crates/a/Cargo.toml","dependencies":[{"name":"b"}]}]});
+        let found = packages(&metadata, "/home/x").unwrap();
         assert_eq!((found[0].manifest.as_str(), &found[0].dependencies[..]), ("crates/a/Cargo.toml", &["b".to_owned()][..]));
-        assert!(packages("{}", "").is_err());
+        assert!(packages(&json!({}), "").is_err());
     }
 }

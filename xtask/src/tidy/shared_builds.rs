@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
 
 use super::Finding;
 use crate::system::{self, Workspace};
@@ -28,9 +27,8 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
 
 /// The features of the package `stormfire`.
 fn features_without_gpus(workspace: &Workspace) -> Result<Vec<String>> {
-    let metadata = system::output(workspace.cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
-    let metadata: Value = serde_json::from_str(&metadata)?;
-    let packages = metadata["packages"].as_array().context("`cargo metadata` lists no packages")?;
+    let metadata = system::metadata(workspace, &["--no-deps"])?;
+    let packages = system::packages(&metadata)?;
     let stormfire = packages.iter().find(|package| package["name"] == "stormfire").context("there is no package `stormfire`")?;
     let features = stormfire["features"].as_object().context("the package `stormfire` has no features")?;
     Ok(features.keys().filter(|feature| !GPUS.contains(&feature.as_str())).cloned().collect())

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ureq::http::Uri;
 
-use crate::value::AddressParts;
+use crate::value::{AddressParts, is_http};
 use crate::{Error, Result, Secret};
 
 /// A parsed address. Secret parts are separate: messages, notes and requests use only `text`.
@@ -131,10 +131,6 @@ pub(crate) fn decoded(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn is_http(scheme: &str) -> bool {
-    scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
 
 /// Splits the text before the query and the query without fragment.

@@ -80,13 +80,18 @@ fn start_of(text: &str) -> usize {
     let is_name = name.len() > 1 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
     let after = if is_name { name.len() + 1 } else { 0 };
     let slashes = text[after..].len() - text[after..].trim_start_matches(['/', '\\']).len();
-    let is_http = name.eq_ignore_ascii_case("http") || name.eq_ignore_ascii_case("https");
+    let is_http = is_http(name);
     match slashes {
         2.. if is_name && !is_http && text[after..].starts_with("//") => after + 2,
         1.. if is_http => after + slashes,
         2.. if !is_name => slashes,
         _ => 0,
     }
+}
+
+/// Whether this is the scheme of a server.
+pub(crate) fn is_http(scheme: &str) -> bool {
+    scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
 
 /// Whether the text before an `@` is a login, and not a part of a path.

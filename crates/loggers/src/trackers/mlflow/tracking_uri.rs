@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::network::address::{Address, check_server, decoded};
 use crate::network::http::{Auth, percent};
+use crate::value::is_http;
 use crate::{Error, Result, Secret};
 
 /// The destination of a tracking URI.
@@ -20,7 +21,8 @@ impl Place {
     pub(super) fn of(address: &Address) -> Result<Self> {
         let (text, option) = (&address.text, "tracking_uri");
         let refused = |reason: &str, hint| Error::Setting { logger: "MlflowLogger", option, reason: reason.to_owned(), hint };
-        if is_http(text) {
+        // Also with wrong slashes, which `check_server` refuses.
+        if text.split_once(':').is_some_and(|(scheme, _)| is_http(scheme)) {
             check_server("MlflowLogger", option, text)?;
             return Ok(Self::Server(text.trim_end_matches('/').to_owned()));
         }
@@ -36,11 +38,6 @@ impl Place {
             )),
         }
     }
-}
-
-/// Whether an address has the scheme of a server, also with wrong slashes.
-fn is_http(text: &str) -> bool {
-    text.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
 }
 
 /// The path of a `file:` URI or a plain path. `None` for another scheme.
