@@ -44,7 +44,8 @@ type Make<M> = Box<dyn FnMut(&M) -> Result<Vec<String>>>;
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`] if a fit starts without a logger, or with an empty period. Also errors of the function.
+/// [`Error::Config`](stormfire_module::Error::Config) if a fit starts without a logger, or with an empty period. Also
+/// errors of the function.
 pub struct Generate<M> {
     tag: String,
     make: Make<M>,

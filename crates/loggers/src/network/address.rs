@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ureq::http::Uri;
 
-use crate::value::{AddressParts, is_http};
+use crate::value::{AddressParts, login::is_http};
 use crate::{Error, Result, Secret};
 
 /// A parsed address. Secret parts are separate: messages, notes and requests use only `text`.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::network::address::{Address, check_server, decoded};
 use crate::network::http::{Auth, percent};
-use crate::value::is_http;
+use crate::value::login::is_http;
 use crate::{Error, Result, Secret};
 
 /// The destination of a tracking URI.
